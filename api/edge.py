@@ -1,0 +1,119 @@
+"""What every request passes first and every answer last, as plain ASGI.
+
+Here a request gets its id, loses a trailing slash and a body that is too large, HEAD becomes GET,
+what nobody caught becomes a 500, and the answer gets the headers that all answers have, and its
+line in the log.
+"""
+
+import logging
+import re
+from secrets import token_hex
+from time import perf_counter
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import problem_response
+from api.exchange import SCOPE_KEY, Exchange
+
+BODY_MAX = 2 * 1024 * 1024
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+access_log = logging.getLogger("gatepost.access")
+error_log = logging.getLogger("gatepost.errors")
+
+
+class Edge:
+    """`log_email`: whether the log names users by their e-mail address, not by their id alone."""
+
+    def __init__(self, app: ASGIApp, *, log_email: bool) -> None:
+        self._app = app
+        self._log_email = log_email
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        exchange = Exchange(_request_id(scope))
+        scope = {**scope, SCOPE_KEY: exchange}
+        method: str = scope["method"]
+        is_head = method == "HEAD"
+        if is_head:
+            scope["method"] = "GET"
+        if method not in ("GET", "HEAD"):
+            receive = _limited(scope, receive)
+        path: str = scope["path"]
+        if path.endswith("/") and path != "/":
+            scope["path"] = path[:-1]
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                _complete(message["headers"], exchange)
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_on)
+        except Exception:
+            error_log.exception("%s failed", exchange.request_id)
+            if exchange.status:
+                raise  # too late for another answer: the server cuts the connection
+            response = problem_response(
+                500, "internal_error", "Something went wrong on our side", exchange.request_id
+            )
+            await response(scope, receive, send_on)
+        finally:
+            self._log(scope, method, exchange, perf_counter() - started)
+
+    def _log(self, scope: Scope, method: str, exchange: Exchange, seconds: float) -> None:
+        user = exchange.user
+        access_log.info(
+            "%s %s",
+            method,
+            # As it was sent, still percent-encoded: no control character gets into the log.
+            scope.get("raw_path", b"").decode("latin-1"),
+            extra={
+                "status": exchange.status,
+                "duration_ms": round(seconds * 1000, 1),
+                "request_id": exchange.request_id,
+                "user_id": user.id if user else None,
+                "email": user.email if user and self._log_email else None,
+            },
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return token_hex(8)
+
+
+def _complete(headers: list[tuple[bytes, bytes]], exchange: Exchange) -> None:
+    headers.append((b"x-request-id", exchange.request_id.encode("ascii")))
+    headers.append((b"x-content-type-options", b"nosniff"))
+    if exchange.user:
+        headers.append((b"cache-control", b"private, no-cache"))
+        headers.append((b"vary", b"Authorization"))
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """`receive` that raises a 413 instead of letting a body of over `BODY_MAX` bytes in."""
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    total = 0
+
+    async def receive_some() -> Message:
+        nonlocal total
+        if int(announced) > BODY_MAX:
+            raise HTTPException(413)
+        message = await receive()
+        total += len(message.get("body", b""))
+        if total > BODY_MAX:
+            raise HTTPException(413)
+        return message
+
+    return receive_some

@@ -1,0 +1,206 @@
+"""From an error to its answer: the one place where a status is chosen.
+
+Every answer is `application/problem+json` (RFC 9457) and never repeats what the client sent.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from api.dependencies import asks_for_the_current_user, authenticate
+from api.exchange import exchange_of
+from domain.errors import (
+    Conflict,
+    DomainError,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    RuleBroken,
+    Stale,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
+from domain.sessions import InvalidToken
+
+STATUSES: dict[type[DomainError], int] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    NotAllowed: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Stale: 412,
+    RuleBroken: 422,
+    TooMany: 429,
+    Unavailable: 503,
+}
+
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+_CODES |= {413: "content_too_large", 415: "unsupported_media_type", 422: "validation_failed"}
+
+
+class FieldError(BaseModel):
+    loc: list[str | int] = Field(examples=[["body", "title"]])
+    msg: str = Field(examples=["Field required"])
+    type: str = Field(examples=["missing"])
+
+
+class Problem(BaseModel):
+    """A problem, as RFC 9457 has it."""
+
+    type: str = Field("about:blank", examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["Post with id: 7 was not found"])
+    code: str = Field(description="Stable name of the error", examples=["post_not_found"])
+    request_id: str = Field(examples=["5f0c6e1d8a9b4c7e"])
+    errors: list[FieldError] = Field(
+        default=[], description="What is wrong where; on a refused request body or query alone"
+    )
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entry of the problems that a route may answer with."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": schema},
+        }
+        for status in statuses
+    }
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    request_id: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    errors: Sequence[Mapping[str, Any]] = (),
+) -> Response:
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+    if errors:
+        body["errors"] = errors
+    return Response(
+        json.dumps(body, separators=(",", ":")),
+        status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(DomainError, _on_domain_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+
+
+async def _on_domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DomainError)
+    kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        # RFC 6750, section 3.1: no error code for a request that carried no token.
+        bad_token = isinstance(error, InvalidToken)
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad_token else "Bearer"
+    if isinstance(error, (TooMany, Unavailable)):
+        headers["Retry-After"] = str(error.retry_after)
+    return problem_response(
+        STATUSES[kind],
+        error.code,
+        error.detail,
+        exchange_of(request).request_id,
+        headers=headers,
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """The framework's own refusals."""
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    if status == 400 and (refusal := await _refusal(request)):
+        return refusal
+    headers = dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    return problem_response(
+        status,
+        _CODES.get(status, "http_error"),
+        HTTPStatus(status).phrase,
+        exchange_of(request).request_id,
+        headers=headers,
+    )
+
+
+async def _refusal(request: Request) -> Response | None:
+    """The 401 that comes first: FastAPI reads a body before it asks who sent it."""
+    if exchange_of(request).user or not asks_for_the_current_user(request.scope["route"]):
+        return None
+    try:
+        await authenticate(request)
+    except DomainError as error:
+        return await _on_domain_error(request, error)
+    return None
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Starlette names the methods of the first route with this path; a path may have several."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if refusal := await _refusal(request):
+        return refusal
+    request_id = exchange_of(request).request_id
+    if _is_of_another_type(request, error):
+        return problem_response(
+            415, _CODES[415], "The request body is of a type that is not taken here", request_id
+        )
+    errors = [
+        {
+            # Of an unknown member, the name itself is the client's.
+            "loc": list(detail["loc"][: -1 if detail["type"] == "extra_forbidden" else None]),
+            "msg": detail["msg"],
+            "type": detail["type"],
+        }
+        for detail in error.errors()
+    ]
+    return problem_response(
+        422, _CODES[422], "The request is not valid", request_id, errors=errors
+    )
+
+
+def _is_of_another_type(request: Request, error: RequestValidationError) -> bool:
+    """Whether the body was not even read: FastAPI then says that it is missing, or not an object."""
+    body_field = request.scope["route"].body_field
+    content_type = request.headers.get("content-type", "")
+    if body_field is None or not any(detail["loc"][0] == "body" for detail in error.errors()):
+        return False
+    media_type = content_type.partition(";")[0].strip().lower()
+    if not media_type:
+        return int(request.headers.get("content-length", "0")) > 0
+    if type(body_field.field_info).__name__ == "Form":
+        return media_type not in ("application/x-www-form-urlencoded", "multipart/form-data")
+    return not (media_type == "application/json" or media_type.endswith("+json"))

@@ -1,0 +1,23 @@
+"""What one request and its answer are called by, from the edge to the log."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from domain.users import User
+
+SCOPE_KEY = "gatepost.exchange"
+
+
+@dataclass(slots=True)
+class Exchange:
+    request_id: str
+    user: User | None = None
+    """The current user, once there is one."""
+    status: int = 0
+    """Of the answer; 0 while there is none."""
+
+
+def exchange_of(request: Request) -> Exchange:
+    exchange: Exchange = request.scope[SCOPE_KEY]
+    return exchange

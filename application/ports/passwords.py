@@ -1,0 +1,19 @@
+"""Hashing of passwords, as a port."""
+
+from typing import NewType, Protocol
+
+PasswordHash = NewType("PasswordHash", str)
+"""A salted hash with all that is needed to check against it, but no pepper."""
+
+
+class Passwords(Protocol):
+    """Slow on purpose; runs aside, so that other requests go on.
+
+    Every method raises `domain.errors.Unavailable` at once when more work waits than can be done.
+    """
+
+    async def hash(self, password: str) -> PasswordHash: ...
+
+    async def verify(self, password: str, known: PasswordHash | None) -> bool:
+        """Whether `known` is the hash of `password`. None costs the same work and is False."""
+        ...

@@ -1,0 +1,64 @@
+"""Reads, as a port: by key and as lists, outside of any transaction.
+
+Every answer shows the state at or after the moment of the call, but for nothing in between.
+All of it raises `domain.errors.Unavailable` when the database does not answer.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from application.ports.passwords import PasswordHash
+from domain.pages import Page
+from domain.posts import Post, PostId
+from domain.sessions import Session, SessionId
+from domain.users import User, UserId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    user: User
+    password: PasswordHash
+
+
+@dataclass(slots=True, kw_only=True)
+class SeenPost:
+    """A post as one viewer sees it."""
+
+    post: Post
+    owner_name: str | None
+    votes: int
+    voted: bool
+    """Whether the viewer voted for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostList:
+    """Which posts, as seen by whom: newest first, from behind `after`, `limit` at the most."""
+
+    viewer: User
+    limit: int
+    after: tuple[int, ...] | None = None
+    owner_id: UserId | None = None
+    published: bool | None = None
+
+
+class Queries(Protocol):
+    async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None: ...
+
+    async def user(self, user_id: UserId) -> User | None: ...
+
+    async def credentials(self, email: str) -> Credentials | None:
+        """Addresses compare without case."""
+        ...
+
+    async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+        """The post, draft or not."""
+        ...
+
+    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+        """Only posts that the viewer may read. Raises `InvalidCursor` for a key of another form."""
+        ...
+
+    async def ready(self) -> list[str]:
+        """What keeps the storage from serving, one name each (`database`, `migrations`)."""
+        ...

@@ -1,0 +1,72 @@
+"""Changes, as a port: units of work and their repositories.
+
+All of it raises `domain.errors.Unavailable` when the database does not answer.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from application.ports.passwords import PasswordHash
+from application.ports.queries import SeenPost
+from domain.posts import NewPost, Post, PostId
+from domain.sessions import NewSession, Session
+from domain.users import NewUser, Role, User, UserId
+
+
+class Users(Protocol):
+    async def add(self, user: NewUser, password: PasswordHash) -> User:
+        """Raises `EmailTaken` when another user has the address, in whatever case."""
+        ...
+
+    async def promote(self, email: str, role: Role) -> User | None:
+        """Give the user with this address the role; None when there is no such user."""
+        ...
+
+
+class Sessions(Protocol):
+    async def add(self, session: NewSession, password: PasswordHash) -> Session:
+        """Raises `InvalidCredentials` unless the user is active and this is their password still:
+        both may have changed while it was being checked.
+        """
+        ...
+
+
+class Posts(Protocol):
+    async def add(self, post: NewPost) -> Post:
+        """Raises `AlreadyGone` when the owner is."""
+        ...
+
+    async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+        """The post, locked for other units of work until this one ends."""
+        ...
+
+    async def save(self, post: Post) -> None:
+        """Raises `PostChanged`, and stores nothing, unless the stored version is one before."""
+        ...
+
+    async def remove(self, post: Post) -> None:
+        """Raises `PostChanged`, and removes nothing, unless the stored version is this one."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """Some changes that happen together or not at all.
+
+    What its repositories hand out are copies: a change is stored by `save`, never by itself.
+    """
+
+    @property
+    def users(self) -> Users: ...
+    @property
+    def sessions(self) -> Sessions: ...
+    @property
+    def posts(self) -> Posts: ...
+
+    async def commit(self) -> None:
+        """Make the changes last. Leaving the unit of work without it undoes them."""
+        ...
+
+
+Storage = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
+"""Opens a unit of work; it takes no connection until it is first used."""

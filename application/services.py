@@ -1,0 +1,59 @@
+"""What the application needs, and what it offers."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from application.accounts import AccountService
+from application.auth import AuthService, Lifetimes
+from application.ports.clock import Clock
+from application.ports.passwords import Passwords
+from application.ports.queries import Queries
+from application.ports.storage import Storage
+from application.ports.tokens import Tokens
+from application.posts import PostService
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What we need: every adapter, and the few figures that the business leaves open."""
+
+    queries: Queries
+    storage: Storage
+    tokens: Tokens
+    passwords: Passwords
+    clock: Clock
+    lifetimes: Lifetimes = Lifetimes()
+    password_min: int = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What we offer: one service a concept."""
+
+    auth: AuthService
+    accounts: AccountService
+    posts: PostService
+    what_is_down: Callable[[], Awaitable[list[str]]]
+    """What keeps us from serving, one name each; empty when all is well."""
+
+
+def build_services(ports: Ports) -> Services:
+    return Services(
+        auth=AuthService(
+            queries=ports.queries,
+            storage=ports.storage,
+            tokens=ports.tokens,
+            passwords=ports.passwords,
+            clock=ports.clock,
+            lifetimes=ports.lifetimes,
+        ),
+        accounts=AccountService(
+            queries=ports.queries,
+            storage=ports.storage,
+            passwords=ports.passwords,
+            clock=ports.clock,
+            password_min=ports.password_min,
+        ),
+        posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        what_is_down=ports.queries.ready,
+    )

@@ -1,0 +1,175 @@
+"""The command `gatepost`."""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from application.services import Services, build_services
+from domain.errors import DomainError
+from domain.users import Role, UserDraft
+from infrastructure.database import schema
+from infrastructure.database.engine import sqlite_path
+from infrastructure.settings import BadSettings, Settings, load
+from infrastructure.tokens.jose import UnfitKey
+from main import build, build_database, build_ports
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Gatepost: users, sessions and posts over HTTP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    try:
+        app()
+    except (BadSettings, UnfitKey, schema.MigrationFailed, DomainError) as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        print(f"gatepost: {line}", file=sys.stderr)
+    sys.exit(1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+) -> None:
+    """Serve the API. An embedded SQLite database is migrated first."""
+    settings = load()
+    if sqlite_path(settings.database):
+        schema.migrate(settings.database)
+    asyncio.run(_with_services(settings, _refuse_unless_ready))
+    listener = _listen(host, port)
+    config = uvicorn.Config(
+        "main:build",
+        factory=True,
+        host=host,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=10,
+    )
+    name = f"[{host}]" if ":" in host else host
+    url = f"http://{name}:{listener.getsockname()[1]}"
+    print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
+    server = uvicorn.Server(config)
+    if workers == 1:
+        server.run(sockets=[listener])
+    else:
+        Multiprocess(config, target=server.run, sockets=[listener]).run()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        fail(f"cannot listen on {host} port {port}: {error.strerror}")
+    listener.set_inheritable(True)
+    return listener
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema to the newest revision."""
+    schema.migrate(load().database)
+    print(f"The schema is at revision {schema.newest()}")
+
+
+@app.command()
+def create_admin(
+    email: Annotated[str, typer.Argument(help="An address that exists is promoted.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+) -> None:
+    """Make an admin: a new user, or one that exists, who keeps their password."""
+
+    async def promote(services: Services) -> bool:
+        return await services.accounts.make_admin(email) is not None
+
+    async def register(services: Services) -> None:
+        await services.accounts.register(UserDraft(email=email), password, Role.ADMIN)
+
+    settings = load()
+    if asyncio.run(_with_services(settings, promote)):
+        print(f"{email} is an admin now, with the same password as before")
+        return
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    asyncio.run(_with_services(settings, register))
+    print(f"{email} is registered as an admin")
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    print(json.dumps(build().openapi(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def check() -> None:
+    """Tell what would hurt in production; exit 1 if anything would."""
+    settings = load()
+    down = asyncio.run(_with_services(settings, lambda services: services.what_is_down()))
+    harms = [f"{part}: {_HARM[part]}" for part in down]
+    if not settings.in_production:
+        harms.append("GATEPOST_ENVIRONMENT: development; e-mail addresses stand in the log")
+    if settings.secret_key is None:
+        harms.append("GATEPOST_SECRET_KEY: not set; the one in use lies in a file")
+    if settings.bcrypt_cost < 12:
+        harms.append(f"GATEPOST_BCRYPT_COST: {settings.bcrypt_cost} is too cheap, 12 is the least")
+    if sqlite_path(settings.database):
+        print("remark: SQLite serves one machine; PostgreSQL is for more")
+    for harm in harms:
+        print(f"harm: {harm}")
+    if harms:
+        sys.exit(1)
+    print("Nothing here would hurt in production")
+
+
+_HARM = {
+    "database": "it does not answer",
+    "migrations": "the schema is not at the newest revision, run `gatepost migrate`",
+}
+
+
+async def _refuse_unless_ready(services: Services) -> None:
+    down = await services.what_is_down()
+    if down:
+        raise BadSettings("\n".join(f"{part}: {_HARM[part]}" for part in down))
+
+
+async def _with_services(settings: Settings, use: Callable[[Services], Awaitable[T]]) -> T:
+    database = build_database(settings)
+    await database.open()
+    try:
+        return await use(build_services(build_ports(settings, database)))
+    finally:
+        await database.close()

@@ -1,0 +1,58 @@
+"""What a password must be (NIST SP 800-63B, section 3.1.1.2: length, no composition rules)."""
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from domain.errors import RuleBroken
+
+PASSWORD_MAX = 128
+
+
+class WeakPassword(RuleBroken):
+    """`detail` says why; it never repeats the password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A password about to be chosen, and what a rule may hold against it."""
+
+    password: str = field(repr=False)
+    email: str
+    minimum: int = 12
+    """Fewest code points."""
+
+
+PasswordRule = Callable[[Choice], None]
+
+
+def normalized(password: str) -> str:
+    """The one form (NFKC) in which passwords are counted and hashed, whatever the keyboard sent."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def length_is_in_bounds(choice: Choice) -> None:
+    # Nothing shrinks fourfold in NFKC: what is longer need not be normalized to be refused.
+    too_long = len(choice.password) > 4 * PASSWORD_MAX
+    if too_long or not choice.minimum <= len(normalized(choice.password)) <= PASSWORD_MAX:
+        raise WeakPassword(f"A password has {choice.minimum} to {PASSWORD_MAX} characters")
+
+
+def it_is_not_the_address(choice: Choice) -> None:
+    password = normalized(choice.password).casefold()
+    address = normalized(choice.email).casefold()
+    local, _, domain = address.partition("@")
+    for part in (address, local, domain):
+        # "anna.anna.anna" and "anna-2026-anna" are the address too: no other word is left of them.
+        if len(part) > 2 and part in password:
+            if sum(c.isalpha() for c in password.replace(part, "")) < 4:
+                raise WeakPassword("A password is not made of the e-mail address")
+
+
+PASSWORD_RULES: tuple[PasswordRule, ...] = (length_is_in_bounds, it_is_not_the_address)
+
+
+def check_password(choice: Choice, rules: tuple[PasswordRule, ...] = PASSWORD_RULES) -> None:
+    """Raise `WeakPassword` with the reason of the first rule that the choice breaks."""
+    for rule in rules:
+        rule(choice)

@@ -1,0 +1,174 @@
+"""Posts and the rules of writing and editing them.
+
+A rule is a function of what is about to happen; it raises its own error, or nothing. To add one,
+write both here and add the function to its tuple: HTTP answers with the status of the error's kind
+and the error's name as the code.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType
+
+from domain.errors import NotAllowed, NotFound, RuleBroken, Stale
+from domain.policies import may_change_post
+from domain.users import User, UserId
+
+TITLE_MAX = 200
+CONTENT_MAX = 100_000
+
+PostId = NewType("PostId", int)
+
+
+class PostNotFound(NotFound):
+    def __init__(self, post_id: int) -> None:
+        super().__init__(f"Post with id: {post_id} was not found")
+
+
+class NotPostOwner(NotAllowed):
+    detail = "Only the owner of a post and moderators may change it"
+
+
+class PostChanged(Stale):
+    detail = "The post has changed since it was read"
+
+
+class BadTitle(RuleBroken):
+    detail = f"title must have 1 to {TITLE_MAX} characters"
+
+
+class BadContent(RuleBroken):
+    detail = f"content must have 1 to {CONTENT_MAX} characters"
+
+
+class NulCharacter(RuleBroken):
+    detail = "title and content must not contain the character NUL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostDraft:
+    """What an author wants a post to say; `published` None leaves it as it is (new: published)."""
+
+    title: str
+    content: str
+    published: bool | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Post:
+    """A post; changed through `edit` alone, which counts `version` up."""
+
+    id: PostId
+    owner_id: UserId
+    title: str
+    content: str
+    published: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    def edit(
+        self,
+        draft: PostDraft,
+        *,
+        editor: User,
+        now: datetime,
+        rules: "tuple[EditingRule, ...] | None" = None,
+    ) -> None:
+        """Make the post say `draft`. Raises the error of the first rule that this breaks."""
+        editing = Editing(post=self, draft=draft, editor=editor, now=now)
+        for rule in EDITING_RULES if rules is None else rules:
+            rule(editing)
+        self.title = draft.title.strip()
+        self.content = draft.content
+        self.published = self.published if draft.published is None else draft.published
+        self.updated_at = now
+        self.version += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPost:
+    """A post that passed the rules, ready to be stored."""
+
+    owner_id: UserId
+    title: str
+    content: str
+    published: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """A post about to be written: what a writing rule may look at."""
+
+    draft: PostDraft
+    author: User
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Editing:
+    """A post about to be changed: what an editing rule may look at."""
+
+    post: Post
+    draft: PostDraft
+    editor: User
+    now: datetime
+
+
+WritingRule = Callable[[Writing], None]
+EditingRule = Callable[[Editing], None]
+
+
+def title_is_in_bounds(change: Writing | Editing) -> None:
+    if not 1 <= len(change.draft.title.strip()) <= TITLE_MAX:
+        raise BadTitle
+
+
+def content_is_in_bounds(change: Writing | Editing) -> None:
+    if not 1 <= len(change.draft.content) <= CONTENT_MAX:
+        raise BadContent
+
+
+def text_has_no_nul(change: Writing | Editing) -> None:
+    # PostgreSQL's text type has no NUL.
+    if "\0" in change.draft.title or "\0" in change.draft.content:
+        raise NulCharacter
+
+
+def editor_may_change_it(editing: Editing) -> None:
+    if not may_change_post(editing.editor, editing.post.owner_id):
+        raise NotPostOwner
+
+
+WRITING_RULES: tuple[WritingRule, ...] = (
+    title_is_in_bounds,
+    content_is_in_bounds,
+    text_has_no_nul,
+)
+EDITING_RULES: tuple[EditingRule, ...] = (
+    editor_may_change_it,
+    title_is_in_bounds,
+    content_is_in_bounds,
+    text_has_no_nul,
+)
+
+
+def write(
+    draft: PostDraft,
+    *,
+    author: User,
+    now: datetime,
+    rules: tuple[WritingRule, ...] = WRITING_RULES,
+) -> NewPost:
+    """The post that `draft` asks for. Raises the error of the first rule that it breaks."""
+    writing = Writing(draft=draft, author=author, now=now)
+    for rule in rules:
+        rule(writing)
+    return NewPost(
+        owner_id=author.id,
+        title=draft.title.strip(),
+        content=draft.content,
+        published=draft.published is not False,
+        created_at=now,
+    )

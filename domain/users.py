@@ -1,0 +1,111 @@
+"""Users: who they are and what may be registered."""
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from domain.errors import Conflict, NotFound, RuleBroken
+
+NAME_MAX = 100
+EMAIL_MAX = 254
+
+UserId = NewType("UserId", int)
+
+
+class Role(StrEnum):
+    """What a user may do beyond their own things: each role may all that the one before may."""
+
+    MEMBER = "member"
+    MODERATOR = "moderator"
+    ADMIN = "admin"
+
+
+class UserNotFound(NotFound):
+    def __init__(self, user_id: int) -> None:
+        super().__init__(f"User with id: {user_id} was not found")
+
+
+class EmailTaken(Conflict):
+    detail = "An account with this e-mail address exists already"
+
+
+class BadName(RuleBroken):
+    detail = f"name must have 1 to {NAME_MAX} characters and no control characters"
+
+
+class BadEmail(RuleBroken):
+    detail = f"email must have at most {EMAIL_MAX} characters, one @ and no control characters"
+
+
+def email_key(email: str) -> str:
+    """The form in which addresses are compared: two addresses with one key are one account."""
+    return unicodedata.normalize("NFKC", email).casefold()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class User:
+    """A registered user, whole; the password's hash is not part of it and never travels with it."""
+
+    id: UserId
+    email: str
+    name: str | None
+    role: Role
+    is_active: bool
+    is_verified: bool
+    created_at: datetime
+    tokens_valid_from: datetime
+    """Tokens issued before this moment are dead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDraft:
+    """What somebody asks to be registered as."""
+
+    email: str
+    name: str | None = None
+
+
+RegistrationRule = Callable[[UserDraft], None]
+
+
+def email_is_sound(draft: UserDraft) -> None:
+    # The grammar of addresses is the edge's business; this is what every layer relies on.
+    if len(draft.email) > EMAIL_MAX or "@" not in draft.email or not draft.email.isprintable():
+        raise BadEmail
+
+
+def name_is_sound(draft: UserDraft) -> None:
+    if draft.name is None:
+        return
+    if not 1 <= len(draft.name.strip()) <= NAME_MAX or not draft.name.isprintable():
+        raise BadName
+
+
+REGISTRATION_RULES: tuple[RegistrationRule, ...] = (email_is_sound, name_is_sound)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """A registration that passed the rules, ready to be stored."""
+
+    email: str
+    name: str | None
+    role: Role
+    created_at: datetime
+
+
+def register(
+    draft: UserDraft,
+    *,
+    now: datetime,
+    role: Role = Role.MEMBER,
+    rules: tuple[RegistrationRule, ...] = REGISTRATION_RULES,
+) -> NewUser:
+    """The user that `draft` asks for. Raises the error of the first rule that it breaks."""
+    for rule in rules:
+        rule(draft)
+    name = None if draft.name is None else draft.name.strip()
+    return NewUser(email=draft.email, name=name, role=role, created_at=now)

@@ -1,0 +1,30 @@
+"""From a URL to a database."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from infrastructure.database.postgresql import PostgresDatabase
+from infrastructure.database.sqlite import SqliteDatabase
+from infrastructure.database.statements import Database
+
+SQLITE = "sqlite:///"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of a `sqlite:///relative` or `sqlite:////absolute` URL; None for another kind."""
+    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+
+
+def check_url(url: str) -> str:
+    """`url`, or ValueError when it is not one of a database that we know; neither tells passwords."""
+    kind = urlsplit(url).scheme
+    if kind in ("postgresql", "postgres") or (sqlite_path(url) or Path()).name:
+        return url
+    raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def open_database(url: str, *, connections: int = 5, timeout: float = 2.0) -> Database:
+    """The database at `url`, not connected yet."""
+    if path := sqlite_path(url):
+        return SqliteDatabase(path, timeout=timeout)
+    return PostgresDatabase(url, size=connections, timeout=timeout)

@@ -1,0 +1,190 @@
+"""Posts: row, mapping and repository."""
+
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Index, Select, bindparam, delete, exists, insert, or_, select, update
+from sqlmodel import Field
+
+from application.ports.queries import PostList, SeenPost
+from domain.pages import InvalidCursor, Page
+from domain.policies import is_moderator
+from domain.posts import NewPost, Post, PostChanged, PostId
+from domain.users import UserId
+from infrastructure.database.rows import Row, identity, moment, reference, table
+from infrastructure.database.statements import Database, Record, Transaction
+from infrastructure.database.users import USERS
+from infrastructure.database.votes import VOTES
+
+
+class PostRow(Row, table=True):
+    __tablename__ = "posts"
+    __table_args__ = (Index(None, "owner_id", "id"), {"sqlite_autoincrement": True})
+
+    id: int | None = identity()
+    owner_id: int = reference("users.id")
+    title: str
+    content: str
+    published: bool
+    created_at: datetime = moment()
+    updated_at: datetime = moment()
+    version: int
+    votes: int = Field(sa_column_kwargs={"server_default": "0"})
+
+
+POSTS = table(PostRow)
+
+POST_COLUMNS = (
+    POSTS.c.id,
+    POSTS.c.owner_id,
+    POSTS.c.title,
+    POSTS.c.content,
+    POSTS.c.published,
+    POSTS.c.created_at,
+    POSTS.c.updated_at,
+    POSTS.c.version,
+)
+
+_SEEN = select(
+    *POST_COLUMNS,
+    USERS.c.name,
+    POSTS.c.votes,
+    exists()
+    .where(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == bindparam("viewer"))
+    .label("voted"),
+).join(USERS, USERS.c.id == POSTS.c.owner_id)
+
+_BY_ID = _SEEN.where(POSTS.c.id == bindparam("id"))
+_LOCK = _BY_ID.with_for_update(of=POSTS)
+_ADD = (
+    insert(POSTS)
+    .values(
+        owner_id=bindparam("owner_id"),
+        title=bindparam("title"),
+        content=bindparam("content"),
+        published=bindparam("published"),
+        created_at=bindparam("created_at"),
+        updated_at=bindparam("created_at"),
+        version=1,
+    )
+    .returning(*POST_COLUMNS)
+)
+_SAVE = (
+    update(POSTS)
+    .values(
+        title=bindparam("new_title"),
+        content=bindparam("new_content"),
+        published=bindparam("new_published"),
+        updated_at=bindparam("new_updated_at"),
+        version=bindparam("new_version"),
+    )
+    .where(POSTS.c.id == bindparam("key"), POSTS.c.version == bindparam("new_version") - 1)
+    .returning(POSTS.c.id)
+)
+_REMOVE = (
+    delete(POSTS)
+    .where(POSTS.c.id == bindparam("key"), POSTS.c.version == bindparam("known_version"))
+    .returning(POSTS.c.id)
+)
+
+
+@cache
+def _page(*, after: bool, owner: bool, published: bool, drafts_of_others: bool) -> Select[Any]:
+    """One statement for each combination of what a list may be asked for."""
+    statement = _SEEN.order_by(POSTS.c.id.desc()).limit(bindparam("limit", type_=POSTS.c.id.type))
+    if after:
+        statement = statement.where(POSTS.c.id < bindparam("after"))
+    if owner:
+        statement = statement.where(POSTS.c.owner_id == bindparam("owner_id"))
+    if published:
+        statement = statement.where(POSTS.c.published == bindparam("published"))
+    if not drafts_of_others:
+        statement = statement.where(
+            or_(POSTS.c.published, POSTS.c.owner_id == bindparam("viewer"))
+        )
+    return statement
+
+
+def post_of(record: Record) -> Post:
+    """The post in the `POST_COLUMNS` of a record."""
+    id_, owner_id, title, content, published, created_at, updated_at, version = record
+    return Post(
+        id=PostId(id_),
+        owner_id=UserId(owner_id),
+        title=title,
+        content=content,
+        published=published,
+        created_at=created_at,
+        updated_at=updated_at,
+        version=version,
+    )
+
+
+def seen_post_of(record: Record) -> SeenPost:
+    *columns, owner_name, votes, voted = record
+    return SeenPost(post=post_of(columns), owner_name=owner_name, votes=votes, voted=voted)
+
+
+async def post(database: Database, post_id: PostId, viewer: UserId) -> SeenPost | None:
+    records = await database.fetch(_BY_ID, id=post_id, viewer=viewer)
+    return seen_post_of(records[0]) if records else None
+
+
+async def posts(database: Database, wanted: PostList) -> Page[SeenPost]:
+    if wanted.after is not None and len(wanted.after) != 1:
+        raise InvalidCursor
+    statement = _page(
+        after=wanted.after is not None,
+        owner=wanted.owner_id is not None,
+        published=wanted.published is not None,
+        drafts_of_others=is_moderator(wanted.viewer),
+    )
+    records = await database.fetch_long(
+        statement,
+        viewer=wanted.viewer.id,
+        limit=wanted.limit + 1,
+        after=wanted.after[0] if wanted.after else None,
+        owner_id=wanted.owner_id,
+        published=wanted.published,
+    )
+    items = [seen_post_of(record) for record in records[: wanted.limit]]
+    more = len(records) > wanted.limit
+    return Page(items, next=(items[-1].post.id,) if more else None)
+
+
+class SqlPosts:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def add(self, post: NewPost) -> Post:
+        (record,) = await self._transaction.fetch(
+            _ADD,
+            owner_id=post.owner_id,
+            title=post.title,
+            content=post.content,
+            published=post.published,
+            created_at=post.created_at,
+        )
+        return post_of(record)
+
+    async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+        records = await self._transaction.fetch(_LOCK, id=post_id, viewer=viewer)
+        return seen_post_of(records[0]) if records else None
+
+    async def save(self, post: Post) -> None:
+        saved = await self._transaction.fetch(
+            _SAVE,
+            key=post.id,
+            new_title=post.title,
+            new_content=post.content,
+            new_published=post.published,
+            new_updated_at=post.updated_at,
+            new_version=post.version,
+        )
+        if not saved:
+            raise PostChanged
+
+    async def remove(self, post: Post) -> None:
+        if not await self._transaction.fetch(_REMOVE, key=post.id, known_version=post.version):
+            raise PostChanged

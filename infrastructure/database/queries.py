@@ -1,0 +1,36 @@
+"""Reads outside of transactions."""
+
+from application.ports.queries import Credentials, PostList, SeenPost
+from domain.pages import Page
+from domain.posts import PostId
+from domain.sessions import Session, SessionId
+from domain.users import User, UserId
+from infrastructure.database import posts, schema, sessions, users
+from infrastructure.database.statements import Database, DatabaseUnavailable
+
+
+class SqlQueries:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
+        return await sessions.session_user(self._database, session_id)
+
+    async def user(self, user_id: UserId) -> User | None:
+        return await users.user(self._database, user_id)
+
+    async def credentials(self, email: str) -> Credentials | None:
+        return await users.credentials(self._database, email)
+
+    async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+        return await posts.post(self._database, post_id, viewer)
+
+    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+        return await posts.posts(self._database, wanted)
+
+    async def ready(self) -> list[str]:
+        try:
+            stored = await schema.revision(self._database)
+        except DatabaseUnavailable:
+            return ["database"]
+        return [] if stored == schema.newest() else ["migrations"]

@@ -1,0 +1,94 @@
+"""The schema's revisions: what the code expects, what a database has, and getting there."""
+
+import asyncio
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, column, create_engine, event, select, table, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from infrastructure.database import sqlite
+from infrastructure.database.engine import sqlite_path
+from infrastructure.database.statements import Database, SchemaMissing
+
+_REVISION = select(column("version_num")).select_from(table("alembic_version"))
+_LOCK = 7_245_011_523  # any number that no other program locks
+
+
+def config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+@cache
+def newest() -> str | None:
+    """The revision that this code is written for."""
+    return ScriptDirectory.from_config(config()).get_current_head()
+
+
+async def revision(database: Database) -> str | None:
+    """The revision that `database` is at; None when it has never been migrated."""
+    try:
+        rows = await database.fetch(_REVISION)
+    except SchemaMissing:
+        return None
+    return str(rows[0][0]) if rows else None
+
+
+class MigrationFailed(Exception):
+    """One line that says why; the schema is as it was before."""
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the schema to `revision`, up or down. Several at once do it one after the other.
+
+    Raises `MigrationFailed` when the database does not answer or has a revision of other code.
+    """
+
+    def work(connection: Connection) -> None:
+        alembic = config()
+        alembic.attributes["connection"] = connection
+        down = revision == "base" or revision.startswith("-")
+        (command.downgrade if down else command.upgrade)(alembic, revision)
+
+    try:
+        run(url, work)
+    except CommandError as error:
+        raise MigrationFailed(f"The schema is not one that this code knows: {error}") from error
+    except (OSError, OperationalError, asyncpg.PostgresError) as error:
+        raise MigrationFailed(f"The database does not answer: {type(error).__name__}") from error
+
+
+def run(url: str, work: Callable[[Connection], None]) -> None:
+    """Run `work` in a transaction of its own, which nobody else's `run` overlaps."""
+    if path := sqlite_path(url):
+        _run_on_sqlite(path, work)
+    else:
+        asyncio.run(_run_on_postgresql(url, work))
+
+
+def _run_on_sqlite(path: Path, work: Callable[[Connection], None]) -> None:
+    engine = create_engine("sqlite://", creator=partial(sqlite.connect, path, 10), poolclass=NullPool)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    with engine.begin() as connection:
+        work(connection)
+
+
+async def _run_on_postgresql(url: str, work: Callable[[Connection], None]) -> None:
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=partial(asyncpg.connect, url, timeout=10),
+        poolclass=NullPool,
+    )
+    async with engine.begin() as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        await connection.run_sync(work)

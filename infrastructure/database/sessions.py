@@ -1,0 +1,116 @@
+"""Sessions: row, mapping and repository."""
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, insert, select
+from sqlmodel import Field
+
+from application.ports.passwords import PasswordHash
+from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
+from domain.users import User, UserId
+from infrastructure.database.rows import Instant, Row, identity, moment, reference, table
+from infrastructure.database.statements import Database, Record, Transaction
+from infrastructure.database.users import USER_COLUMNS, USERS, user_of
+
+
+class SessionRow(Row, table=True):
+    __tablename__ = "sessions"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: int | None = identity()
+    user_id: int = reference("users.id", index=True)
+    created_at: datetime = moment()
+    last_used_at: datetime = moment()
+    expires_at: datetime = moment()
+    revoked_at: datetime | None = moment()
+    refresh_hash: str = Field(unique=True)
+    user_agent: str | None
+    ip: str | None
+
+
+SESSIONS = table(SessionRow)
+
+SESSION_COLUMNS = (
+    SESSIONS.c.id,
+    SESSIONS.c.user_id,
+    SESSIONS.c.created_at,
+    SESSIONS.c.last_used_at,
+    SESSIONS.c.expires_at,
+    SESSIONS.c.revoked_at,
+    SESSIONS.c.user_agent,
+    SESSIONS.c.ip,
+)
+
+_SESSION_USER = (
+    select(*SESSION_COLUMNS, *USER_COLUMNS)
+    .join(USERS, USERS.c.id == SESSIONS.c.user_id)
+    .where(SESSIONS.c.id == bindparam("id"))
+)
+# The user's row is locked: a change of password or a deactivation that is under way is waited for
+# and then seen, and one that comes later finds this session.
+_ADD = (
+    insert(SESSIONS)
+    .from_select(
+        ["user_id", "created_at", "last_used_at", "expires_at", "refresh_hash", "user_agent", "ip"],
+        select(
+            USERS.c.id,
+            bindparam("created_at", type_=Instant),
+            bindparam("created_at", type_=Instant),
+            bindparam("expires_at", type_=Instant),
+            bindparam("refresh_hash", type_=SESSIONS.c.refresh_hash.type),
+            bindparam("user_agent", type_=SESSIONS.c.user_agent.type),
+            bindparam("ip", type_=SESSIONS.c.ip.type),
+        )
+        .where(
+            USERS.c.id == bindparam("user_id"),
+            USERS.c.is_active,
+            USERS.c.password_hash == bindparam("password_hash"),
+        )
+        .with_for_update(read=True),
+    )
+    .returning(*SESSION_COLUMNS)
+)
+
+
+def session_of(record: Record) -> Session:
+    """The session in the `SESSION_COLUMNS` of a record."""
+    id_, user_id, created_at, last_used_at, expires_at, revoked_at, user_agent, ip = record
+    return Session(
+        id=SessionId(id_),
+        user_id=UserId(user_id),
+        created_at=created_at,
+        last_used_at=last_used_at,
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+        user_agent=user_agent,
+        ip=ip,
+    )
+
+
+async def session_user(database: Database, session_id: SessionId) -> tuple[Session, User] | None:
+    records = await database.fetch(_SESSION_USER, id=session_id)
+    if not records:
+        return None
+    record = tuple(records[0])
+    width = len(SESSION_COLUMNS)
+    return session_of(record[:width]), user_of(record[width:])
+
+
+class SqlSessions:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def add(self, session: NewSession, password: PasswordHash) -> Session:
+        records = await self._transaction.fetch(
+            _ADD,
+            user_id=session.user_id,
+            password_hash=password,
+            created_at=session.created_at,
+            expires_at=session.expires_at,
+            refresh_hash=session.refresh_hash,
+            user_agent=session.user_agent,
+            ip=session.ip,
+        )
+        if not records:
+            raise InvalidCredentials
+        return session_of(records[0])

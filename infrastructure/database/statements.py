@@ -1,0 +1,134 @@
+"""SQL that is written once with SQLAlchemy Core and only run from then on.
+
+Building and compiling a Core statement costs more than running it, and so does the way through
+SQLAlchemy's connections (docs/decisions/0002-core-on-the-driver.md has the figures): so statements
+are module constants, compiled once a dialect, and run on the driver itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+from sqlalchemy import Delete, Dialect, Insert, Select, Update
+
+from domain.errors import Unavailable
+
+Record = Sequence[Any]
+"""One row of an answer, columns in the statement's order."""
+
+Clause = Select[Any] | Insert | Update | Delete
+_Processor = Callable[[Any], Any] | None
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    convert: _Processor
+    constant: Any
+    """The value that the statement itself gives it; `GIVEN` when the caller does."""
+
+
+GIVEN = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A statement in one database's SQL."""
+
+    sql: str
+    parameters: tuple[Parameter, ...]
+    """In the order of the SQL's placeholders."""
+    results: tuple[_Processor, ...] | None
+    """Conversion of each column; None when no column needs one."""
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """The driver's arguments. Raises KeyError for a parameter without a value."""
+        arguments = []
+        for parameter in self.parameters:
+            value = parameter.constant
+            if value is GIVEN:
+                value = values[parameter.name]
+            arguments.append(parameter.convert(value) if parameter.convert else value)
+        return arguments
+
+    def converted(self, rows: Sequence[Record]) -> Sequence[Record]:
+        if self.results is None:
+            return rows
+        return [
+            [convert(value) if convert else value for convert, value in zip(self.results, row)]
+            for row in rows
+        ]
+
+
+@cache
+def compiled(clause: Clause, dialect: Dialect) -> Compiled:
+    """`clause` in `dialect`'s SQL. Kept for good: pass clauses that live as long as the process."""
+    statement = clause.compile(dialect=dialect)
+    parameters = []
+    for name in statement.positiontup or ():
+        bind = statement.binds[name]
+        convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        constant = GIVEN if bind.required else statement.params[name]
+        parameters.append(Parameter(name, convert, constant))
+    results = tuple(
+        column.type.dialect_impl(dialect).result_processor(dialect, None)
+        for column in clause.exported_columns
+    )
+    return Compiled(str(statement), tuple(parameters), results if any(results) else None)
+
+
+class ConstraintViolated(Exception):
+    """The database refused a change. `name` is the constraint's, by the naming convention."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+
+class DatabaseUnavailable(Unavailable):
+    detail = "The database does not answer"
+
+
+class SchemaMissing(DatabaseUnavailable):
+    """A table is not there."""
+
+    detail = "The database has not been migrated"
+
+
+class OutcomeUnknown(Unavailable):
+    """The commit was sent and never confirmed."""
+
+    detail = "The database did not confirm the change: it may have been made, or not"
+
+
+class Transaction(Protocol):
+    """Statements that last together or not at all; the first one takes the connection."""
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        """Run `clause`; its rows, if it returns any. Raises `ConstraintViolated`."""
+        ...
+
+    async def commit(self) -> None: ...
+
+
+class Database(Protocol):
+    """A database and its connections. All of it raises `DatabaseUnavailable` when it is that."""
+
+    dialect: Dialect
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        """Run a reading `clause` by itself: one round trip, no transaction."""
+        ...
+
+    async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        """The same for a `clause` that may take its time, which must not hold up the others."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Leaving it without commit undoes what was done in it."""
+        ...

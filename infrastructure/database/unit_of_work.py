@@ -1,0 +1,64 @@
+"""The unit of work, and what a violated constraint means."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any
+
+from domain.errors import AlreadyGone, DomainError
+from domain.users import EmailTaken
+from infrastructure.database.posts import SqlPosts
+from infrastructure.database.sessions import SqlSessions
+from infrastructure.database.statements import (
+    Clause,
+    ConstraintViolated,
+    Database,
+    Record,
+    Transaction,
+)
+from infrastructure.database.users import SqlUsers
+
+
+MEANING: dict[str, Callable[[], DomainError]] = {
+    "uq_users_email_key": EmailTaken,
+    # SQLite does not say which foreign key it was.
+    "fk": AlreadyGone,
+    "fk_posts_owner_id": AlreadyGone,
+    "fk_sessions_user_id": AlreadyGone,
+    "fk_votes_post_id": AlreadyGone,
+    "fk_votes_user_id": AlreadyGone,
+}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except ConstraintViolated as error:
+        if error.name not in MEANING:
+            raise
+        raise MEANING[error.name]() from error
+
+
+class SqlUnitOfWork:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self.users = SqlUsers(self)
+        self.sessions = SqlSessions(self)
+        self.posts = SqlPosts(self)
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        with _told():
+            return await self._transaction.fetch(clause, **values)
+
+    async def commit(self) -> None:
+        with _told():
+            await self._transaction.commit()
+
+
+def sql_storage(database: Database) -> Callable[[], AbstractAsyncContextManager[SqlUnitOfWork]]:
+    @asynccontextmanager
+    async def unit_of_work() -> AsyncIterator[SqlUnitOfWork]:
+        async with database.transaction() as transaction:
+            yield SqlUnitOfWork(transaction)
+
+    return unit_of_work

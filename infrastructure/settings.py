@@ -1,0 +1,136 @@
+"""Settings, from the environment and `.env`. Read by `main` and `cli` alone."""
+
+import os
+from difflib import get_close_matches
+from ipaddress import ip_network
+from pathlib import Path
+from secrets import token_urlsafe
+from tempfile import NamedTemporaryFile
+from typing import Annotated, Literal
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from infrastructure.database.engine import check_url, sqlite_path
+
+PREFIX = "GATEPOST_"
+ENV_FILE = ".env"
+
+
+class BadSettings(Exception):
+    """A line for each setting that is wrong; never its value."""
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    check_url(value.get_secret_value())
+    return value
+
+
+def _network(value: str) -> str:
+    ip_network(value)
+    return value
+
+
+def _parts(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+_CommaSeparated = (NoDecode, BeforeValidator(_parts))
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable of its name in capitals behind `GATEPOST_`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_ignore_empty=True,
+        extra="ignore",  # of .env, which other programs read too; `load` looks for our own
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    environment: Literal["development", "production"] = "development"
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr(
+        "sqlite:///gatepost.db"
+    )
+    database_connections: int = Field(5, ge=2, le=100)
+    """At most, for each worker."""
+    secret_key: SecretStr | None = None
+    issuer: str = "gatepost"
+    audience: str = "gatepost"
+    access_token_ttl: int = Field(3600, ge=60, le=86_400)
+    """Seconds."""
+    refresh_token_ttl: int = Field(30 * 86_400, ge=3600, le=366 * 86_400)
+    """Seconds."""
+    bcrypt_cost: int = Field(12, ge=4, le=16)
+    pepper: SecretStr = SecretStr("")
+    password_min: int = Field(12, ge=8, le=64)
+    """Characters."""
+    trusted_proxies: Annotated[list[Annotated[str, AfterValidator(_network)]], *_CommaSeparated] = []
+    cors_origins: Annotated[
+        list[Annotated[str, Field(pattern=r"^https?://[^/*]+$")]], *_CommaSeparated
+    ] = []
+    log_format: Literal["console", "json"] | None = None
+    """Unset: console in development, json in production."""
+
+    @property
+    def in_production(self) -> bool:
+        return self.environment == "production"
+
+    @property
+    def database(self) -> str:
+        """The database's URL, password and all."""
+        return self.database_url.get_secret_value()
+
+
+def load() -> Settings:
+    """The settings of this process. Raises `BadSettings`."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
+    problems = [
+        f"{name}: there is no such setting" + _suggestion(name, known)
+        for name in sorted(given - known)
+        if name.startswith(PREFIX)
+    ]
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems += [
+            f"{PREFIX}{str(detail['loc'][0]).upper()}: {detail['msg']}" for detail in error.errors()
+        ]
+    if problems:
+        raise BadSettings("\n".join(problems))
+    return settings
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    close = get_close_matches(name, known, 1, cutoff=0.8)
+    return f"; do you mean {close[0]}?" if close else ""
+
+
+def secret_key(settings: Settings) -> bytes:
+    """The secret that signs. In development it is made at first need and kept in a file that only
+    its owner can read, beside the database. Raises `BadSettings` in production without one.
+    """
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value().encode()
+    if settings.in_production:
+        raise BadSettings(f"{PREFIX}SECRET_KEY: required in production, 32 random bytes or more")
+    database = sqlite_path(settings.database)
+    file = (database or Path("gatepost")).with_suffix(".secret")
+    if not file.exists():
+        _keep(file, token_urlsafe(48))
+    return file.read_text().strip().encode()
+
+
+def _keep(file: Path, secret: str) -> None:
+    """Write `file`, mode 0600, whole or not at all; whoever comes second leaves it as it is."""
+    with NamedTemporaryFile("w", dir=file.parent, prefix=file.name) as temporary:
+        temporary.write(secret + "\n")
+        temporary.flush()
+        try:
+            os.link(temporary.name, file)
+        except FileExistsError:
+            return

@@ -1,0 +1,301 @@
+"""Signed access tokens: JWTs (RFC 7519) in the manner of RFC 9068, on python-jose.
+
+python-jose makes and checks signatures. It is handed nothing that it could trip over, and what it
+lets through is refused here; its own checks of claims are not used, because they read the system's
+clock instead of `now` and take a missing claim for a good one.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any, NoReturn
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jose import jws
+from jose.backends.base import Key
+
+# Named, so that a missing `cryptography` stops the start: `jose.backends` would silently fall back
+# to slower code that is not constant in time.
+from jose.backends.cryptography_backend import (
+    CryptographyECKey,
+    CryptographyHMACKey,
+    CryptographyRSAKey,
+)
+from jose.exceptions import JOSEError
+from jose.utils import base64url_encode
+
+from application.ports.tokens import Claims
+from domain.sessions import InvalidToken, SessionId
+from domain.users import UserId
+
+TOKEN_MAX = 4096  # Characters. Ours have about 300, with RS256 630, with ES256 380.
+
+LEEWAY = timedelta(seconds=5)
+"""How far ahead of our clock a token may have been issued.
+
+Machines' clocks differ: with none, the next machine would refuse a token for a moment after login.
+With more, a token dated ahead could outlive a revocation of all that came before. `exp` has none,
+though RFC 7519 would allow it (section 4.1.4): a token ends on time, and a client can renew it.
+"""
+
+_LAST_MOMENT = 253_402_300_799  # 9999-12-31T23:59:59Z: as far as datetime reaches
+_LAST_ID = 2**63 - 1
+_ID = re.compile(r"[1-9][0-9]{0,18}")
+
+# RFC 7515, section 2: base64url without padding. The last character's unused bits are zero (RFC
+# 4648, section 3.5), or else several tokens would be one and the same.
+_BASE64URL = r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?"
+_PAYLOAD_AND_SIGNATURE = re.compile(rf"{_BASE64URL}\.{_BASE64URL}", re.ASCII)
+
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+# The examples of RFC 7515 (A.1), of FastAPI's tutorial and of jwt.io, and what placeholders are
+# made of. Longest first: what is left of a secret without them has to be a secret by itself.
+_PUBLISHED = sorted(
+    b"""
+    AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow
+    09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7
+    a-string-secret-at-least-256-bits-long your-256-bit-secret django-insecure changethis changeit
+    changeme change replace placeholder development gatepost insecure password default example
+    production fastapi private secret please qwerty super token admin your test this key jwt - _
+    """.lower().split(),
+    key=len,
+    reverse=True,
+)
+
+
+class UnfitKey(ValueError):
+    """A key that must not sign tokens. The text says why and never repeats the key."""
+
+
+def weakness(secret: bytes) -> str | None:
+    """Why `secret` is too easy to guess, or None: it finds what people do, no more."""
+    if len(secret) < 32:
+        return "it is shorter than 32 bytes (RFC 7518, section 3.2)"
+    rest = secret.lower()
+    for word in _PUBLISHED:
+        rest = rest.replace(word, b"")
+    if len(rest) < 16:
+        return "it is a published example, or made of words that such examples are made of"
+    # Steps between neighbours: few of them in repetitions, in "abcdef..." and in padding.
+    steps = {b - a for a, b in pairwise(rest)}
+    if len(set(rest)) < 8 or len(steps) < 9:
+        return "it is made of few different bytes, or of a pattern"
+    return None
+
+
+class _LowS(CryptographyECKey):  # type: ignore[misc,unused-ignore]
+    """ECDSA with one signature for each token: (r, -s) would verify as well as (r, s)."""
+
+    def sign(self, msg: bytes) -> bytes:
+        signature: bytes = super().sign(msg)
+        s = int.from_bytes(signature[32:], "big")
+        return signature[:32] + min(s, _P256_ORDER - s).to_bytes(32, "big")
+
+    def verify(self, msg: bytes, sig: bytes) -> bool:
+        low = int.from_bytes(sig[32:], "big") <= _P256_ORDER // 2
+        return low and bool(super().verify(msg, sig))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SigningKey:
+    """A key fit to sign tokens, as `hs256_key` and `jwk_key` make it; its text holds no secret."""
+
+    kid: str
+    """Derived from the key one way, so that names neither clash nor tell anything."""
+
+    algorithm: str
+    signer: Key = field(repr=False)
+    verifier: Key = field(repr=False)
+    public: Mapping[str, str] | None
+    """What others verify with (RFC 7517); None for a symmetric key, which stays with us."""
+
+
+def hs256_key(secret: bytes) -> SigningKey:
+    """A key made of random bytes that only we know. Raises `UnfitKey`."""
+    if reason := weakness(secret):
+        raise UnfitKey(f"The secret can't sign tokens: {reason}")
+    try:
+        key = CryptographyHMACKey(secret, "HS256")
+    except JOSEError:
+        raise UnfitKey("The secret can't sign tokens: it is an asymmetric key") from None
+    # Never a signature of a token: those are made over a text with a dot.
+    name = hmac.digest(secret, b"Gatepost kid", "sha256")[:12]
+    kid = base64url_encode(name).decode()
+    return SigningKey(kid=kid, algorithm="HS256", signer=key, verifier=key, public=None)
+
+
+def jwk_key(jwk: Mapping[str, str]) -> SigningKey:
+    """A key made of a private JWK (RFC 7517): RSA from 2048 bits signs RS256, P-256 signs ES256.
+
+    Its `kid` is its thumbprint (RFC 7638), whatever the JWK says. Raises `UnfitKey`.
+    """
+    try:
+        is_rsa = jwk["kty"] == "RSA"
+        algorithm = "RS256" if is_rsa else "ES256"
+        signer: Any = (CryptographyRSAKey if is_rsa else _LowS)(dict(jwk), algorithm)
+        verifier, private = signer.public_key(), signer.prepared_key
+        # RFC 7518, sections 3.3 and 3.4.
+        strong = private.key_size >= 2048 if is_rsa else private.curve.name == "secp256r1"
+        meant = jwk.get("alg", algorithm) == algorithm and jwk.get("use", "sig") == "sig"
+        fit = strong and meant and verifier.verify(b"", signer.sign(b""))
+    except Exception:  # python-jose's reader lets out nearly any, some with the key in their text
+        fit = False
+    if not fit:
+        raise UnfitKey("A JWK can't sign tokens: RSA from 2048 bits or P-256, private, is needed")
+    public = verifier.to_dict()
+    members = {name: value for name, value in public.items() if name != "alg"}
+    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
+    kid = base64url_encode(hashlib.sha256(canonical).digest()).decode()
+    public |= {"kid": kid, "use": "sig"}
+    return SigningKey(kid=kid, algorithm=algorithm, signer=signer, verifier=verifier, public=public)
+
+
+def new_jwk(algorithm: str) -> dict[str, str]:
+    """A fresh private key for "RS256" or "ES256", as `jwk_key` takes it: keep it secret."""
+    if algorithm == "RS256":
+        return dict(CryptographyRSAKey(rsa.generate_private_key(65537, 2048), algorithm).to_dict())
+    return dict(CryptographyECKey(ec.generate_private_key(ec.SECP256R1()), algorithm).to_dict())
+
+
+@dataclass(frozen=True, slots=True)
+class _Genuine:
+    """A token that we signed: `claims` hold from `valid_from` until they expire."""
+
+    claims: Claims
+    valid_from: datetime
+
+
+class JoseTokens:
+    """The token port on python-jose: the last key signs, all of them verify."""
+
+    def __init__(
+        self, keys: Sequence[SigningKey], *, issuer: str, audience: str, remembered: int = 10_000
+    ) -> None:
+        """Raises `UnfitKey` for no key at all and for the same one twice.
+
+        `remembered`: of so many tokens the signature is checked only once. A verified token takes
+        about 700 bytes of memory.
+        """
+        if not keys or len({key.kid for key in keys}) < len(keys):
+            raise UnfitKey("Tokens need a key, and each key once")
+        self._newest = keys[-1]
+        self._all = tuple(keys)
+        self._issuer = issuer
+        self._audience = audience
+        # A token of ours starts with one of these texts, to the letter. So no header of anybody
+        # else's making is ever read: no other `alg` or `typ` (RFC 8725, sections 3.1 and 3.11), no
+        # `crit`, `b64` or `zip` (RFC 7515, section 4.1.11; RFC 7797), no name twice, no nesting,
+        # and none too long. What python-jose writes it also reads.
+        self._by_header = {self._sign(b"", key).partition(".")[0]: key for key in keys}
+        self._remembered: OrderedDict[str, _Genuine] = OrderedDict()
+        self._room = remembered
+
+    async def issue(self, claims: Claims) -> str:
+        said = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "sub": str(claims.user_id),
+            # A string as `sub` is: JavaScript would round a number beyond 53 bits.
+            "sid": str(claims.session_id),
+            "iat": int(claims.issued_at.timestamp()),
+            "exp": int(claims.expires_at.timestamp()),
+            "jti": secrets.token_urlsafe(16),
+        }
+        return self._sign(json.dumps(said, separators=(",", ":")).encode(), self._newest)
+
+    async def verify(self, token: str, now: datetime) -> Claims:
+        # By the whole text, so that no changed token is ever taken for a remembered one; the
+        # moments are looked at every time. Keys are never taken away while we run.
+        genuine = known = self._remembered.get(token)
+        if genuine is None:
+            genuine = self._read(token)
+        # RFC 7519, section 4.1.4: at `exp` it is over.
+        if genuine is None or not genuine.valid_from <= now < genuine.claims.expires_at:
+            self._remembered.pop(token, None)
+            raise InvalidToken from None
+        if known is None:
+            self._remembered[token] = genuine
+            if len(self._remembered) > self._room:
+                self._remembered.popitem(last=False)
+        else:
+            self._remembered.move_to_end(token)
+        return genuine.claims
+
+    def jwk_set(self) -> dict[str, list[Mapping[str, str]]]:
+        """The public halves of all keys that have one, for others to verify with (RFC 7517)."""
+        return {"keys": [key.public for key in self._all if key.public is not None]}
+
+    def _sign(self, payload: bytes, key: SigningKey) -> str:
+        headers = {"kid": key.kid, "typ": "at+jwt"}  # RFC 9068, section 2.1
+        token: str = jws.sign(payload, key.signer, headers=headers, algorithm=key.algorithm)
+        return token
+
+    def _read(self, token: str) -> _Genuine | None:
+        """What `token` says, whatever the time is; None when it is not ours."""
+        header, _, rest = token[: TOKEN_MAX + 1].partition(".")
+        key = self._by_header.get(header)
+        if len(token) > TOKEN_MAX or key is None or not _PAYLOAD_AND_SIGNATURE.fullmatch(rest):
+            return None
+        try:
+            payload: bytes = jws.verify(token, key.verifier, [key.algorithm])
+            # Depth is bounded by what opens it: how deep `json` gets differs between Pythons.
+            if payload.count(b"[") + payload.count(b"{") > 20:
+                return None
+            text = payload.decode("utf-8")  # RFC 8725, section 3.7
+            return self._accept(json.loads(text, object_pairs_hook=_object, parse_constant=_refuse))
+        except (JOSEError, ValueError):
+            return None
+
+    def _accept(self, said: object) -> _Genuine:
+        """`said` as claims. Raises `ValueError` where it differs from what we issue.
+
+        Other claims are passed over (RFC 7519, section 4), except `nbf`, which is heeded.
+        """
+        if not isinstance(said, dict):
+            raise ValueError
+        issued_at, expires_at = _moment(said.get("iat")), _moment(said.get("exp"))
+        starts_at = max(issued_at, _moment(said.get("nbf", 0)))
+        named = said.get("iss") == self._issuer and said.get("aud") == self._audience
+        jti = said.get("jti")
+        if not named or not isinstance(jti, str) or not jti or starts_at >= expires_at:
+            raise ValueError
+        claims = Claims(
+            user_id=UserId(_id(said.get("sub"))),
+            session_id=SessionId(_id(said.get("sid"))),
+            issued_at=issued_at,
+            expires_at=expires_at,
+        )
+        return _Genuine(claims, starts_at - LEEWAY)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # RFC 7519, section 4: readers differ on which of two claims of one name counts.
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError
+    return members
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError  # NaN and Infinity are no JSON (RFC 8259, section 6)
+
+
+def _moment(value: object) -> datetime:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LAST_MOMENT:
+        raise ValueError
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _id(value: object) -> int:
+    # In one form only, so that an id has one name.
+    if not isinstance(value, str) or not _ID.fullmatch(value) or int(value) > _LAST_ID:
+        raise ValueError
+    return int(value)
