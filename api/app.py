@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRouter
-from starlette.middleware.cors import CORSMiddleware
 
 from api import auth, health, posts, users
+from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
-from api.edge import Edge
-from api.errors import add_error_handlers
+from api.edge import BODY_MAX, Edge
+from api.errors import add_error_handlers, problem_schemas
 from api.pages import Cursors
 from application.services import Ports, build_services
 
@@ -21,6 +22,13 @@ PROTECTED: tuple[APIRouter, ...] = (users.protected, posts.protected)
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document["components"]["schemas"] |= problem_schemas()
+        return document
 
 
 def create_app(
@@ -36,7 +44,7 @@ def create_app(
     `cursor_key` signs the cursors of lists: secret, and the same in all processes that serve the
     same clients.
     """
-    app = FastAPI(
+    app = _Application(
         title="Gatepost",
         version="0.1.0",
         description=DESCRIPTION,
@@ -44,40 +52,28 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
+        # Or else a large field of a form is a 400 where a large body is a 413.
+        form_limits={"max_part_size": BODY_MAX},
     )
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
-    for router in PUBLIC:
-        # Not include_router, which matches every request's path twice.
-        app.router.routes.extend(router.routes)
+    # Routes are tried in this order. Not by include_router, which would match each path twice.
     for router in PROTECTED:
         for route in router.routes:
             if not asks_for_the_current_user(route):
                 raise TypeError(f"{route} is protected and does not ask for the current user")
             app.router.routes.append(route)
+    for router in PUBLIC:
+        app.router.routes.extend(router.routes)
     add_docs(app)
     add_error_handlers(app)
     if cors_origins:
         app.add_middleware(
-            CORSMiddleware,
+            Cors,
             allow_origins=cors_origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "If-Match",
-                "If-None-Match",
-                "Idempotency-Key",
-            ],
-            expose_headers=[
-                "ETag",
-                "Link",
-                "Location",
-                "Retry-After",
-                "RateLimit",
-                "RateLimit-Policy",
-                "X-Request-ID",
-            ],
+            allow_methods=METHODS,
+            allow_headers=HEADERS,
+            expose_headers=EXPOSED,
         )
     app.add_middleware(Edge, log_email=log_email)
     return app

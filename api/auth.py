@@ -42,7 +42,7 @@ class TokensView(BaseModel):
         )
 
 
-@public.post("/login", summary="Log in", responses=documented(401, 422, 503))
+@public.post("/login", summary="Log in", responses=documented(401, 415, 422, 503))
 async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:

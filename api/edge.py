@@ -7,6 +7,7 @@ line in the log.
 
 import logging
 import re
+from itertools import count
 from secrets import token_hex
 from time import perf_counter
 
@@ -19,6 +20,9 @@ from api.exchange import SCOPE_KEY, Exchange
 BODY_MAX = 2 * 1024 * 1024
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+_PROCESS = token_hex(6)
+_COUNT = count(1)
 
 access_log = logging.getLogger("gatepost.access")
 error_log = logging.getLogger("gatepost.errors")
@@ -90,7 +94,7 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
-    return token_hex(8)
+    return f"{_PROCESS}-{next(_COUNT):x}"
 
 
 def _complete(headers: list[tuple[bytes, bytes]], exchange: Exchange) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -42,6 +43,9 @@ STATUSES: dict[type[DomainError], int] = {
     Unavailable: 503,
 }
 
+# RFC 9110's names; those that Python gives differ between its versions.
+_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 _CODES |= {413: "content_too_large", 415: "unsupported_media_type", 422: "validation_failed"}
 
@@ -66,16 +70,29 @@ class Problem(BaseModel):
     )
 
 
+def phrase(status: int) -> str:
+    """What RFC 9110 calls `status`."""
+    return _PHRASES.get(status, HTTPStatus(status).phrase)
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI entry of the problems that a route may answer with."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": phrase(status),
             "content": {"application/problem+json": schema},
         }
         for status in statuses
     }
+
+
+def problem_schemas() -> dict[str, Any]:
+    """What `documented` refers to, for the OpenAPI document's components."""
+    template = "#/components/schemas/{model}"
+    _, schema = models_json_schema([(Problem, "serialization")], ref_template=template)
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
 
 
 def problem_response(
@@ -89,7 +106,7 @@ def problem_response(
 ) -> Response:
     body = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": phrase(status),
         "status": status,
         "detail": detail,
         "code": code,
@@ -142,7 +159,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(
         status,
         _CODES.get(status, "http_error"),
-        HTTPStatus(status).phrase,
+        phrase(status),
         exchange_of(request).request_id,
         headers=headers,
     )

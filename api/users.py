@@ -40,11 +40,24 @@ Name = Annotated[
 ]
 
 
+def _encodable(value: SecretStr) -> SecretStr:
+    try:
+        value.get_secret_value().encode()
+    except UnicodeEncodeError:  # of half a surrogate pair, which pydantic lets through in secrets
+        raise PydanticCustomError("string_unicode", "Input should be valid Unicode") from None
+    return value
+
+
+Password = Annotated[
+    SecretStr, AfterValidator(_encodable), Field(examples=["correct horse battery"])
+]
+
+
 class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     email: EmailAddress
-    password: SecretStr = Field(examples=["correct horse battery"])
+    password: Password
     name: Name | None = None
 
     def to_draft(self) -> UserDraft:

@@ -36,6 +36,8 @@ def _parts(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+_Network = Annotated[str, AfterValidator(_network)]
+_Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]
 _CommaSeparated = (NoDecode, BeforeValidator(_parts))
 
 
@@ -55,23 +57,21 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr(
         "sqlite:///gatepost.db"
     )
-    database_connections: int = Field(5, ge=2, le=100)
+    database_connections: int = Field(default=5, ge=2, le=100)
     """At most, for each worker."""
     secret_key: SecretStr | None = None
     issuer: str = "gatepost"
     audience: str = "gatepost"
-    access_token_ttl: int = Field(3600, ge=60, le=86_400)
+    access_token_ttl: int = Field(default=3600, ge=60, le=86_400)
     """Seconds."""
-    refresh_token_ttl: int = Field(30 * 86_400, ge=3600, le=366 * 86_400)
+    refresh_token_ttl: int = Field(default=30 * 86_400, ge=3600, le=366 * 86_400)
     """Seconds."""
-    bcrypt_cost: int = Field(12, ge=4, le=16)
+    bcrypt_cost: int = Field(default=12, ge=4, le=16)
     pepper: SecretStr = SecretStr("")
-    password_min: int = Field(12, ge=8, le=64)
+    password_min: int = Field(default=12, ge=8, le=64)
     """Characters."""
-    trusted_proxies: Annotated[list[Annotated[str, AfterValidator(_network)]], *_CommaSeparated] = []
-    cors_origins: Annotated[
-        list[Annotated[str, Field(pattern=r"^https?://[^/*]+$")]], *_CommaSeparated
-    ] = []
+    trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
+    cors_origins: Annotated[list[_Origin], *_CommaSeparated] = []
     log_format: Literal["console", "json"] | None = None
     """Unset: console in development, json in production."""
 

@@ -1,11 +1,14 @@
 """PostgreSQL, on asyncpg and its pool."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy import Dialect
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
 from infrastructure.database.statements import (
@@ -29,8 +32,6 @@ _DOWN = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-
-_Connection = "PoolConnectionProxy[asyncpg.Record]"
 
 
 @contextmanager
@@ -58,7 +59,8 @@ class PostgresDatabase:
     for a connection or for an answer, is told that the database is unavailable.
     """
 
-    dialect = DIALECT
+    dialect: Dialect = DIALECT
+    is_remote = True
 
     def __init__(self, url: str, *, size: int, timeout: float) -> None:
         self._timeout = timeout
@@ -83,12 +85,12 @@ class PostgresDatabase:
         with _translated():
             async with self._pool.acquire(timeout=self._timeout) as connection:
                 rows = await connection.fetch(statement.sql, *statement.arguments(values))
-        return statement.converted(rows)
+        return statement.converted(cast("Sequence[Record]", rows))
 
     fetch_long = fetch
 
     @asynccontextmanager
-    async def transaction(self) -> "AsyncIterator[PostgresTransaction]":
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
         transaction = PostgresTransaction(self._pool, self._timeout)
         try:
             yield transaction
@@ -97,10 +99,10 @@ class PostgresDatabase:
 
 
 class PostgresTransaction:
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", timeout: float) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], timeout: float) -> None:
         self._pool = pool
         self._timeout = timeout
-        self._connection: _Connection | None = None
+        self._connection: PoolConnectionProxy[asyncpg.Record] | None = None
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
@@ -109,7 +111,7 @@ class PostgresTransaction:
                 self._connection = await self._pool.acquire(timeout=self._timeout)
                 await self._connection.execute("BEGIN")
             rows = await self._connection.fetch(statement.sql, *statement.arguments(values))
-        return statement.converted(rows)
+        return statement.converted(cast("Sequence[Record]", rows))
 
     async def commit(self) -> None:
         if self._connection is None:

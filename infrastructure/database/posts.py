@@ -4,7 +4,20 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Index, Select, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    Index,
+    Select,
+    and_,
+    bindparam,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlmodel import Field
 
 from application.ports.queries import PostList, SeenPost
@@ -12,7 +25,8 @@ from domain.pages import InvalidCursor, Page
 from domain.policies import is_moderator
 from domain.posts import NewPost, Post, PostChanged, PostId
 from domain.users import UserId
-from infrastructure.database.rows import Row, identity, moment, reference, table
+from infrastructure.database.lookups import Lookup, lookup
+from infrastructure.database.rows import IDS, BigId, Row, identity, moment, reference, table
 from infrastructure.database.statements import Database, Record, Transaction
 from infrastructure.database.users import USERS
 from infrastructure.database.votes import VOTES
@@ -56,6 +70,27 @@ _SEEN = select(
 ).join(USERS, USERS.c.id == POSTS.c.owner_id)
 
 _BY_ID = _SEEN.where(POSTS.c.id == bindparam("id"))
+_WANTED = (
+    func.unnest(bindparam("id", type_=IDS), bindparam("viewer", type_=IDS))
+    .table_valued(column("post_id", BigId), column("viewer_id", BigId), name="wanted")
+    .render_derived()
+)
+_BY_IDS = (
+    select(
+        _WANTED.c.post_id,
+        _WANTED.c.viewer_id,
+        *POST_COLUMNS,
+        USERS.c.name,
+        POSTS.c.votes,
+        VOTES.c.user_id.is_not(None).label("voted"),
+    )
+    .select_from(_WANTED)
+    .join(POSTS, POSTS.c.id == _WANTED.c.post_id)
+    .join(USERS, USERS.c.id == POSTS.c.owner_id)
+    .outerjoin(
+        VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == _WANTED.c.viewer_id)
+    )
+)
 _LOCK = _BY_ID.with_for_update(of=POSTS)
 _ADD = (
     insert(POSTS)
@@ -126,9 +161,9 @@ def seen_post_of(record: Record) -> SeenPost:
     return SeenPost(post=post_of(columns), owner_name=owner_name, votes=votes, voted=voted)
 
 
-async def post(database: Database, post_id: PostId, viewer: UserId) -> SeenPost | None:
-    records = await database.fetch(_BY_ID, id=post_id, viewer=viewer)
-    return seen_post_of(records[0]) if records else None
+def post_lookup(database: Database) -> Lookup:
+    """Finds the post with an id, as seen by the user with another."""
+    return lookup(database, one=_BY_ID, many=_BY_IDS, key=["id", "viewer"])
 
 
 async def posts(database: Database, wanted: PostList) -> Page[SeenPost]:

@@ -12,9 +12,12 @@ from infrastructure.database.statements import Database, DatabaseUnavailable
 class SqlQueries:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._session = sessions.session_lookup(database)
+        self._post = posts.post_lookup(database)
 
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
-        return await sessions.session_user(self._database, session_id)
+        record = await self._session(session_id)
+        return None if record is None else sessions.session_user_of(record)
 
     async def user(self, user_id: UserId) -> User | None:
         return await users.user(self._database, user_id)
@@ -23,7 +26,8 @@ class SqlQueries:
         return await users.credentials(self._database, email)
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
-        return await posts.post(self._database, post_id, viewer)
+        record = await self._post(post_id, viewer)
+        return None if record is None else posts.seen_post_of(record)
 
     async def posts(self, wanted: PostList) -> Page[SeenPost]:
         return await posts.posts(self._database, wanted)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, DateTime, Dialect, Identity, Integer, MetaData, Table
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
 
@@ -29,6 +30,9 @@ def table(row: type[Row]) -> Table:
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 """64 bits. SQLite's own spelling, since only an INTEGER PRIMARY KEY can be its row id."""
+
+IDS = ARRAY(BigInteger)
+"""Many ids in one parameter; PostgreSQL alone has it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, column, create_engine, event, select, table, text
+from sqlalchemy import Connection, Select, column, create_engine, event, select, table, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -19,7 +20,7 @@ from infrastructure.database import sqlite
 from infrastructure.database.engine import sqlite_path
 from infrastructure.database.statements import Database, SchemaMissing
 
-_REVISION = select(column("version_num")).select_from(table("alembic_version"))
+_REVISION: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
 _LOCK = 7_245_011_523  # any number that no other program locks
 
 

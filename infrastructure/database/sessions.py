@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import any_, bindparam, insert, select
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
 from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
 from domain.users import User, UserId
-from infrastructure.database.rows import Instant, Row, identity, moment, reference, table
+from infrastructure.database.lookups import Lookup, lookup
+from infrastructure.database.rows import IDS, Instant, Row, identity, moment, reference, table
 from infrastructure.database.statements import Database, Record, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
@@ -41,11 +42,12 @@ SESSION_COLUMNS = (
     SESSIONS.c.ip,
 )
 
-_SESSION_USER = (
-    select(*SESSION_COLUMNS, *USER_COLUMNS)
-    .join(USERS, USERS.c.id == SESSIONS.c.user_id)
-    .where(SESSIONS.c.id == bindparam("id"))
+_SESSION_USER = select(*SESSION_COLUMNS, *USER_COLUMNS).join(
+    USERS, USERS.c.id == SESSIONS.c.user_id
 )
+_BY_ID = _SESSION_USER.where(SESSIONS.c.id == bindparam("id"))
+_BY_IDS = _SESSION_USER.where(SESSIONS.c.id == any_(bindparam("id", type_=IDS)))
+_BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selected_columns)
 # The user's row is locked: a change of password or a deactivation that is under way is waited for
 # and then seen, and one that comes later finds this session.
 _ADD = (
@@ -87,11 +89,12 @@ def session_of(record: Record) -> Session:
     )
 
 
-async def session_user(database: Database, session_id: SessionId) -> tuple[Session, User] | None:
-    records = await database.fetch(_SESSION_USER, id=session_id)
-    if not records:
-        return None
-    record = tuple(records[0])
+def session_lookup(database: Database) -> Lookup:
+    """Finds the session with an id, and its user."""
+    return lookup(database, one=_BY_ID, many=_BY_IDS, key=["id"])
+
+
+def session_user_of(record: Record) -> tuple[Session, User]:
     width = len(SESSION_COLUMNS)
     return session_of(record[:width]), user_of(record[width:])
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Dialect
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
 from infrastructure.database.statements import (
@@ -67,7 +68,8 @@ class SqliteDatabase:
     Whoever waits longer than `timeout` seconds for a lock is told that the database is unavailable.
     """
 
-    dialect = DIALECT
+    dialect: Dialect = DIALECT
+    is_remote = False
 
     def __init__(self, path: Path, *, timeout: float) -> None:
         self._path = path

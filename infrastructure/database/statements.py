@@ -116,6 +116,8 @@ class Database(Protocol):
     """A database and its connections. All of it raises `DatabaseUnavailable` when it is that."""
 
     dialect: Dialect
+    is_remote: bool
+    """Whether an answer takes a round trip, so that sharing one pays."""
 
     async def open(self) -> None: ...
 

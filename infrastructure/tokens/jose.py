@@ -57,18 +57,15 @@ _PAYLOAD_AND_SIGNATURE = re.compile(rf"{_BASE64URL}\.{_BASE64URL}", re.ASCII)
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 # The examples of RFC 7515 (A.1), of FastAPI's tutorial and of jwt.io, and what placeholders are
-# made of. Longest first: what is left of a secret without them has to be a secret by itself.
-_PUBLISHED = sorted(
-    b"""
+# made of; each before those that it contains. What is left of a secret without them has to be a
+# secret by itself.
+_PUBLISHED = b"""
     AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow
     09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7
     a-string-secret-at-least-256-bits-long your-256-bit-secret django-insecure changethis changeit
     changeme change replace placeholder development gatepost insecure password default example
     production fastapi private secret please qwerty super token admin your test this key jwt - _
-    """.lower().split(),
-    key=len,
-    reverse=True,
-)
+""".lower().split()
 
 
 class UnfitKey(ValueError):
@@ -91,17 +88,17 @@ def weakness(secret: bytes) -> str | None:
     return None
 
 
-class _LowS(CryptographyECKey):  # type: ignore[misc,unused-ignore]
+class _LowS(CryptographyECKey):
     """ECDSA with one signature for each token: (r, -s) would verify as well as (r, s)."""
 
     def sign(self, msg: bytes) -> bytes:
-        signature: bytes = super().sign(msg)
+        signature: bytes = super().sign(msg)  # type: ignore[no-untyped-call]
         s = int.from_bytes(signature[32:], "big")
         return signature[:32] + min(s, _P256_ORDER - s).to_bytes(32, "big")
 
     def verify(self, msg: bytes, sig: bytes) -> bool:
         low = int.from_bytes(sig[32:], "big") <= _P256_ORDER // 2
-        return low and bool(super().verify(msg, sig))
+        return low and bool(super().verify(msg, sig))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,8 +124,7 @@ def hs256_key(secret: bytes) -> SigningKey:
     except JOSEError:
         raise UnfitKey("The secret can't sign tokens: it is an asymmetric key") from None
     # Never a signature of a token: those are made over a text with a dot.
-    name = hmac.digest(secret, b"Gatepost kid", "sha256")[:12]
-    kid = base64url_encode(name).decode()
+    kid = base64url_encode(hmac.digest(secret, b"Gatepost kid", "sha256")[:12]).decode()
     return SigningKey(kid=kid, algorithm="HS256", signer=key, verifier=key, public=None)
 
 
@@ -161,8 +157,10 @@ def jwk_key(jwk: Mapping[str, str]) -> SigningKey:
 def new_jwk(algorithm: str) -> dict[str, str]:
     """A fresh private key for "RS256" or "ES256", as `jwk_key` takes it: keep it secret."""
     if algorithm == "RS256":
-        return dict(CryptographyRSAKey(rsa.generate_private_key(65537, 2048), algorithm).to_dict())
-    return dict(CryptographyECKey(ec.generate_private_key(ec.SECP256R1()), algorithm).to_dict())
+        key: Any = CryptographyRSAKey(rsa.generate_private_key(65537, 2048), algorithm)
+    else:
+        key = CryptographyECKey(ec.generate_private_key(ec.SECP256R1()), algorithm)
+    return dict(key.to_dict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +191,7 @@ class JoseTokens:
         # A token of ours starts with one of these texts, to the letter. So no header of anybody
         # else's making is ever read: no other `alg` or `typ` (RFC 8725, sections 3.1 and 3.11), no
         # `crit`, `b64` or `zip` (RFC 7515, section 4.1.11; RFC 7797), no name twice, no nesting,
-        # and none too long. What python-jose writes it also reads.
+        # and none too long.
         self._by_header = {self._sign(b"", key).partition(".")[0]: key for key in keys}
         self._remembered: OrderedDict[str, _Genuine] = OrderedDict()
         self._room = remembered
@@ -214,9 +212,8 @@ class JoseTokens:
     async def verify(self, token: str, now: datetime) -> Claims:
         # By the whole text, so that no changed token is ever taken for a remembered one; the
         # moments are looked at every time. Keys are never taken away while we run.
-        genuine = known = self._remembered.get(token)
-        if genuine is None:
-            genuine = self._read(token)
+        known = self._remembered.get(token)
+        genuine = known or self._read(token)
         # RFC 7519, section 4.1.4: at `exp` it is over.
         if genuine is None or not genuine.valid_from <= now < genuine.claims.expires_at:
             self._remembered.pop(token, None)

@@ -1,0 +1,110 @@
+"""Reads by key that share round trips: the read-side twin of group commit.
+
+A lookup that finds no query in flight sends its own, at once. Those that arrive meanwhile wait for
+it to end and then go out together in the next one. So each still sees the state at or after its own
+arrival, a service under load sends a handful of queries where it would have sent thousands, and a
+kind of lookup holds one connection at the most, and none when idle.
+
+docs/decisions/0003-shared-lookups.md has the measurements.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from infrastructure.database.statements import Clause, Database, DatabaseUnavailable, Record
+
+BATCH_MAX = 500
+
+Key = tuple[int, ...]
+
+
+class Lookup(Protocol):
+    async def __call__(self, *key: int) -> Record | None:
+        """The record with this key as it is now; None when there is none."""
+        ...
+
+
+class PlainLookup:
+    """A query for each: for a database that answers faster than anybody could wait."""
+
+    def __init__(self, database: Database, one: Clause, key: Sequence[str]) -> None:
+        self._database = database
+        self._one = one
+        self._names = key
+
+    async def __call__(self, *key: int) -> Record | None:
+        values = dict(zip(self._names, key, strict=True))
+        records = await self._database.fetch(self._one, **values)
+        return records[0] if records else None
+
+
+class SharedLookup:
+    """`many` takes an array for each part of the key and answers with the key's parts ahead of
+    each record's own columns.
+    """
+
+    def __init__(self, database: Database, many: Clause, key: Sequence[str]) -> None:
+        self._database = database
+        self._many = many
+        self._names = key
+        self._in_flight = False
+        self._waiting: list[tuple[Key, asyncio.Future[Record | None]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, *key: int) -> Record | None:
+        if self._in_flight:
+            answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((key, answer))
+            return await answer
+        self._in_flight = True
+        try:
+            return (await self._fetch([key])).get(key)
+        finally:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Whoever was in flight has landed: send those who waited, without making it wait."""
+        if not self._waiting:
+            self._in_flight = False
+            return
+        batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+        task = asyncio.get_running_loop().create_task(self._answer(batch))
+        self._tasks.add(task)  # the loop alone would not keep it alive
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, batch: list[tuple[Key, asyncio.Future[Record | None]]]) -> None:
+        # Nobody asks any more for an answer that is done already: its request was cancelled.
+        asking = [(key, answer) for key, answer in batch if not answer.done()]
+        try:
+            found = await self._fetch([key for key, _ in asking]) if asking else {}
+        except Exception as error:
+            for _, answer in asking:
+                if not answer.done():
+                    answer.set_exception(_own(error))
+        else:
+            for key, answer in asking:
+                if not answer.done():
+                    answer.set_result(found.get(key))
+        finally:
+            for _, answer in asking:
+                answer.cancel()  # of those that have no answer: this task was cancelled itself
+            self._go_on()
+
+    async def _fetch(self, keys: Sequence[Key]) -> Mapping[Key, Record]:
+        width = len(self._names)
+        values = {name: [key[part] for key in keys] for part, name in enumerate(self._names)}
+        records = await self._database.fetch(self._many, **values)
+        return {tuple(record[:width]): record[width:] for record in map(tuple, records)}
+
+
+def _own(error: Exception) -> Exception:
+    """An exception for each who waits: shared, it would gather all their tracebacks."""
+    return DatabaseUnavailable() if isinstance(error, DatabaseUnavailable) else error
+
+
+def lookup(database: Database, *, one: Clause, many: Clause, key: Sequence[str]) -> Lookup:
+    """The kind of lookup that suits `database`. Both statements take the parts of `key` by name."""
+    if database.is_remote:
+        return SharedLookup(database, many, key)
+    return PlainLookup(database, one, key)

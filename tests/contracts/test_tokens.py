@@ -1,0 +1,267 @@
+"""What every adapter of the token port does. To add one, add it to `ADAPTERS`."""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from application.ports.tokens import Claims, Tokens
+from domain.sessions import InvalidToken, SessionId
+from domain.users import UserId
+from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key, jwk_key, new_jwk
+from tests.fakes.tokens import FakeTokens
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
+ISSUED_AT = NOW.replace(microsecond=0)
+CLAIMS = Claims(
+    user_id=UserId(7),
+    session_id=SessionId(41),
+    issued_at=ISSUED_AT,
+    expires_at=ISSUED_AT + timedelta(hours=1),
+)
+SECOND = timedelta(seconds=1)
+HALF_A_MINUTE = timedelta(seconds=30)
+
+quick = settings(
+    max_examples=50,
+    deadline=None,
+    # All examples may share one instance of the adapter.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def jose(key: SigningKey) -> Tokens:
+    return JoseTokens([key], issuer="https://gatepost.test", audience="gatepost")
+
+
+# Making an RSA key takes a tenth of a second: a few are enough for all tests.
+@cache
+def asymmetric_key(algorithm: str, serial: int) -> SigningKey:
+    return jwk_key(new_jwk(algorithm))
+
+
+ADAPTERS: dict[str, Callable[[int], Tokens]] = {
+    "fake": lambda _: FakeTokens(),
+    "jose-hs256": lambda _: jose(hs256_key(secrets.token_bytes(32))),
+    "jose-rs256": lambda serial: jose(asymmetric_key("RS256", serial)),
+    "jose-es256": lambda serial: jose(asymmetric_key("ES256", serial)),
+}
+
+
+@pytest.fixture(params=ADAPTERS)
+def adapter(request: pytest.FixtureRequest) -> Callable[[int], Tokens]:
+    return ADAPTERS[request.param]
+
+
+@pytest.fixture
+def tokens(adapter: Callable[[int], Tokens]) -> Tokens:
+    return adapter(1)
+
+
+@pytest.fixture
+def foreign(adapter: Callable[[int], Tokens]) -> Tokens:
+    """The same technology with other secrets."""
+    return adapter(2)
+
+
+async def refuses(tokens: Tokens, token: str, now: datetime = NOW) -> bool:
+    with pytest.raises(InvalidToken) as refusal:
+        await tokens.verify(token, now)
+    # One and the same for every cause, and nothing attached that would tell.
+    error = refusal.value
+    return str(error) == InvalidToken.detail and error.__cause__ is error.__context__ is None
+
+
+ids = st.integers(1, 2**63 - 1)
+moments = st.integers(0, 250_000_000_000).map(lambda n: datetime.fromtimestamp(n, UTC))
+
+
+@quick
+@given(user=ids, session=ids, issued_at=moments, life=st.integers(1, 10**9))
+@example(user=2**63 - 1, session=2**63 - 1, issued_at=ISSUED_AT, life=1)
+async def test_a_token_says_what_it_was_issued_for(
+    tokens: Tokens, user: int, session: int, issued_at: datetime, life: int
+) -> None:
+    claims = Claims(
+        user_id=UserId(user),
+        session_id=SessionId(session),
+        issued_at=issued_at,
+        expires_at=issued_at + timedelta(seconds=life),
+    )
+
+    token = await tokens.issue(claims)
+
+    assert await tokens.verify(token, issued_at) == claims
+    assert await tokens.verify(token, claims.expires_at - timedelta(microseconds=1)) == claims
+
+
+async def test_a_token_goes_into_a_header_as_it_is(tokens: Tokens) -> None:
+    # RFC 6750, section 2.1: b64token.
+    assert re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", await tokens.issue(CLAIMS))
+
+
+async def test_no_two_tokens_are_the_same(tokens: Tokens) -> None:
+    assert len({await tokens.issue(CLAIMS) for _ in range(100)}) == 100
+
+
+async def test_a_token_works_again_and_again(tokens: Tokens) -> None:
+    token = await tokens.issue(CLAIMS)
+
+    assert [await tokens.verify(token, NOW) for _ in range(3)] == [CLAIMS] * 3
+
+
+async def test_tokens_do_not_disturb_one_another(tokens: Tokens) -> None:
+    other_claims = replace(CLAIMS, user_id=UserId(8), session_id=SessionId(42))
+    token, other = await tokens.issue(CLAIMS), await tokens.issue(other_claims)
+
+    for _ in range(2):
+        assert await tokens.verify(token, NOW) == CLAIMS
+        assert await tokens.verify(other, NOW) == other_claims
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(microseconds=1), timedelta(days=9000)])
+async def test_an_expired_token_is_refused(tokens: Tokens, late: timedelta) -> None:
+    token = await tokens.issue(CLAIMS)
+
+    assert await refuses(tokens, token, CLAIMS.expires_at + late)
+
+
+async def test_a_token_expires_although_it_was_verified_before(tokens: Tokens) -> None:
+    token = await tokens.issue(CLAIMS)
+    await tokens.verify(token, CLAIMS.expires_at - SECOND)
+
+    assert await refuses(tokens, token, CLAIMS.expires_at)
+    assert await refuses(tokens, token, CLAIMS.expires_at)
+
+
+async def test_a_token_issued_in_the_future_is_refused(tokens: Tokens) -> None:
+    token = await tokens.issue(CLAIMS)
+
+    assert await refuses(tokens, token, ISSUED_AT - HALF_A_MINUTE)
+
+
+async def test_a_token_issued_in_the_future_is_refused_although_it_was_verified_before(
+    tokens: Tokens,
+) -> None:
+    token = await tokens.issue(CLAIMS)
+    await tokens.verify(token, NOW)
+
+    assert await refuses(tokens, token, ISSUED_AT - HALF_A_MINUTE)
+    assert await tokens.verify(token, NOW) == CLAIMS
+
+
+async def test_a_foreign_token_is_refused(tokens: Tokens, foreign: Tokens) -> None:
+    await tokens.issue(CLAIMS)
+    token = await foreign.issue(CLAIMS)
+    await foreign.verify(token, NOW)
+
+    assert await refuses(tokens, token)
+
+
+GARBAGE = {
+    "empty": "",
+    "a space": " ",
+    "a dot": ".",
+    "two dots": "..",
+    "a thousand dots": "." * 1000,
+    "NUL": "\0",
+    "a lone surrogate": "\ud800",
+    "non-ASCII": "tökén",
+    "digits of another script": "token-\u0661",
+    "the start of a token": "token-1",
+    "a word": "null",
+    "a number": "0",
+    "JSON": '{"sub":"7"}',
+    "oversized": "a" * 5000,
+    "oversized, in segments": ".".join(["a" * 2000] * 3),
+    "huge": "a" * 10_000_000,
+    "huge, of dots": "." * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_garbage_is_refused(tokens: Tokens, garbage: str) -> None:
+    assert await refuses(tokens, garbage)
+
+
+@quick
+@given(text=st.text(st.characters(exclude_categories=[])))
+async def test_no_text_is_a_token_by_chance(tokens: Tokens, text: str) -> None:
+    assert await refuses(tokens, text)
+
+
+ADDITIONS = [" ", "\n", "\r\n", "\t", "\0", "=", ".", "a", "A", "\ud800", "é", "\u200b", "a" * 5000]
+
+
+@pytest.mark.parametrize("addition", ADDITIONS, ids=lambda text: ascii(text[:6]))
+async def test_nothing_may_stand_around_a_token(tokens: Tokens, addition: str) -> None:
+    token = await tokens.issue(CLAIMS)
+    await tokens.verify(token, NOW)
+
+    assert await refuses(tokens, token + addition)
+    assert await refuses(tokens, addition + token)
+    assert await refuses(tokens, addition + token + addition)
+
+
+characters = st.sampled_from("AQgwz019-_.=+/ \n\0é\ud800") | st.characters(exclude_categories=[])
+
+
+@settings(quick, max_examples=200)
+@given(
+    # From the end too: that is where the spare bits of a signature are.
+    place=st.integers(-4, 700),
+    taken=st.integers(0, 3),
+    put=st.text(characters, max_size=3),
+    remembered=st.booleans(),
+)
+async def test_no_change_of_a_token_but_none_verifies(
+    tokens: Tokens, place: int, taken: int, put: str, remembered: bool
+) -> None:
+    token = await tokens.issue(CLAIMS)
+    if remembered:
+        await tokens.verify(token, NOW)
+    start = place % (len(token) + 1)
+    changed = token[:start] + put + token[start + taken :]
+
+    if changed != token:
+        assert await refuses(tokens, changed)
+    assert await tokens.verify(token, NOW) == CLAIMS
+
+
+async def test_no_other_last_character_verifies(tokens: Tokens) -> None:
+    token = await tokens.issue(CLAIMS)
+
+    for code in range(128):
+        if chr(code) != token[-1]:
+            assert await refuses(tokens, token[:-1] + chr(code))
+
+
+async def test_no_part_of_a_token_verifies(tokens: Tokens) -> None:
+    token = await tokens.issue(CLAIMS)
+
+    for cut in range(1, len(token)):
+        assert await refuses(tokens, token[:cut])
+        assert await refuses(tokens, token[cut:])
+
+
+async def test_parts_of_two_tokens_make_none(tokens: Tokens) -> None:
+    token = await tokens.issue(CLAIMS)
+    other = await tokens.issue(replace(CLAIMS, user_id=UserId(1)))
+
+    for cut in range(1, min(len(token), len(other))):
+        mixed = token[:cut] + other[cut:]
+        if mixed not in (token, other):
+            assert await refuses(tokens, mixed)
+
+
+async def test_a_token_in_another_case_is_refused(tokens: Tokens) -> None:
+    token = await tokens.issue(CLAIMS)
+
+    assert await refuses(tokens, token.upper())
+    assert await refuses(tokens, token.swapcase())
