@@ -25,12 +25,11 @@ from infrastructure.tokens.jose import JoseTokens, hs256_key
 def build() -> FastAPI:
     """The application that the environment describes. Raises `BadSettings`."""
     settings = load()
-    log_format = settings.log_format or ("json" if settings.in_production else "console")
+    logs = set_up_logs(settings.log_format or ("json" if settings.in_production else "console"))
     database = build_database(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        logs = set_up_logs(log_format)
         await database.open()
         _settle_garbage_collector()
         yield
@@ -41,6 +40,7 @@ def build() -> FastAPI:
         build_ports(settings, database),
         cursor_key=_derived_key(settings, "cursors"),
         cors_origins=settings.cors_origins,
+        access_log=logs.request,
         log_email=not settings.in_production,
         lifespan=lifespan,
     )

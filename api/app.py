@@ -11,7 +11,7 @@ from api import auth, health, posts, users
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
-from api.edge import BODY_MAX, Edge
+from api.edge import BODY_MAX, AccessLog, Edge, write_nothing
 from api.errors import add_error_handlers, problem_schemas
 from api.pages import Cursors
 from application.services import Ports, build_services
@@ -36,6 +36,7 @@ def create_app(
     *,
     cursor_key: bytes,
     cors_origins: Sequence[str] = (),
+    access_log: AccessLog = write_nothing,
     log_email: bool = False,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
@@ -51,6 +52,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         redirect_slashes=False,
         # Or else a large field of a form is a 400 where a large body is a 413.
         form_limits={"max_part_size": BODY_MAX},
@@ -75,5 +77,5 @@ def create_app(
             allow_headers=HEADERS,
             expose_headers=EXPOSED,
         )
-    app.add_middleware(Edge, log_email=log_email)
+    app.add_middleware(Edge, access_log=access_log, log_email=log_email)
     return app

@@ -27,7 +27,7 @@ class LoginForm(BaseModel):
 
 class TokensView(BaseModel):
     access_token: str
-    token_type: Literal["bearer"] = "bearer"
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int = Field(description="Seconds that the access token lives", examples=[3600])
     refresh_token: str
     refresh_expires_in: int = Field(description="Seconds that the refresh token lives")

@@ -10,6 +10,7 @@ import re
 from itertools import count
 from secrets import token_hex
 from time import perf_counter
+from typing import Protocol
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,15 +25,35 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _PROCESS = token_hex(6)
 _COUNT = count(1)
 
-access_log = logging.getLogger("gatepost.access")
-error_log = logging.getLogger("gatepost.errors")
+log = logging.getLogger("gatepost")
+
+
+class AccessLog(Protocol):
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        status: int,
+        duration_ms: float,
+        request_id: str,
+        user_id: int | None,
+        email: str | None,
+    ) -> None:
+        """Note a request that was answered; `status` 0 when its connection broke before."""
+        ...
+
+
+def write_nothing(method: str, path: str, **fields: object) -> None:
+    """The access log of an application without one."""
 
 
 class Edge:
     """`log_email`: whether the log names users by their e-mail address, not by their id alone."""
 
-    def __init__(self, app: ASGIApp, *, log_email: bool) -> None:
+    def __init__(self, app: ASGIApp, *, access_log: AccessLog, log_email: bool) -> None:
         self._app = app
+        self._access_log = access_log
         self._log_email = log_email
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +84,7 @@ class Edge:
         try:
             await self._app(scope, receive, send_on)
         except Exception:
-            error_log.exception("%s failed", exchange.request_id)
+            log.exception("%s failed", exchange.request_id)
             if exchange.status:
                 raise  # too late for another answer: the server cuts the connection
             response = problem_response(
@@ -71,22 +92,19 @@ class Edge:
             )
             await response(scope, receive, send_on)
         finally:
-            self._log(scope, method, exchange, perf_counter() - started)
+            self._note(scope, method, exchange, perf_counter() - started)
 
-    def _log(self, scope: Scope, method: str, exchange: Exchange, seconds: float) -> None:
+    def _note(self, scope: Scope, method: str, exchange: Exchange, seconds: float) -> None:
         user = exchange.user
-        access_log.info(
-            "%s %s",
+        self._access_log(
             method,
             # As it was sent, still percent-encoded: no control character gets into the log.
             scope.get("raw_path", b"").decode("latin-1"),
-            extra={
-                "status": exchange.status,
-                "duration_ms": round(seconds * 1000, 1),
-                "request_id": exchange.request_id,
-                "user_id": user.id if user else None,
-                "email": user.email if user and self._log_email else None,
-            },
+            status=exchange.status,
+            duration_ms=round(seconds * 1000, 1),
+            request_id=exchange.request_id,
+            user_id=user.id if user else None,
+            email=user.email if user and self._log_email else None,
         )
 
 

@@ -123,13 +123,12 @@ def problem_response(
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(DomainError, _on_domain_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.exception_handler(DomainError)(_on_domain_error)
+    app.exception_handler(HTTPException)(_on_http_exception)
+    app.exception_handler(RequestValidationError)(_on_invalid_request)
 
 
-async def _on_domain_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DomainError)
+async def _on_domain_error(request: Request, error: DomainError) -> Response:
     kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
     headers = {}
     if isinstance(error, Unauthenticated):
@@ -147,9 +146,8 @@ async def _on_domain_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     """The framework's own refusals."""
-    assert isinstance(error, HTTPException)
     status = error.status_code
     if status == 400 and (refusal := await _refusal(request)):
         return refusal
@@ -186,8 +184,7 @@ def _allowed_methods(request: Request) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-async def _on_invalid_request(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
     if refusal := await _refusal(request):
         return refusal
     request_id = exchange_of(request).request_id
@@ -204,9 +201,7 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
         }
         for detail in error.errors()
     ]
-    return problem_response(
-        422, _CODES[422], "The request is not valid", request_id, errors=errors
-    )
+    return problem_response(422, _CODES[422], "The request is not valid", request_id, errors=errors)
 
 
 def _is_of_another_type(request: Request, error: RequestValidationError) -> bool:

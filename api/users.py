@@ -116,9 +116,7 @@ async def read_current_user(user: CurrentUser) -> UserView:
     return UserView.of(user)
 
 
-@protected.get(
-    "/users/{user_id}", summary="One user", responses=documented(401, 404, 422, 503)
-)
+@protected.get("/users/{user_id}", summary="One user", responses=documented(401, 404, 422, 503))
 async def read_user(
     user_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
 ) -> UserView | PublicUserView:

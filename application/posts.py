@@ -52,8 +52,6 @@ class PostService:
 
 def _readable(seen: SeenPost | None, post_id: PostId, reader: User) -> SeenPost:
     """`seen`, or `PostNotFound`: a hidden draft and a missing post are one answer."""
-    if seen is None or not may_read_post(
-        reader, seen.post.owner_id, published=seen.post.published
-    ):
+    if seen is None or not may_read_post(reader, seen.post.owner_id, published=seen.post.published):
         raise PostNotFound(post_id)
     return seen

@@ -1,7 +1,7 @@
 """What the application needs, and what it offers."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from application.accounts import AccountService
 from application.auth import AuthService, Lifetimes
@@ -22,7 +22,7 @@ class Ports:
     tokens: Tokens
     passwords: Passwords
     clock: Clock
-    lifetimes: Lifetimes = Lifetimes()
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
     password_min: int = 12
 
 

@@ -44,9 +44,9 @@ def it_is_not_the_address(choice: Choice) -> None:
     local, _, domain = address.partition("@")
     for part in (address, local, domain):
         # "anna.anna.anna" and "anna-2026-anna" are the address too: no other word is left of them.
-        if len(part) > 2 and part in password:
-            if sum(c.isalpha() for c in password.replace(part, "")) < 4:
-                raise WeakPassword("A password is not made of the e-mail address")
+        rest = password.replace(part, "") if len(part) > 2 else password
+        if rest != password and sum(c.isalpha() for c in rest) < 4:
+            raise WeakPassword("A password is not made of the e-mail address")
 
 
 PASSWORD_RULES: tuple[PasswordRule, ...] = (length_is_in_bounds, it_is_not_the_address)

@@ -16,7 +16,7 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def check_url(url: str) -> str:
-    """`url`, or ValueError when it is not one of a database that we know; neither tells passwords."""
+    """`url`, or ValueError, without the url, when it is not one of a database that we know."""
     kind = urlsplit(url).scheme
     if kind in ("postgresql", "postgres") or (sqlite_path(url) or Path()).name:
         return url

@@ -78,7 +78,7 @@ class SharedLookup:
         asking = [(key, answer) for key, answer in batch if not answer.done()]
         try:
             found = await self._fetch([key for key, _ in asking]) if asking else {}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, it is theirs who wait
             for _, answer in asking:
                 if not answer.done():
                     answer.set_exception(_own(error))

@@ -87,9 +87,7 @@ _BY_IDS = (
     .select_from(_WANTED)
     .join(POSTS, POSTS.c.id == _WANTED.c.post_id)
     .join(USERS, USERS.c.id == POSTS.c.owner_id)
-    .outerjoin(
-        VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == _WANTED.c.viewer_id)
-    )
+    .outerjoin(VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == _WANTED.c.viewer_id))
 )
 _LOCK = _BY_ID.with_for_update(of=POSTS)
 _ADD = (
@@ -135,9 +133,7 @@ def _page(*, after: bool, owner: bool, published: bool, drafts_of_others: bool) 
     if published:
         statement = statement.where(POSTS.c.published == bindparam("published"))
     if not drafts_of_others:
-        statement = statement.where(
-            or_(POSTS.c.published, POSTS.c.owner_id == bindparam("viewer"))
-        )
+        statement = statement.where(or_(POSTS.c.published, POSTS.c.owner_id == bindparam("viewer")))
     return statement
 
 

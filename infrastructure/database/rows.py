@@ -1,4 +1,4 @@
-"""What all tables have in common: names of constraints, and columns that mean the same everywhere."""
+"""What all tables have in common: names of constraints, kinds of columns."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,7 +51,7 @@ class Instant(TypeDecorator[datetime]):
     def bind_processor(self, dialect: Dialect) -> Any:
         return _to_microseconds if dialect.name == "sqlite" else None
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+    def result_processor(self, dialect: Dialect, _: object) -> Any:
         return _from_microseconds if dialect.name == "sqlite" else None
 
 

@@ -78,7 +78,9 @@ def run(url: str, work: Callable[[Connection], None]) -> None:
 
 
 def _run_on_sqlite(path: Path, work: Callable[[Connection], None]) -> None:
-    engine = create_engine("sqlite://", creator=partial(sqlite.connect, path, 10), poolclass=NullPool)
+    engine = create_engine(
+        "sqlite://", creator=partial(sqlite.connect, path, 10), poolclass=NullPool
+    )
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.begin() as connection:
         work(connection)

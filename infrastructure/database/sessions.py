@@ -16,7 +16,7 @@ from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 class SessionRow(Row, table=True):
     __tablename__ = "sessions"
-    __table_args__ = {"sqlite_autoincrement": True}
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: int | None = identity()
     user_id: int = reference("users.id", index=True)

@@ -165,7 +165,9 @@ class SqliteTransaction:
         self._waiting = False
 
 
-def _run(connection: sqlite3.Connection, statement: Compiled, values: dict[str, Any]) -> Sequence[Record]:
+def _run(
+    connection: sqlite3.Connection, statement: Compiled, values: dict[str, Any]
+) -> Sequence[Record]:
     with _translated():
         rows = connection.execute(statement.sql, statement.arguments(values)).fetchall()
     return statement.converted(rows)

