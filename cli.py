@@ -86,6 +86,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        # Here, so that nobody else can, and that whoever reads the address may connect at once.
+        listener.listen(2048)
     except OSError as error:
         fail(f"cannot listen on {host} port {port}: {error.strerror}")
     listener.set_inheritable(True)

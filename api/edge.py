@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
 from api.exchange import SCOPE_KEY, Exchange
+from application.origin import ORIGIN, Origin
 
 BODY_MAX = 2 * 1024 * 1024
 
@@ -62,6 +63,7 @@ class Edge:
             return
         started = perf_counter()
         exchange = Exchange(_request_id(scope))
+        ORIGIN.set(Origin(exchange.request_id, scope["client"][0] if scope["client"] else None))
         scope = {**scope, SCOPE_KEY: exchange}
         method: str = scope["method"]
         is_head = method == "HEAD"

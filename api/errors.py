@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, params
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
@@ -205,14 +205,15 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
 
 
 def _is_of_another_type(request: Request, error: RequestValidationError) -> bool:
-    """Whether the body was not even read: FastAPI then says that it is missing, or not an object."""
+    """Whether the body was not even read: FastAPI then calls it missing, or no object."""
     body_field = request.scope["route"].body_field
     content_type = request.headers.get("content-type", "")
     if body_field is None or not any(detail["loc"][0] == "body" for detail in error.errors()):
         return False
     media_type = content_type.partition(";")[0].strip().lower()
     if not media_type:
-        return int(request.headers.get("content-length", "0")) > 0
-    if type(body_field.field_info).__name__ == "Form":
+        announced = int(request.headers.get("content-length", "0"))
+        return announced > 0 or "transfer-encoding" in request.headers
+    if isinstance(body_field.field_info, params.Form):
         return media_type not in ("application/x-www-form-urlencoded", "multipart/form-data")
     return not (media_type == "application/json" or media_type.endswith("+json"))

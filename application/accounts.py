@@ -1,9 +1,12 @@
 """Accounts: registering, and looking at who is there."""
 
+from datetime import datetime
+
 from application.ports.clock import Clock
 from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
+from domain.events import Event
 from domain.passwords import Choice, check_password
 from domain.users import Role, User, UserDraft, UserId, UserNotFound, register
 
@@ -31,6 +34,7 @@ class AccountService:
         password_hash = await self._passwords.hash(password)
         async with self._storage() as uow:
             registered = await uow.users.add(user, password_hash)
+            uow.record(_event("user_registered", registered, user.created_at))
             await uow.commit()
         return registered
 
@@ -38,6 +42,8 @@ class AccountService:
         """Make the user with this address an admin; None when there is no such user."""
         async with self._storage() as uow:
             user = await uow.users.promote(email, Role.ADMIN)
+            if user is not None:
+                uow.record(_event("user_promoted", user, self._clock()))
             await uow.commit()
         return user
 
@@ -47,3 +53,8 @@ class AccountService:
         if user is None:
             raise UserNotFound(user_id)
         return user
+
+
+def _event(name: str, user: User, at: datetime) -> Event:
+    """What nobody who was logged in did to `user`."""
+    return Event(name=name, actor_id=None, subject=f"user:{user.id}", at=at)

@@ -9,6 +9,7 @@ from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Claims, Tokens
+from domain.events import Event
 from domain.sessions import InvalidCredentials, InvalidToken, NewSession, Session, refresh_hash
 from domain.users import User
 
@@ -95,6 +96,14 @@ class AuthService:
                     ip=device.ip,
                 ),
                 known.password,
+            )
+            uow.record(
+                Event(
+                    name="logged_in",
+                    actor_id=known.user.id,
+                    subject=f"session:{session.id}",
+                    at=now,
+                )
             )
             await uow.commit()
         issued_at = now.replace(microsecond=0)

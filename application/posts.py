@@ -1,11 +1,14 @@
 """Posts: writing, reading, editing and deleting them."""
 
+from datetime import datetime
+
 from application.ports.clock import Clock
 from application.ports.queries import PostList, Queries, SeenPost
 from application.ports.storage import Storage
+from domain.events import Event
 from domain.pages import Page
 from domain.policies import may_change_post, may_read_post
-from domain.posts import NotPostOwner, PostDraft, PostId, PostNotFound, write
+from domain.posts import NotPostOwner, Post, PostDraft, PostId, PostNotFound, write
 from domain.users import User
 
 
@@ -20,6 +23,7 @@ class PostService:
         new = write(draft, author=author, now=self._clock())
         async with self._storage() as uow:
             post = await uow.posts.add(new)
+            uow.record(_event("post_written", post, author, post.created_at))
             await uow.commit()
         return SeenPost(post=post, owner_name=author.name, votes=0, voted=False)
 
@@ -37,6 +41,7 @@ class PostService:
             seen = _readable(await uow.posts.get(post_id, editor.id), post_id, editor)
             seen.post.edit(draft, editor=editor, now=self._clock())
             await uow.posts.save(seen.post)
+            uow.record(_event("post_edited", seen.post, editor, seen.post.updated_at))
             await uow.commit()
         return seen
 
@@ -47,7 +52,12 @@ class PostService:
             if not may_change_post(editor, post.owner_id):
                 raise NotPostOwner
             await uow.posts.remove(post)
+            uow.record(_event("post_deleted", post, editor, self._clock()))
             await uow.commit()
+
+
+def _event(name: str, post: Post, actor: User, at: datetime) -> Event:
+    return Event(name=name, actor_id=actor.id, subject=f"post:{post.id}", at=at)
 
 
 def _readable(seen: SeenPost | None, post_id: PostId, reader: User) -> SeenPost:

@@ -77,10 +77,16 @@ def email_is_sound(draft: UserDraft) -> None:
         raise BadEmail
 
 
+# Control characters, halves of surrogate pairs, ends of lines and paragraphs. Not all that is not
+# printable: names are written with the ideographic space and with (non-)joiners.
+_CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
+
+
 def name_is_sound(draft: UserDraft) -> None:
     if draft.name is None:
         return
-    if not 1 <= len(draft.name.strip()) <= NAME_MAX or not draft.name.isprintable():
+    controls = any(unicodedata.category(character) in _CONTROLS for character in draft.name)
+    if controls or not 1 <= len(draft.name.strip()) <= NAME_MAX:
         raise BadName
 
 

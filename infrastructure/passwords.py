@@ -74,7 +74,9 @@ class BcryptPasswords:
         return matches and pepper_id == self._pepper_id()
 
     def _key(self, password: str) -> bytes:
-        return b64encode(hmac.digest(self._pepper, normalized(password).encode(), "sha384"))
+        # Half a surrogate pair is a character too, and some forms send one.
+        text = normalized(password).encode(errors="surrogatepass")
+        return b64encode(hmac.digest(self._pepper, text, "sha384"))
 
     def _pepper_id(self) -> str:
         """Names the pepper without telling it."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import NamedTemporaryFile
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -23,12 +24,22 @@ class BadSettings(Exception):
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    check_url(value.get_secret_value())
+    url = value.get_secret_value()
+    check_url(url)
+    try:
+        _ = urlsplit(url).port
+    except ValueError:  # whose text has what stands there, often the rest of a password
+        raise ValueError(
+            "its port is no number; of a password, write /, ?, #, @ and : percent-encoded"
+        ) from None
     return value
 
 
 def _network(value: str) -> str:
-    ip_network(value)
+    try:
+        ip_network(value)
+    except ValueError:
+        raise ValueError("must be addresses or networks (192.0.2.0/24)") from None
     return value
 
 
@@ -98,7 +109,9 @@ def load() -> Settings:
         settings = Settings()
     except ValidationError as error:
         problems += [
-            f"{PREFIX}{str(detail['loc'][0]).upper()}: {detail['msg']}" for detail in error.errors()
+            f"{PREFIX}{str(detail['loc'][0]).upper()}: "
+            + detail["msg"].removeprefix("Value error, ")
+            for detail in error.errors()
         ]
     if problems:
         raise BadSettings("\n".join(problems))
@@ -120,9 +133,12 @@ def secret_key(settings: Settings) -> bytes:
         raise BadSettings(f"{PREFIX}SECRET_KEY: required in production, 32 random bytes or more")
     database = sqlite_path(settings.database)
     file = (database or Path("gatepost")).with_suffix(".secret")
-    if not file.exists():
-        _keep(file, token_urlsafe(48))
-    return file.read_text().strip().encode()
+    try:
+        if not file.exists():
+            _keep(file, token_urlsafe(48))
+        return file.read_text().strip().encode()
+    except OSError as error:
+        raise BadSettings(f"{PREFIX}SECRET_KEY: {file}: {error.strerror}") from error
 
 
 def _keep(file: Path, secret: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from application.ports.passwords import PasswordHash
+from domain.events import Event, EventId
 from domain.pages import Page
 from domain.posts import Post, PostId
 from domain.sessions import Session, SessionId
@@ -42,6 +43,16 @@ class PostList:
     published: bool | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """An event as it was recorded, and the request that it came with."""
+
+    id: EventId
+    event: Event
+    request_id: str | None
+    ip: str | None
+
+
 class Queries(Protocol):
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None: ...
 
@@ -57,6 +68,10 @@ class Queries(Protocol):
 
     async def posts(self, wanted: PostList) -> Page[SeenPost]:
         """Only posts that the viewer may read. Raises `InvalidCursor` for a key of another form."""
+        ...
+
+    async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
+        """What was recorded, newest first. Raises `InvalidCursor` for a key of another form."""
         ...
 
     async def ready(self) -> list[str]:

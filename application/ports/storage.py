@@ -9,6 +9,7 @@ from typing import Protocol
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import SeenPost
+from domain.events import Event
 from domain.posts import NewPost, Post, PostId
 from domain.sessions import NewSession, Session
 from domain.users import NewUser, Role, User, UserId
@@ -63,8 +64,16 @@ class UnitOfWork(Protocol):
     @property
     def posts(self) -> Posts: ...
 
+    def record(self, event: Event) -> None:
+        """Keep it for the audit, in the same transaction as the changes."""
+        ...
+
     async def commit(self) -> None:
-        """Make the changes last. Leaving the unit of work without it undoes them."""
+        """Make the changes last. Leaving the unit of work without it undoes them.
+
+        The unit of work is over with it, and with `EmailTaken`, `AlreadyGone` and `Unavailable`:
+        whatever is asked of it after that raises RuntimeError.
+        """
         ...
 
 

@@ -29,6 +29,8 @@ _DOWN = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
@@ -121,11 +123,11 @@ class PostgresDatabase:
             connection = await self._pool.take()
             try:
                 records = await connection.fetch(statement.sql, *arguments)
-            except asyncpg.PostgresError:
-                self._pool.give_back(connection)
-                raise
-            except BaseException:
-                self._pool.drop(connection)  # no telling what state it is in
+            except BaseException as error:
+                if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _DOWN):
+                    self._pool.give_back(connection)
+                else:
+                    self._pool.drop(connection)  # no telling what state it is in
                 raise
             self._pool.give_back(connection)
         return statement.converted(cast("Sequence[Record]", records))
@@ -151,10 +153,18 @@ class PostgresTransaction:
         arguments = statement.arguments(values)
         with _translated():
             if self._connection is None:
-                self._connection = await self._pool.take()
-                await self._connection.execute("BEGIN")
+                self._connection = await self._begin()
             records = await self._connection.fetch(statement.sql, *arguments)
         return statement.converted(cast("Sequence[Record]", records))
+
+    async def _begin(self) -> Connection:
+        connection = await self._pool.take()
+        try:
+            await connection.execute("BEGIN")
+        except BaseException:
+            self._pool.drop(connection)  # it may have begun, or not
+            raise
+        return connection
 
     async def commit(self) -> None:
         if self._connection is None:

@@ -1,11 +1,11 @@
 """Reads outside of transactions."""
 
-from application.ports.queries import Credentials, PostList, SeenPost
+from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost
 from domain.pages import Page
 from domain.posts import PostId
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
-from infrastructure.database import posts, schema, sessions, users
+from infrastructure.database import events, posts, schema, sessions, users
 from infrastructure.database.statements import Database, DatabaseUnavailable
 
 
@@ -31,6 +31,9 @@ class SqlQueries:
 
     async def posts(self, wanted: PostList) -> Page[SeenPost]:
         return await posts.posts(self._database, wanted)
+
+    async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
+        return await events.events(self._database, limit, after)
 
     async def ready(self) -> list[str]:
         try:

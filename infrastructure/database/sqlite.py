@@ -40,6 +40,10 @@ def _translated() -> Iterator[None]:
         if str(error).startswith("no such table"):
             raise SchemaMissing from error
         raise DatabaseUnavailable from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:
+            raise  # a mistake of ours
+        raise DatabaseUnavailable from error  # no database at all, or a damaged one
 
 
 def _constraint(message: str) -> str:
@@ -56,10 +60,14 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=512
     )
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    # With WAL, a commit reaches the disk before it is acknowledged at FULL alone.
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # With WAL, a commit reaches the disk before it is acknowledged at FULL alone.
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -5,7 +5,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any
 
 from domain.errors import AlreadyGone, DomainError
+from domain.events import Event
 from domain.users import EmailTaken
+from infrastructure.database import events
 from infrastructure.database.posts import SqlPosts
 from infrastructure.database.sessions import SqlSessions
 from infrastructure.database.statements import (
@@ -39,19 +41,39 @@ def _told() -> Iterator[None]:
 
 
 class SqlUnitOfWork:
+    """Over with its commit or with the first statement that fails: PostgreSQL answers the commit of
+    a transaction in which one failed with a rollback, and no error.
+    """
+
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
+        self._over = False
+        self._events: list[Event] = []
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
         self.posts = SqlPosts(self)
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        self._use_up()
         with _told():
-            return await self._transaction.fetch(clause, **values)
+            records = await self._transaction.fetch(clause, **values)
+        self._over = False
+        return records
+
+    def record(self, event: Event) -> None:
+        self._events.append(event)
 
     async def commit(self) -> None:
+        for event in self._events:
+            await events.record(self, event)
+        self._use_up()
         with _told():
             await self._transaction.commit()
+
+    def _use_up(self) -> None:
+        if self._over:
+            raise RuntimeError("This unit of work is over")
+        self._over = True
 
 
 def sql_storage(database: Database) -> Callable[[], AbstractAsyncContextManager[SqlUnitOfWork]]:

@@ -89,13 +89,18 @@ async def user(database: Database, user_id: UserId) -> User | None:
 
 
 async def credentials(database: Database, email: str) -> Credentials | None:
-    if "\0" in email:  # which PostgreSQL refuses even to look for
+    if not _can_be_known(email):
         return None
     records = await database.fetch(_BY_EMAIL, email_key=email_key(email))
     if not records:
         return None
     password_hash, *columns = records[0]
     return Credentials(user=user_of(columns), password=PasswordHash(password_hash))
+
+
+def _can_be_known(email: str) -> bool:
+    """No registered address is otherwise, and databases refuse even to look for some that are."""
+    return email.isprintable()
 
 
 class SqlUsers:
@@ -115,5 +120,7 @@ class SqlUsers:
         return user_of(record)
 
     async def promote(self, email: str, role: Role) -> User | None:
+        if not _can_be_known(email):
+            return None
         records = await self._transaction.fetch(_PROMOTE, key=email_key(email), new_role=role.value)
         return user_of(records[0]) if records else None

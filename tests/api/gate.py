@@ -1,0 +1,176 @@
+"""The service as a client in the same process sees it, and a hand on its database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import bindparam, delete, update
+
+from application.services import Ports
+from domain.users import Role
+from infrastructure.database.sessions import SESSIONS
+from infrastructure.database.statements import Clause, Database
+from infrastructure.database.users import USERS
+
+URL = "http://gatepost"
+PASSWORD = "correct horse battery"
+MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
+
+on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what is decided before any database is asked."""
+
+# Module constants, because a compiled statement is kept for good.
+_SET_ROLE = (
+    update(USERS)
+    .values(role=bindparam("to"))
+    .where(USERS.c.id == bindparam("key"))
+    .returning(USERS.c.id)
+)
+_SET_ACTIVE = (
+    update(USERS)
+    .values(is_active=bindparam("to"))
+    .where(USERS.c.id == bindparam("key"))
+    .returning(USERS.c.id)
+)
+_CALL_TOKENS_IN = (
+    update(USERS)
+    .values(tokens_valid_from=bindparam("to"))
+    .where(USERS.c.id == bindparam("key"))
+    .returning(USERS.c.id)
+)
+_DELETE_USER = delete(USERS).where(USERS.c.id == bindparam("key")).returning(USERS.c.id)
+_REVOKE_SESSIONS = (
+    update(SESSIONS)
+    .values(revoked_at=bindparam("to"))
+    .where(SESSIONS.c.user_id == bindparam("key"))
+    .returning(SESSIONS.c.id)
+)
+_EXPIRE_SESSIONS = (
+    update(SESSIONS)
+    .values(expires_at=bindparam("to"))
+    .where(SESSIONS.c.user_id == bindparam("key"))
+    .returning(SESSIONS.c.id)
+)
+
+
+class Watch:
+    """A clock that a test can put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A registered user with a token."""
+
+    id: int
+    email: str
+    name: str | None
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+@dataclass(kw_only=True)
+class Gate:
+    """An application, a client of it, and the database behind it."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    ports: Ports
+    database: Database
+    clock: Watch
+    _numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    async def person(
+        self, email: str | None = None, *, name: str | None = "Anna", role: Role = Role.MEMBER
+    ) -> Person:
+        """Register somebody and log them in."""
+        email = email or f"person{next(self._numbers)}@example.com"
+        registration = {"email": email, "password": PASSWORD, "name": name}
+        registered = await self.client.post("/users", json=registration)
+        assert registered.status_code == 201, registered.text
+        user_id = registered.json()["id"]
+        if role is not Role.MEMBER:
+            await self.change(_SET_ROLE, key=user_id, to=role.value)
+        login = await self.log_in(email)
+        assert login.status_code == 200, login.text
+        token = login.json()["access_token"]
+        return Person(id=user_id, email=email, name=name, token=token)
+
+    async def log_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
+        return await self.client.post("/login", data={"username": email, "password": password})
+
+    async def me(self, person: Person) -> httpx.Response:
+        return await self.client.get("/users/me", headers=person.headers)
+
+    async def post(self, author: Person, **members: Any) -> dict[str, Any]:
+        """What the service says of a post that `author` has just written."""
+        body = {"title": "Hello", "content": "First post."} | members
+        answer = await self.client.post("/posts", json=body, headers=author.headers)
+        assert answer.status_code == 201, answer.text
+        post: dict[str, Any] = answer.json()
+        return post
+
+    async def change(self, clause: Clause, **values: Any) -> None:
+        """Run `clause` behind the service's back."""
+        async with self.database.transaction() as transaction:
+            assert await transaction.fetch(clause, **values), "nothing was changed"
+            await transaction.commit()
+
+    async def set_role(self, person: Person, role: Role) -> None:
+        await self.change(_SET_ROLE, key=person.id, to=role.value)
+
+    async def call_tokens_in(self, person: Person, moment: datetime) -> None:
+        """Make tokens from before `moment` worthless."""
+        await self.change(_CALL_TOKENS_IN, key=person.id, to=moment)
+
+    async def deactivate(self, person: Person) -> None:
+        await self.change(_SET_ACTIVE, key=person.id, to=False)
+
+    async def delete(self, person: Person) -> None:
+        await self.change(_DELETE_USER, key=person.id)
+
+    async def revoke_sessions(self, person: Person) -> None:
+        await self.change(_REVOKE_SESSIONS, key=person.id, to=self.clock())
+
+    async def expire_sessions(self, person: Person) -> None:
+        await self.change(_EXPIRE_SESSIONS, key=person.id, to=self.clock())
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
+    """A client to whom a crash is an answer too, as it is over a network."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, root_path=root_path)
+    async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
+        yield client
+
+
+def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem in `answer`, which has exactly the members that the contract names."""
+    assert answer.status_code == status, f"{answer.status_code}: {answer.text}"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    wanted = MEMBERS | ({"errors"} if code == "validation_failed" else set())
+    assert set(problem) == wanted
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+    assert problem["status"] == status
+    assert problem["detail"]
+    assert problem["code"] == code
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    for error in problem.get("errors", []):
+        assert set(error) == {"loc", "msg", "type"}
+    return problem

@@ -1,0 +1,281 @@
+"""Logging in, and what a token is good for."""
+
+import json
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from infrastructure.tokens.jose import JoseTokens, hs256_key
+from tests.api.gate import PASSWORD, Gate, Person, on_one_database, problem_of
+
+
+async def test_a_login_answers_with_tokens_that_nobody_may_keep(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answer = await gate.log_in(anna.email)
+
+    assert answer.status_code == 200
+    tokens = answer.json()
+    assert set(tokens) == {
+        "access_token",
+        "token_type",
+        "expires_in",
+        "refresh_token",
+        "refresh_expires_in",
+    }
+    assert tokens["token_type"] == "bearer"
+    assert tokens["expires_in"] == 3600
+    assert tokens["refresh_expires_in"] == 30 * 86_400
+    assert tokens["refresh_token"] != tokens["access_token"]
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_the_form_may_be_multipart_and_name_its_grant(gate: Gate) -> None:
+    anna = await gate.person()
+    form = {"username": anna.email, "password": PASSWORD, "grant_type": "password", "scope": ""}
+
+    multipart = await gate.client.post("/login", files={k: (None, v) for k, v in form.items()})
+    urlencoded = await gate.client.post("/login", data=form)
+
+    assert (multipart.status_code, urlencoded.status_code) == (200, 200)
+
+
+async def test_an_address_logs_in_in_any_case(gate: Gate) -> None:
+    await gate.person("anna@example.com")
+
+    assert (await gate.log_in("ANNA@Example.com")).status_code == 200
+
+
+async def test_logins_are_sessions_of_their_own(gate: Gate) -> None:
+    anna = await gate.person()
+    first, second = [(await gate.log_in(anna.email)).json() for _ in range(2)]
+
+    assert first["access_token"] != second["access_token"]
+    assert first["refresh_token"] != second["refresh_token"]
+
+
+async def test_an_unknown_address_a_wrong_password_and_a_deactivated_user_are_one_answer(
+    gate: Gate,
+) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    await gate.deactivate(bert)
+
+    answers = [
+        await gate.log_in("nobody@example.com"),
+        await gate.log_in(anna.email, "another password"),
+        await gate.log_in(anna.email, PASSWORD + " "),
+        await gate.log_in(bert.email),
+        await gate.log_in("no address\0 at all"),
+    ]
+
+    assert len({told(answer, 401, "invalid_credentials") for answer in answers}) == 1
+    assert answers[0].headers["WWW-Authenticate"] == "Bearer"
+    assert answers[0].json()["detail"] == "Incorrect username or password"
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    ("form", "missing"),
+    [
+        ({"username": "anna@example.com"}, ["password"]),
+        ({"password": PASSWORD}, ["username"]),
+        ({"Username": "anna@example.com", "Password": PASSWORD}, ["username", "password"]),
+        ({}, ["username", "password"]),
+    ],
+)
+async def test_a_form_without_a_field_is_422(
+    gate: Gate, form: dict[str, str], missing: list[str]
+) -> None:
+    answer = await gate.client.post("/login", data=form)
+
+    problem = problem_of(answer, 422, "validation_failed")
+    assert [error["loc"] for error in problem["errors"]] == [["body", name] for name in missing]
+
+
+@on_one_database
+async def test_another_grant_than_the_password_is_422(gate: Gate) -> None:
+    form = {"username": "anna@example.com", "password": PASSWORD, "grant_type": "implicit"}
+
+    problem_of(await gate.client.post("/login", data=form), 422, "validation_failed")
+
+
+@on_one_database
+async def test_credentials_in_json_are_of_another_type(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.post("/login", json={"username": anna.email, "password": PASSWORD})
+
+    problem_of(answer, 415, "unsupported_media_type")
+
+
+NOT_AUTHENTICATED: dict[str, dict[str, str]] = {
+    "nothing": {},
+    "Basic": {"Authorization": "Basic YW5uYTpwdw=="},
+    "a bare token": {"Authorization": "{token}"},
+    "Bearer glued to the token": {"Authorization": "Bearer{token}"},
+    "an empty header": {"Authorization": ""},
+    "a cookie": {"Cookie": "access_token={token}"},
+    "another header": {"X-Authorization": "Bearer {token}"},
+}
+
+
+@on_one_database
+@pytest.mark.parametrize("headers", NOT_AUTHENTICATED.values(), ids=NOT_AUTHENTICATED)
+async def test_no_credentials_are_challenged_without_an_error_code(
+    gate: Gate, headers: dict[str, str]
+) -> None:
+    anna = await gate.person()
+    headers = {name: value.format(token=anna.token) for name, value in headers.items()}
+
+    answer = await gate.client.get("/users/me", headers=headers)
+
+    problem = problem_of(answer, 401, "not_authenticated")
+    assert problem["detail"] == "Not authenticated"
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@on_one_database
+async def test_a_token_in_the_query_is_no_credential(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.get("/users/me", params={"access_token": anna.token})
+
+    problem_of(answer, 401, "not_authenticated")
+
+
+@on_one_database
+async def test_the_query_of_a_request_with_a_bad_token_does_not_help(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.get(
+        "/users/me", params={"access_token": anna.token}, headers={"Authorization": "Bearer x"}
+    )
+
+    assert_bad_token(answer)
+
+
+@on_one_database
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+async def test_the_scheme_may_be_in_any_case(gate: Gate, scheme: str) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.get("/users/me", headers={"Authorization": f"{scheme} {anna.token}"})
+
+    assert answer.status_code == 200
+
+
+async def test_whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same(gate: Gate) -> None:
+    anna = await gate.person()
+    foreign = JoseTokens([hs256_key(b"qB7nW3xK9vT5mZ1sL8dH4jR6cY2gF0pA")], issuer="x", audience="x")
+    claims = await gate.ports.tokens.verify(anna.token, gate.clock())
+    head, payload, signature = anna.token.split(".")
+    wrong = {
+        "malformed": ["Bearer x"],
+        "forged": [f"Bearer {head}.{payload}.{signature[::-1]}"],
+        "changed": [f"Bearer {head}.{payload[:-2]}AA.{signature}"],
+        "unsigned": [f"Bearer {head}.{payload}."],
+        "foreign": [f"Bearer {await foreign.issue(claims)}"],
+        "cut": [f"Bearer {anna.token[:-1]}"],
+        "long": [f"Bearer {anna.token}{'A' * 5000}"],
+        "padded": [f"Bearer {anna.token}="],
+        "not ASCII": [f"Bearer {anna.token}é"],
+        "two tokens": [f"Bearer {anna.token} {anna.token}"],
+        "two tokens with a comma": [f"Bearer {anna.token}, Bearer {anna.token}"],
+        "no token": ["Bearer"],
+        "an empty token": ["Bearer "],
+        "two headers": [f"Bearer {anna.token}"] * 2,
+        "two headers of two schemes": ["Basic YTpi", f"Bearer {anna.token}"],
+    }
+
+    answers = {cause: await with_authorization(gate, values) for cause, values in wrong.items()}
+
+    for answer in answers.values():
+        assert_bad_token(answer)
+    assert len({told(answer, 401, "invalid_token") for answer in answers.values()}) == 1
+    assert (await gate.me(anna)).status_code == 200
+
+
+async def put_forward(gate: Gate, _: Person) -> None:
+    gate.clock.ahead += timedelta(seconds=3601)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [put_forward, Gate.deactivate, Gate.delete, Gate.revoke_sessions, Gate.expire_sessions],
+    ids=["expired", "deactivated", "deleted", "revoked", "session over"],
+)
+async def test_a_token_stops_working_with_the_very_next_request(
+    gate: Gate, end: Callable[[Gate, Person], Any]
+) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    assert (await gate.me(anna)).status_code == 200
+
+    await end(gate, anna)
+
+    answer = await gate.me(anna)
+    assert_bad_token(answer)
+    malformed = await with_authorization(gate, ["Bearer x"])
+    assert told(answer, 401, "invalid_token") == told(malformed, 401, "invalid_token")
+    assert (await gate.me(bert)).status_code == (401 if end is put_forward else 200)
+
+
+async def test_a_token_from_before_all_tokens_were_called_in_is_dead(gate: Gate) -> None:
+    anna = await gate.person()
+
+    await gate.call_tokens_in(anna, gate.clock() + timedelta(seconds=1))
+
+    assert_bad_token(await gate.me(anna))
+
+
+@on_one_database
+async def test_a_token_lives_to_the_end_of_its_hour(gate: Gate) -> None:
+    anna = await gate.person()
+
+    gate.clock.ahead = timedelta(seconds=3595)
+
+    assert (await gate.me(anna)).status_code == 200
+
+
+@on_one_database
+async def test_the_token_names_ids_and_times_only(gate: Gate) -> None:
+    anna = await gate.person()
+    header, claims = decoded(anna.token)
+
+    assert set(header) == {"typ", "alg", "kid"}
+    assert (header["typ"], header["alg"]) == ("at+jwt", "HS256")
+    assert set(claims) == {"iss", "aud", "sub", "sid", "iat", "exp", "jti"}
+    assert claims["sub"] == str(anna.id)
+    assert claims["exp"] - claims["iat"] == 3600
+
+
+async def with_authorization(gate: Gate, values: list[str]) -> httpx.Response:
+    headers = [(b"Authorization", value.encode("latin-1")) for value in values]
+    return await gate.client.get("/users/me", headers=headers)
+
+
+def assert_bad_token(answer: httpx.Response) -> None:
+    problem = problem_of(answer, 401, "invalid_token")
+    assert problem["detail"] == "Could not validate credentials"
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+def told(answer: httpx.Response, status: int, code: str) -> str:
+    """All that an answer tells, but for the request's id."""
+    problem = problem_of(answer, status, code)
+    headers = dict(answer.headers)
+    for id_ in (problem.pop("request_id"), headers.pop("x-request-id")):
+        assert id_
+    del headers["content-length"]  # the id's length may differ
+    return f"{problem} {headers}"
+
+
+def decoded(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    header, claims = (
+        json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        for part in token.split(".")[:2]
+    )
+    return header, claims

@@ -1,0 +1,344 @@
+"""What no database column takes and no parser likes is refused, and never repeated."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.users import Role
+from tests.api.gate import PASSWORD, Gate, on_one_database, problem_of
+
+JSON = {"Content-Type": "application/json"}
+URLENCODED = {"Content-Type": "application/x-www-form-urlencoded"}
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
+
+DEEP = 10_000
+HOSTILE = {
+    "NaN": b"NaN",
+    "Infinity": b"Infinity",
+    "-Infinity": b"-Infinity",
+    "1e400": b"1e400",
+    "10**30": b"1" + b"0" * 30,
+    "10**5000": b"1" + b"0" * 5000,
+    "-0": b"-0",
+    "a fraction of many digits": b"0." + b"1" * 5000,
+    "a lone surrogate": rb'"lone \ud800 surrogate"',
+    "another lone surrogate": rb'"\udfff"',
+    "surrogates in the wrong order": rb'"\udc00\ud800 and more"',
+    "a raw surrogate": b'"\xed\xa0\x80 and more of it"',
+    "overlong UTF-8": b'"\xc0\x80 and more of it"',
+    "Latin-1": '"caf\u00e9 and more of it"'.encode("latin-1"),
+    "a raw control character": b'"line\nbreak and more of it"',
+    "a broken escape": rb'"\x41 and more of it"',
+    "a list 10,000 deep": b"[" * DEEP + b"]" * DEEP,
+    "an object 10,000 deep": b'{"a":' * DEEP + b"1" + b"}" * DEEP,
+    "an unfinished list 10,000 deep": b"[" * DEEP,
+    "an unfinished string": b'"and more of it',
+    "nothing": b"",
+    "a comment": b"/* and more of it */ 1",
+    "null": b"null",
+    "a list": b'["and more of it"]',
+    "an object": b'{"a": "and more of it"}',
+    "a number": b"123456789012",
+    "true": b"true",
+}
+# (method, path, a body with one hole, in which any of the above is wrong)
+HOLES = {
+    "a title": ("POST", "/posts", b'{"title": %s, "content": "x"}'),
+    "a content": ("POST", "/posts", b'{"title": "x", "content": %s}'),
+    "a replacement's title": ("PUT", "/posts/{post}", b'{"title": %s, "content": "x"}'),
+    "an address": ("POST", "/users", b'{"email": %s, "password": "correct horse battery"}'),
+    "a password": ("POST", "/users", b'{"email": "new@example.com", "password": %s}'),
+    "an unknown member": ("POST", "/posts", b'{"title": "x", "content": "x", "role": %s}'),
+    "a whole body": ("POST", "/posts", b"%s"),
+    "a whole registration": ("POST", "/users", b"%s"),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body"), HOLES.values(), ids=HOLES)
+async def test_a_hostile_value_is_a_4xx(gate: Gate, method: str, path: str, body: bytes) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    path = path.format(post=post["id"])
+
+    for name, value in HOSTILE.items():
+        answer = await gate.client.request(
+            method, path, content=body.replace(b"%s", value), headers=anna.headers | JSON
+        )
+        assert answer.status_code in (400, 422), f"{name}: {answer.status_code} {answer.text}"
+        problem_of(answer, answer.status_code, answer.json()["code"])
+    listed = await gate.client.get("/posts", headers=anna.headers)
+    assert listed.json() == [post]
+    assert (await gate.log_in("new@example.com", "123456789012")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/users", b'{"email": "a@example.com", "password": "correct horse battery", "name": %s}'),
+        ("/posts", b'{"title": "x", "content": "x", "published": %s}'),
+    ],
+)
+async def test_a_hostile_name_or_flag_is_a_4xx_too(gate: Gate, path: str, body: bytes) -> None:
+    anna = await gate.person()
+
+    for name in HOSTILE.keys() - {"null", "true"}:
+        answer = await gate.client.post(
+            path, content=body.replace(b"%s", HOSTILE[name]), headers=anna.headers | JSON
+        )
+        assert answer.status_code in (400, 422), f"{name}: {answer.status_code} {answer.text}"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/posts", {"title": "a\0b", "content": "x"}, "nul_character"),
+        ("/posts", {"title": "\0", "content": "x"}, "nul_character"),
+        ("/posts", {"title": "x", "content": "a\0"}, "nul_character"),
+        ("/users", {"email": "a\0@example.com", "password": PASSWORD}, "validation_failed"),
+        (
+            "/users",
+            {"email": "a@example.com", "password": PASSWORD, "name": "a\0b"},
+            "bad_name",
+        ),
+    ],
+)
+async def test_a_nul_is_422_wherever_no_column_takes_it(
+    gate: Gate, path: str, body: dict[str, str], code: str
+) -> None:
+    anna = await gate.person()
+
+    problem_of(await gate.client.post(path, json=body, headers=anna.headers), 422, code)
+
+
+@pytest.mark.parametrize("member", ["title", "content"])
+async def test_a_nul_is_refused_in_a_replacement_too(gate: Gate, member: str) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+
+    answer = await gate.client.put(
+        f"/posts/{post['id']}",
+        json={"title": "x", "content": "x"} | {member: "a\0b"},
+        headers=anna.headers,
+    )
+
+    problem_of(answer, 422, "nul_character")
+
+
+NO_IDS = ["0", "-1", "1.5", "x", "1e3", "%00", "1%00", "%ff", "%ed%a0%80", "NaN", "true", "null"]
+NO_IDS += [str(2**63), str(10**30), "1" + "0" * 5000, "-" + "9" * 30, "0x10", "%20", "1;2", "é"]
+
+
+@on_one_database
+@pytest.mark.parametrize("id_", NO_IDS)
+async def test_what_can_be_no_id_is_422_where_it_stands(gate: Gate, id_: str) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+    body = {"title": "x", "content": "x"}
+
+    for method, path in (("GET", "users"), ("GET", "posts"), ("PUT", "posts"), ("DELETE", "posts")):
+        answer = await gate.client.request(
+            method,
+            f"/{path}/{id_}",
+            json=body if method == "PUT" else None,
+            headers=admin.headers,
+        )
+        problem = problem_of(answer, 422, "validation_failed")
+        assert [error["loc"] for error in problem["errors"]] == [["path", f"{path[:-1]}_id"]]
+
+
+async def test_the_largest_id_is_looked_for(gate: Gate) -> None:
+    anna = await gate.person()
+
+    for path, code in (("users", "user_not_found"), ("posts", "post_not_found")):
+        answer = await gate.client.get(f"/{path}/{2**63 - 1}", headers=anna.headers)
+        problem_of(answer, 404, code)
+
+
+FORMS: list[tuple[dict[str, str], bytes]] = [
+    (URLENCODED, b"username=%00&password=%00"),
+    (URLENCODED, b"username=%ff%fe&password=%zz"),
+    (URLENCODED, b"username=%ed%a0%80&password=%ed%a0%80"),
+    (URLENCODED, b"username=\xff\xfe&password=\x00"),
+    (URLENCODED, b"username=a&username=b&password=a&password=b"),
+    (URLENCODED, b"username=" + b"a" * 100_000 + b"&password=" + b"b" * 100_000),
+    (URLENCODED, b"a=1&" * 5000 + b"username=a&password=b"),
+    (URLENCODED, b"&=&==&;"),
+    (URLENCODED, b""),
+    (MULTIPART, b""),
+    (MULTIPART, b"--c\r\n\r\n"),
+    (MULTIPART, b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--\r\n"),
+    (MULTIPART, b'--b\r\nContent-Disposition: form-data; name="username"\r\n\r\n\xff\xfe'),
+    (
+        {"Content-Type": "multipart/form-data; boundary=b; charset=nonsense"},
+        b'--b\r\nContent-Disposition: form-data; name="username"\r\n\r\n\xff\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n\xff\r\n--b--\r\n',
+    ),
+    ({"Content-Type": "multipart/form-data"}, b"username=a&password=b"),
+]
+
+
+async def test_a_hostile_form_is_a_4xx(gate: Gate) -> None:
+    for headers, body in FORMS:
+        answer = await gate.client.post("/login", content=body, headers=headers)
+        assert answer.status_code in (400, 401, 422), f"{body[:60]!r}: {answer.text}"
+        problem_of(answer, answer.status_code, answer.json()["code"])
+
+
+@on_one_database
+async def test_a_file_is_no_field(gate: Gate) -> None:
+    files: dict[str, tuple[str | None, str]] = {
+        "username": ("a.txt", "anna@example.com"),
+        "password": (None, PASSWORD),
+    }
+
+    problem_of(await gate.client.post("/login", files=files), 422, "validation_failed")
+
+
+# What a client without a token sends is not looked at: it hears that it has none.
+@on_one_database
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body"),
+    [
+        ("POST", "/posts", JSON, b"{"),
+        ("POST", "/posts", JSON, b"\xff"),
+        ("POST", "/posts", JSON, b"[" * DEEP),
+        ("POST", "/posts", JSON, b"1" + b"0" * 5000),
+        ("POST", "/posts", JSON, b""),
+        ("POST", "/posts", JSON, b'{"title": 7}'),
+        ("POST", "/posts", {"Content-Type": "text/plain"}, b"x"),
+        ("PUT", "/posts/1", JSON, b"{"),
+        ("PUT", "/posts/x", JSON, b"{"),
+        ("PUT", "/posts/x", JSON, b"[" * DEEP),
+        ("GET", "/posts/x", {}, b""),
+        ("GET", "/posts?limit=0&x=1", {}, b""),
+        ("GET", "/posts?after=x", {}, b""),
+        ("GET", "/users/x", {}, b""),
+        ("DELETE", "/posts/0", {}, b""),
+    ],
+)
+async def test_a_request_of_nobody_is_401_however_broken_it_is(
+    gate: Gate, method: str, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    nobody = await gate.client.request(method, path, headers=headers, content=body)
+    problem_of(nobody, 401, "not_authenticated")
+    assert nobody.headers["WWW-Authenticate"] == "Bearer"
+
+    forged = await gate.client.request(
+        method, path, headers=headers | {"Authorization": "Bearer x"}, content=body
+    )
+    problem_of(forged, 401, "invalid_token")
+
+
+MARK = "MARK7f3a"
+
+
+def marked(number: int, post: int) -> list[dict[str, Any]]:
+    """Requests that are refused, with a mark in every place where a client can put one."""
+    good = {"title": "x", "content": "x"}
+    registration = {"email": f"new{number}@example.com", "password": PASSWORD}
+    file = {"username": (f"{MARK}.txt", MARK.encode(), "text/plain")}
+
+    def of(method: str, url: str, **more: Any) -> dict[str, Any]:
+        return {"method": method, "url": url, **more}
+
+    def raw(content: bytes, media_type: str = "application/json") -> dict[str, Any]:
+        return of("POST", "/posts", content=content, headers={"Content-Type": media_type})
+
+    return [
+        of("POST", "/posts", json={"title": [MARK], "content": {MARK: MARK}}),
+        of("POST", "/posts", json={"title": MARK, "content": "x", "published": MARK}),
+        of("POST", "/posts", json=good | {MARK: 1}),
+        of("POST", "/posts", json=good | {MARK: {MARK: [MARK]}}),
+        of("POST", "/posts", json=[MARK]),
+        of("POST", "/posts", json=MARK),
+        of("POST", "/posts", json={"title": MARK + "\0", "content": MARK}),
+        of("POST", "/posts", json={"title": MARK * 100, "content": MARK}),
+        of("PUT", f"/posts/{post}", json=good | {MARK: 1}),
+        of("PUT", f"/posts/{MARK}", json={"title": MARK}),
+        raw(b'{"title": "' + MARK.encode()),
+        raw(MARK.encode()),
+        raw(b'{"' + MARK.encode() + b'": NaN}'),
+        raw(b'{"title": "\\ud800' + MARK.encode() + b'", "' + MARK.encode() + b'\\ud800": 1}'),
+        raw(b'"\xff' + MARK.encode() + b'"'),
+        raw(MARK.encode(), f"application/{MARK}"),
+        raw(MARK.encode(), f"multipart/form-data; boundary={MARK}"),
+        raw(b'{"title": ' + b"1" * 5000 + b', "x": "' + MARK.encode() + b'"}'),
+        of("POST", "/users", json=registration | {"email": MARK}),
+        of("POST", "/users", json=registration | {"email": f"{MARK}@{MARK}..com"}),
+        of("POST", "/users", json=registration | {"email": f"{MARK}@{MARK}.invalid"}),
+        of("POST", "/users", json=registration | {"password": MARK}),
+        of("POST", "/users", json=registration | {"password": MARK * 50}),
+        of("POST", "/users", json=registration | {"password": [MARK]}),
+        of(
+            "POST",
+            "/users",
+            json={"email": f"{MARK}abcdefgh@example.com", "password": f"{MARK}abcdefgh"},
+        ),
+        of("POST", "/users", json=registration | {"name": MARK * 50}),
+        of("POST", "/users", json=registration | {"name": MARK + "\0"}),
+        of("POST", "/users", json=registration | {MARK: MARK}),
+        of("POST", "/login", data={"username": MARK, "password": MARK}),
+        of("POST", "/login", data={"username": MARK * 100, "password": MARK}),
+        of("POST", "/login", data={"username": MARK, "password": MARK, "grant_type": MARK}),
+        of("POST", "/login", data={MARK: MARK}),
+        of("POST", "/login", files=file, data={"password": MARK}),
+        of("POST", "/login", json={"username": MARK}),
+        of("POST", "/login", content=MARK, headers=MULTIPART),
+        of("GET", f"/posts/{MARK}"),
+        of("GET", f"/users/{MARK}"),
+        of("DELETE", f"/posts/{MARK}"),
+        of("GET", f"/{MARK}"),
+        of("GET", f"/posts/{post}/{MARK}"),
+        of("GET", f"/posts?{MARK}=1"),
+        of("GET", f"/posts?limit={MARK}"),
+        of("GET", f"/posts?owner_id={MARK}&published={MARK}&{MARK}={MARK}"),
+        of("GET", f"/posts?after={MARK}"),
+        of("GET", f"/posts?after={MARK * 30}"),
+        of(MARK, "/posts"),
+        of("PATCH", f"/posts/{MARK}"),
+        of("GET", "/users/me", headers={"Authorization": f"Bearer {MARK}"}),
+        of("GET", "/users/me", headers={"Authorization": f"{MARK} {MARK}"}),
+        of("GET", "/x", headers={"X-Request-ID": f"{MARK}/", "X-Mark": MARK, "Cookie": MARK}),
+        of("GET", "/x", headers={"Host": f"{MARK}.example.com"}),
+        of(
+            "OPTIONS",
+            "/posts",
+            headers={
+                "Origin": f"https://{MARK}.example.com",
+                "Access-Control-Request-Method": MARK,
+                "Access-Control-Request-Headers": f"x-{MARK}",
+            },
+        ),
+    ]
+
+
+async def test_no_refusal_repeats_anything_that_was_sent(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+
+    for number, request in enumerate(marked(1, post["id"])):
+        headers = anna.headers | request.pop("headers", {})
+        answer: httpx.Response = await gate.client.request(**request, headers=headers)
+        case = f"case {number}, {request}: {answer.status_code} {answer.text}"
+        assert 400 <= answer.status_code < 500, case
+        assert answer.headers["Content-Type"] == "application/problem+json", case
+        told = answer.text + str(answer.headers.raw)
+        assert MARK.casefold() not in told.casefold(), case
+
+
+@on_one_database
+async def test_a_refusal_of_many_errors_names_each_place_once(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.get(
+        "/posts?limit=0&owner_id=x&published=x&y=1&z=2", headers=anna.headers
+    )
+
+    errors = problem_of(answer, 422, "validation_failed")["errors"]
+    assert sorted(tuple(error["loc"]) for error in errors) == [
+        ("query",),
+        ("query",),
+        ("query", "limit"),
+        ("query", "owner_id"),
+        ("query", "published"),
+    ]

@@ -1,0 +1,479 @@
+"""What all requests and answers have in common, whichever route they are for."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from starlette.routing import Route
+
+from api.app import create_app
+from api.edge import BODY_MAX
+from tests.api.conftest import CORS_ORIGIN
+from tests.api.gate import PASSWORD, Gate, Person, client_of, on_one_database, problem_of
+
+pytestmark = on_one_database
+
+# Every path and its methods: the census in test_routes.py would say where this is not up to date.
+METHODS = {
+    "/login": {"POST"},
+    "/users": {"POST"},
+    "/users/me": {"GET", "HEAD"},
+    "/users/{user_id}": {"GET", "HEAD"},
+    "/posts": {"GET", "HEAD", "POST"},
+    "/posts/{post_id}": {"GET", "HEAD", "PUT", "DELETE"},
+    "/health/live": {"GET", "HEAD"},
+    "/health/ready": {"GET", "HEAD"},
+    "/openapi.json": {"GET", "HEAD"},
+    "/docs": {"GET", "HEAD"},
+    "/docs/docs.js": {"GET", "HEAD"},
+    "/docs/favicon.png": {"GET", "HEAD"},
+    "/docs/swagger-ui-bundle.js": {"GET", "HEAD"},
+    "/docs/swagger-ui.css": {"GET", "HEAD"},
+}
+READABLE = [path for path, methods in METHODS.items() if "GET" in methods]
+
+
+def concrete(path: str, *, user_id: int, post_id: int) -> str:
+    return path.format(user_id=user_id, post_id=post_id)
+
+
+def test_the_table_of_this_file_names_every_route(gate: Gate) -> None:
+    methods: dict[str, set[str]] = {}
+    for route in gate.app.routes:
+        assert isinstance(route, Route)
+        methods.setdefault(route.path, set()).update(route.methods or ())
+
+    assert methods.keys() == METHODS.keys()
+    for path, found in methods.items():
+        assert found | {"HEAD"} == METHODS[path] | {"HEAD"}
+
+
+def requests(anna: Person, post_ids: Iterator[int]) -> dict[tuple[str, str], dict[str, object]]:
+    """A good request for every route."""
+    post = {"title": "Hello", "content": "First post."}
+    bodies: dict[tuple[str, str], dict[str, object]] = {
+        ("POST", "/login"): {"data": {"username": anna.email, "password": PASSWORD}},
+        ("POST", "/users"): {
+            "json": {"email": f"new{next(post_ids)}@example.com", "password": PASSWORD}
+        },
+        ("POST", "/posts"): {"json": post},
+        ("PUT", "/posts/{post_id}"): {"json": post},
+    }
+    return {
+        (method, path): bodies.get((method, path), {})
+        for path, methods in METHODS.items()
+        for method in methods
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(method, path) for path, methods in METHODS.items() for method in sorted(methods)],
+)
+async def test_every_path_answers_with_and_without_a_trailing_slash(
+    gate: Gate, method: str, path: str
+) -> None:
+    anna = await gate.person()
+    statuses = []
+    for number, slash in enumerate(["", "/"]):
+        post = await gate.post(anna)
+        target = concrete(path, user_id=anna.id, post_id=post["id"]) + slash
+        options = requests(anna, iter([number]))[method, path]
+        answer = await gate.client.request(method, target, headers=anna.headers, **options)  # type: ignore[arg-type]
+        statuses.append(answer.status_code)
+
+    assert statuses[0] == statuses[1]
+    assert statuses[0] in (200, 201, 204)
+
+
+@pytest.mark.parametrize("path", READABLE)
+async def test_head_is_get_without_the_body(gate: Gate, path: str) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    headers = anna.headers | {"X-Request-ID": "same"}
+
+    for slash in ("", "/"):
+        target = concrete(path, user_id=anna.id, post_id=post["id"]) + slash
+        get = await gate.client.get(target, headers=headers)
+        head = await gate.client.head(target, headers=headers)
+        assert get.status_code == head.status_code == 200
+        assert head.headers == get.headers
+        assert get.content
+        assert head.content == b""
+
+
+@pytest.mark.parametrize("path", READABLE)
+async def test_head_asks_for_the_current_user_where_get_does(gate: Gate, path: str) -> None:
+    target = concrete(path, user_id=1, post_id=1)
+
+    get, head = await gate.client.get(target), await gate.client.head(target)
+
+    assert head.status_code == get.status_code
+    assert head.content == b""
+
+
+@pytest.mark.parametrize("path", METHODS)
+async def test_a_405_names_the_true_methods(gate: Gate, path: str) -> None:
+    anna = await gate.person()
+    target = concrete(path, user_id=anna.id, post_id=1)
+    others = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} - METHODS[path]
+
+    for method in sorted(others):
+        for slash in ("", "/"):
+            answer = await gate.client.request(method, target + slash, headers=anna.headers)
+            problem_of(answer, 405, "method_not_allowed")
+            assert set(answer.headers["Allow"].split(", ")) == METHODS[path]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/nothing",
+        "/posts/1/comments",
+        "//posts",
+        "/posts//",
+        "/Posts",
+        "/users/me/posts",
+        "/redoc",
+        "/%2e%2e/posts",
+        "/posts%2f1/x",
+        "/%00",
+        "/%ff%fe",
+        "/" + "x" * 5000,
+    ],
+)
+async def test_an_unknown_path_is_404_for_everybody(gate: Gate, path: str) -> None:
+    anna = await gate.person()
+
+    for method in ("GET", "POST", "DELETE", "OPTIONS"):
+        for headers in ({}, anna.headers, {"Authorization": "Bearer x"}):
+            answer = await gate.client.request(method, path, headers=headers)
+            problem_of(answer, 404, "not_found")
+
+
+async def test_every_answer_has_a_request_id_of_its_own(gate: Gate) -> None:
+    answers = [await gate.client.get(path) for path in ("/health/live", "/x", "/posts", "/docs")]
+
+    ids = [answer.headers["X-Request-ID"] for answer in answers]
+    assert len(set(ids)) == 4
+    assert all(1 <= len(id_) <= 128 and id_.isascii() for id_ in ids)
+
+
+@pytest.mark.parametrize("sent", ["a", "A-Z_0.9", "x" * 128, "5f0c6e1d8a9b4c7e"])
+async def test_a_sound_request_id_is_kept(gate: Gate, sent: str) -> None:
+    for path in ("/health/live", "/x", "/posts"):
+        answer = await gate.client.get(path, headers={"X-Request-ID": sent})
+        assert answer.headers.get_list("X-Request-ID") == [sent]
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a/b", "é", 'a"b', "a,b", "<a>", "a\tb"])
+async def test_another_request_id_is_replaced(gate: Gate, sent: str) -> None:
+    headers = [(b"X-Request-ID", sent.encode("latin-1"))]
+
+    answer = await gate.client.get("/x", headers=headers)
+
+    (kept,) = answer.headers.get_list("X-Request-ID")
+    assert kept != sent
+    assert not sent or sent not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/users/me", 200),
+        ("GET", "/posts", 200),
+        ("GET", "/posts/4711", 404),
+        ("GET", "/posts/x", 422),
+        ("POST", "/posts", 422),
+    ],
+)
+async def test_answers_to_an_authenticated_request_are_private_and_vary_with_it(
+    gate: Gate, method: str, path: str, status: int
+) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.request(method, path, headers=anna.headers)
+
+    assert answer.status_code == status
+    assert answer.headers.get_list("Cache-Control") == ["private, no-cache"]
+    assert "Authorization" in answer.headers["Vary"].split(", ")
+
+
+async def test_answers_to_nobody_are_not_private(gate: Gate) -> None:
+    for path in ("/health/live", "/openapi.json", "/users/me"):
+        assert "private" not in (await gate.client.get(path)).headers.get("Cache-Control", "")
+
+
+async def test_no_answer_is_sniffed(gate: Gate) -> None:
+    for path in ("/health/live", "/x", "/posts", "/docs", "/docs/docs.js"):
+        answer = await gate.client.get(path)
+        assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"]
+
+
+async def chunks(content: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(content), 65_536):
+        yield content[at : at + 65_536]
+
+
+JSON = "application/json"
+URLENCODED = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+def body(path: str, media_type: str, size: int) -> bytes:
+    """`size` bytes that are sound but for being many."""
+    start, end = {
+        JSON: (b'{"title": "Hello", "content": "', b'"}'),
+        URLENCODED: (b"username=anna&password=", b""),
+        MULTIPART: (
+            b'--b\r\nContent-Disposition: form-data; name="username"\r\n\r\nanna\r\n'
+            b'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\n',
+            b"\r\n--b--\r\n",
+        ),
+    }[media_type]
+    return start + b"x" * (size - len(start) - len(end)) + end
+
+
+TAKERS = [
+    ("/posts", JSON),
+    ("/users", JSON),
+    ("/login", URLENCODED),
+    ("/login", MULTIPART),
+]
+
+
+@pytest.mark.parametrize(("path", "media_type"), TAKERS)
+@pytest.mark.parametrize("size", [BODY_MAX + 1, 10_000_000])
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_of_over_two_mebibytes_is_413(
+    gate: Gate, path: str, media_type: str, size: int, announced: bool
+) -> None:
+    anna = await gate.person()
+    content = body(path, media_type, size)
+
+    answer = await gate.client.post(
+        path,
+        content=content if announced else chunks(content),
+        headers=anna.headers | {"Content-Type": media_type},
+    )
+
+    assert ("Content-Length" in answer.request.headers) is announced
+    problem_of(answer, 413, "content_too_large")
+
+
+async def test_a_body_of_ten_megabytes_is_not_read_to_its_end(gate: Gate) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 100_000_000:
+            sent += 65_536
+            yield b" " * 65_536
+
+    anna = await gate.person()
+    answer = await gate.client.post(
+        "/posts", content=endless(), headers=anna.headers | {"Content-Type": JSON}
+    )
+
+    problem_of(answer, 413, "content_too_large")
+    assert sent <= BODY_MAX + 2 * 65_536
+
+
+@pytest.mark.parametrize(("path", "media_type"), TAKERS)
+async def test_a_body_of_two_mebibytes_is_read(gate: Gate, path: str, media_type: str) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.post(
+        path,
+        content=body(path, media_type, BODY_MAX),
+        headers=anna.headers | {"Content-Type": media_type},
+    )
+
+    assert answer.status_code in (401, 422)
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/posts", "text/plain"),
+        ("/posts", "application/xml"),
+        ("/posts", URLENCODED),
+        ("/posts", MULTIPART),
+        ("/posts", "application/jsonp"),
+        ("/posts", "json"),
+        ("/posts", None),
+        ("/users", "text/plain"),
+        ("/users", None),
+        ("/login", JSON),
+        ("/login", "text/plain"),
+        ("/login", None),
+    ],
+)
+async def test_a_body_of_another_type_is_415(gate: Gate, path: str, media_type: str | None) -> None:
+    anna = await gate.person()
+    headers = anna.headers | ({"Content-Type": media_type} if media_type else {})
+    content = b'{"title": "Hello", "content": "x"}'
+
+    for sent in (content, chunks(content)):
+        answer = await gate.client.post(path, content=sent, headers=headers)
+        problem_of(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json", JSON + ";"],
+)
+async def test_json_goes_by_several_names(gate: Gate, media_type: str) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.post(
+        "/posts",
+        content=b'{"title": "Hello", "content": "x"}',
+        headers=anna.headers | {"Content-Type": media_type},
+    )
+
+    assert answer.status_code == 201
+
+
+PREFLIGHT = {
+    "Origin": CORS_ORIGIN,
+    "Access-Control-Request-Method": "PUT",
+    "Access-Control-Request-Headers": "Authorization, Content-Type, If-Match, If-None-Match, "
+    "Idempotency-Key",
+}
+EXPOSED = "ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
+
+
+async def test_a_preflight_from_a_named_origin_is_granted(gate: Gate) -> None:
+    answer = await gate.client.options("/posts/1", headers=PREFLIGHT)
+
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == CORS_ORIGIN
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= listed(
+        answer, "Access-Control-Allow-Methods"
+    )
+    assert listed(httpx.Response(200, headers=PREFLIGHT), "Access-Control-Request-Headers") <= (
+        listed(answer, "Access-Control-Allow-Headers")
+    )
+    assert "Origin" in listed(answer, "Vary")
+    assert answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Origin": "https://elsewhere.example.org"},
+        {"Origin": CORS_ORIGIN + ".example.com"},
+        {"Origin": "null"},
+        {"Access-Control-Request-Method": "TRACE"},
+        {"Access-Control-Request-Headers": "X-Other"},
+    ],
+)
+async def test_another_preflight_is_refused_as_a_problem(
+    gate: Gate, changed: dict[str, str]
+) -> None:
+    answer = await gate.client.options("/posts", headers=PREFLIGHT | changed)
+
+    problem_of(answer, 400, "cors_refused")
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert "Origin" in listed(answer, "Vary")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/users/me", 200), ("/x", 404), ("/posts/x", 422)])
+async def test_a_named_origin_may_read_every_answer_and_its_headers(
+    gate: Gate, path: str, status: int
+) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.get(path, headers=anna.headers | {"Origin": CORS_ORIGIN})
+
+    assert answer.status_code == status
+    assert answer.headers["Access-Control-Allow-Origin"] == CORS_ORIGIN
+    assert answer.headers["Access-Control-Expose-Headers"] == EXPOSED
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert "Origin" in listed(answer, "Vary")
+
+
+async def test_another_origin_may_read_nothing(gate: Gate) -> None:
+    anna = await gate.person()
+    elsewhere = {"Origin": "https://elsewhere.example.org"}
+
+    answer = await gate.client.get("/users/me", headers=anna.headers | elsewhere)
+
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_without_named_origins_there_is_no_cors_at_all(gate: Gate) -> None:
+    app = create_app(gate.ports, cursor_key=b"k" * 32)
+    async with client_of(app) as client:
+        preflight = await client.options("/posts", headers=PREFLIGHT)
+        simple = await client.get("/health/live", headers={"Origin": CORS_ORIGIN})
+
+    problem_of(preflight, 405, "method_not_allowed")
+    assert not [name for name in simple.headers if name.startswith("access-control")]
+
+
+async def test_behind_a_root_path_locations_and_links_have_it_too(gate: Gate) -> None:
+    anna = await gate.person()
+    async with client_of(gate.app, root_path="/gate") as client:
+        client.headers.update(anna.headers)
+        for _ in range(2):
+            written = await client.post(
+                "/gate/posts/", json={"title": "Hello", "content": "First post."}
+            )
+        answer = await client.get("/gate/posts", params={"limit": 1})
+        following = await client.get(answer.links["next"]["url"])
+
+    assert written.headers["Location"] == f"/gate/posts/{written.json()['id']}"
+    assert "/gate/posts?" in answer.links["next"]["url"]
+    assert len(following.json()) == 1
+
+
+class Lines(list[dict[str, object]]):
+    """An access log that keeps its lines."""
+
+    def note(self, method: str, path: str, **fields: object) -> None:
+        self.append({"method": method, "path": path, **fields})
+
+
+async def test_the_log_names_the_user_of_each_request(gate: Gate) -> None:
+    anna = await gate.person("anna@example.com")
+    lines = Lines()
+    app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note, log_email=True)
+
+    async with client_of(app) as client:
+        headers = anna.headers | {"X-Request-ID": "r-1"}
+        await client.head("/posts/?limit=1", headers=headers)
+        await client.get("/posts%0a/%1b[31m/é")
+
+    named, unnamed = lines
+    assert isinstance(named.pop("duration_ms"), float)
+    assert named == {
+        "method": "HEAD",
+        "path": "/posts/",
+        "status": 200,
+        "request_id": "r-1",
+        "user_id": anna.id,
+        "email": "anna@example.com",
+    }
+    assert str(unnamed["path"]).isprintable()
+    assert (unnamed["status"], unnamed["user_id"], unnamed["email"]) == (404, None, None)
+
+
+async def test_where_addresses_are_not_to_be_logged_they_are_not(gate: Gate) -> None:
+    anna = await gate.person("anna@example.com")
+    lines = Lines()
+    app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)
+
+    async with client_of(app) as client:
+        await client.get("/users/me", headers=anna.headers)
+
+    (line,) = lines
+    assert line["user_id"] == anna.id
+    assert "anna" not in str(line)
+
+
+def listed(answer: httpx.Response, header: str) -> set[str]:
+    return {name.strip() for name in answer.headers[header].split(",")}

@@ -1,0 +1,137 @@
+"""What clients hear when something breaks on our side."""
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from api.app import create_app
+from domain.sessions import Session, SessionId
+from domain.users import User
+from infrastructure.database.engine import open_database
+from infrastructure.database.queries import SqlQueries
+from infrastructure.database.unit_of_work import sql_storage
+from tests.api.gate import Gate, client_of, on_one_database, problem_of
+
+pytestmark = on_one_database
+
+SECRET = "the password is hunter2"
+NOWHERE = f"postgresql://gatepost:{SECRET.replace(' ', '-')}@127.0.0.1:1/gatepost"
+
+
+class CrashingQueries(SqlQueries):
+    async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
+        raise RuntimeError(SECRET)
+
+
+async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    anna = await gate.person()
+    app = create_app(
+        replace(gate.ports, queries=CrashingQueries(gate.database)), cursor_key=b"k" * 32
+    )
+
+    async with client_of(app) as client:
+        answer = await client.get("/users/me", headers=anna.headers | {"X-Request-ID": "crash-1"})
+
+    problem = problem_of(answer, 500, "internal_error")
+    assert problem["detail"] == "Something went wrong on our side"
+    assert problem["request_id"] == "crash-1"
+    assert SECRET not in answer.text + str(answer.headers)
+    (record,) = (record for record in caplog.records if record.name == "gatepost")
+    assert "crash-1" in record.getMessage()
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], RuntimeError)
+
+
+async def test_after_a_crash_the_service_goes_on(gate: Gate) -> None:
+    anna = await gate.person()
+    app = create_app(
+        replace(gate.ports, queries=CrashingQueries(gate.database)), cursor_key=b"k" * 32
+    )
+
+    async with client_of(app) as client:
+        assert (await client.get("/users/me", headers=anna.headers)).status_code == 500
+        assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_a_database_that_nobody_answers_for_is_503_with_retry_after(gate: Gate) -> None:
+    anna = await gate.person()
+    database = open_database(NOWHERE, timeout=0.5)
+    await database.open()
+    ports = replace(gate.ports, queries=SqlQueries(database), storage=sql_storage(database))
+    app = create_app(ports, cursor_key=b"k" * 32)
+    registration = {"email": "bert@example.com", "password": "correct horse battery"}
+    form = {"username": anna.email, "password": "correct horse battery"}
+
+    async with client_of(app) as client:
+        answers = [
+            await client.get("/users/me", headers=anna.headers),
+            await client.get("/posts", headers=anna.headers),
+            await client.post("/posts", json={}, headers=anna.headers),
+            await client.post("/posts", content=b"{", headers=anna.headers),
+            await client.post("/users", json=registration),
+            await client.post("/login", data=form),
+        ]
+        ready, live = await client.get("/health/ready"), await client.get("/health/live")
+    await database.close()
+
+    for answer in answers:
+        problem = problem_of(answer, 503, "database_unavailable")
+        assert problem["detail"] == "The database does not answer"
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert problem_of(ready, 503, "not_ready")["detail"] == "Not ready: database"
+    assert int(ready.headers["Retry-After"]) >= 1
+    assert live.status_code == 200
+    assert "hunter2" not in "".join(answer.text for answer in [*answers, ready, live])
+
+
+async def test_a_schema_that_was_never_migrated_is_503_and_named(
+    gate: Gate, tmp_path: Path
+) -> None:
+    anna = await gate.person()
+    database = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
+    await database.open()
+    ports = replace(gate.ports, queries=SqlQueries(database), storage=sql_storage(database))
+    app = create_app(ports, cursor_key=b"k" * 32)
+
+    async with client_of(app) as client:
+        answer = await client.get("/users/me", headers=anna.headers)
+        ready = await client.get("/health/ready")
+    await database.close()
+
+    problem_of(answer, 503, "schema_missing")
+    assert problem_of(ready, 503, "not_ready")["detail"] == "Not ready: migrations"
+
+
+async def test_a_writer_who_waits_too_long_for_another_is_told_so_and_readers_are_not(
+    gate: Gate, database_url: str
+) -> None:
+    anna = await gate.person()
+    database = open_database(database_url, timeout=0.05)
+    await database.open()
+    ports = replace(gate.ports, queries=SqlQueries(database), storage=sql_storage(database))
+    app = create_app(ports, cursor_key=b"k" * 32)
+    body = {"title": "Hello", "content": "First post."}
+    other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async with client_of(app) as client:
+        refused = await client.post("/posts", json=body, headers=anna.headers)
+        reads = await client.get("/posts", headers=anna.headers)
+        other.execute("ROLLBACK")
+        taken = await client.post("/posts", json=body, headers=anna.headers)
+    other.close()
+    await database.close()
+
+    problem_of(refused, 503, "database_unavailable")
+    assert refused.headers["Retry-After"]
+    assert (reads.status_code, taken.status_code) == (200, 201)
+
+
+async def test_health_is_known_to_everybody(gate: Gate) -> None:
+    for path in ("/health/live", "/health/ready"):
+        answer = await gate.client.get(path, headers={"Authorization": "Bearer x"})
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})

@@ -1,0 +1,253 @@
+"""Lists that are walked page by page."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.users import Role
+from tests.api.gate import URL, Gate, Person, on_one_database, problem_of
+
+HUGE = "1" + "0" * 5000
+
+
+async def page(gate: Gate, reader: Person, **query: Any) -> httpx.Response:
+    return await gate.client.get("/posts", params=query, headers=reader.headers)
+
+
+def ids_of(answer: httpx.Response) -> list[int]:
+    assert answer.status_code == 200, answer.text
+    return [post["id"] for post in answer.json()]
+
+
+def after_of(answer: httpx.Response) -> str:
+    return httpx.URL(answer.links["next"]["url"]).params["after"]
+
+
+async def walk(gate: Gate, reader: Person, **query: Any) -> list[list[int]]:
+    """The ids of all pages, by the links that lead from one to the next."""
+    answer = await page(gate, reader, **query)
+    pages = [ids_of(answer)]
+    while "next" in answer.links:
+        answer = await gate.client.get(answer.links["next"]["url"], headers=reader.headers)
+        pages.append(ids_of(answer))
+    return pages
+
+
+async def test_a_list_without_posts_is_empty_and_leads_nowhere(gate: Gate) -> None:
+    answer = await page(gate, await gate.person())
+
+    assert answer.json() == []
+    assert "Link" not in answer.headers
+
+
+async def test_posts_are_listed_newest_first_as_they_are_read_one_by_one(gate: Gate) -> None:
+    anna = await gate.person()
+    posts = [await gate.post(anna, title=f"Post {n}") for n in range(3)]
+
+    assert (await page(gate, anna)).json() == posts[::-1]
+
+
+async def test_a_page_has_20_posts_unless_a_limit_is_asked_for(gate: Gate) -> None:
+    anna = await gate.person()
+    for _ in range(21):
+        await gate.post(anna)
+
+    assert len((await page(gate, anna)).json()) == 20
+    assert [len(ids) for ids in await walk(gate, anna)] == [20, 1]
+    assert [len(ids) for ids in await walk(gate, anna, limit=100)] == [21]
+
+
+@pytest.mark.parametrize(("posts", "pages"), [(1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2])])
+async def test_the_last_page_has_no_link_even_when_it_is_full(
+    gate: Gate, posts: int, pages: list[int]
+) -> None:
+    anna = await gate.person()
+    for _ in range(posts):
+        await gate.post(anna)
+
+    assert [len(ids) for ids in await walk(gate, anna, limit=2)] == pages
+
+
+async def test_the_link_is_absolute_and_keeps_the_query(gate: Gate) -> None:
+    anna = await gate.person()
+    for _ in range(3):
+        await gate.post(anna)
+
+    answer = await page(gate, anna, limit=2, owner_id=anna.id)
+
+    url = httpx.URL(answer.links["next"]["url"])
+    assert str(url).startswith(f"{URL}/posts?")
+    assert set(url.params) == {"limit", "owner_id", "after"}
+    assert (url.params["limit"], url.params["owner_id"]) == ("2", str(anna.id))
+    assert answer.headers["Link"] == f'<{url}>; rel="next"'
+
+
+async def test_a_walk_shows_once_what_was_there_throughout_while_others_write(gate: Gate) -> None:
+    anna = await gate.person()
+    posts = [(await gate.post(anna))["id"] for _ in range(6)]
+
+    answer = await page(gate, anna, limit=2)
+    seen = ids_of(answer)
+    await gate.post(anna)
+    await gate.client.delete(f"/posts/{seen[-1]}", headers=anna.headers)
+    answer = await page(gate, anna, limit=2, after=after_of(answer))
+    seen += ids_of(answer)
+    await gate.client.delete(f"/posts/{posts[1]}", headers=anna.headers)
+    answer = await page(gate, anna, limit=2, after=after_of(answer))
+    seen += ids_of(answer)
+
+    assert seen == [posts[5], posts[4], posts[3], posts[2], posts[0]]
+    assert "next" not in answer.links
+
+
+async def test_the_limit_may_change_on_the_way(gate: Gate) -> None:
+    anna = await gate.person()
+    posts = [(await gate.post(anna))["id"] for _ in range(4)][::-1]
+    first = await page(gate, anna, limit=1)
+
+    answer = await page(gate, anna, limit=100, after=after_of(first))
+
+    assert ids_of(answer) == posts[1:]
+
+
+async def test_a_list_is_narrowed_to_an_owner_and_to_what_is_published(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    mine = [await gate.post(anna, published=published) for published in (True, False)]
+    theirs = await gate.post(bert)
+    moderator = await gate.person(role=Role.MODERATOR)
+
+    async def ids(reader: Person, **query: Any) -> list[int]:
+        return ids_of(await page(gate, reader, **query))
+
+    post, draft = (post["id"] for post in mine)
+    assert await ids(anna) == [theirs["id"], draft, post]
+    assert await ids(anna, owner_id=anna.id) == [draft, post]
+    assert await ids(anna, published="true") == [theirs["id"], post]
+    assert await ids(anna, published="false") == [draft]
+    assert await ids(anna, published="true", owner_id=anna.id) == [post]
+    assert await ids(bert) == [theirs["id"], post]
+    assert await ids(bert, published="false") == []
+    assert await ids(moderator, published="false", owner_id=anna.id) == [draft]
+    assert await ids(anna, owner_id=2**63 - 1) == []
+
+
+async def test_hidden_drafts_leave_no_holes_in_the_pages(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    for published in (True, False, False, True, False, True):
+        await gate.post(anna, published=published)
+
+    assert [len(ids) for ids in await walk(gate, bert, limit=2)] == [2, 1]
+    assert [len(ids) for ids in await walk(gate, anna, limit=2)] == [2, 2, 2]
+
+
+@on_one_database
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "", "x", "1.5", "NaN", "1e1", HUGE])
+async def test_a_limit_out_of_bounds_is_refused(gate: Gate, limit: str) -> None:
+    problem = problem_of(
+        await page(gate, await gate.person(), limit=limit), 422, "validation_failed"
+    )
+
+    assert [error["loc"] for error in problem["errors"]] == [["query", "limit"]]
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+async def test_a_limit_may_be_from_1_to_100(gate: Gate, limit: int) -> None:
+    assert (await page(gate, await gate.person(), limit=limit)).status_code == 200
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"owner_id": "0"},
+        {"owner_id": "-1"},
+        {"owner_id": "me"},
+        {"owner_id": str(2**63)},
+        {"owner_id": str(10**30)},
+        {"owner_id": HUGE},
+        {"owner_id": "\0"},
+        {"published": "2"},
+        {"published": "\0"},
+    ],
+)
+async def test_a_filter_that_nothing_can_match_is_refused(
+    gate: Gate, query: dict[str, str]
+) -> None:
+    problem = problem_of(await page(gate, await gate.person(), **query), 422, "validation_failed")
+
+    assert [error["loc"] for error in problem["errors"]] == [["query", *query]]
+
+
+@on_one_database
+@pytest.mark.parametrize("name", ["offset", "skip", "Limit", "page", "owner", "access_token"])
+async def test_an_unknown_query_parameter_is_refused_and_not_named(gate: Gate, name: str) -> None:
+    problem = problem_of(
+        await page(gate, await gate.person(), **{name: "1"}), 422, "validation_failed"
+    )
+
+    assert problem["errors"] == [
+        {"loc": ["query"], "msg": "Extra inputs are not permitted", "type": "extra_forbidden"}
+    ]
+
+
+async def cursor(gate: Gate, anna: Person, **query: Any) -> str:
+    for _ in range(2):
+        await gate.post(anna)
+    return after_of(await page(gate, anna, limit=1, **query))
+
+
+@on_one_database
+async def test_a_changed_cursor_is_refused_wherever_it_was_changed(gate: Gate) -> None:
+    anna = await gate.person()
+    genuine = await cursor(gate, anna)
+    changed = [
+        genuine[:at] + ("A" if letter != "A" else "B") + genuine[at + 1 :]
+        for at, letter in enumerate(genuine)
+    ]
+    changed += ["", "A", "x", "é", "\0", "=", genuine + "A", genuine + "=", genuine[:-1]]
+    changed += [genuine[4:], genuine * 2, " " + genuine, genuine.swapcase(), "A" * 200]
+
+    for after in changed:
+        problem = problem_of(await page(gate, anna, limit=1, after=after), 400, "invalid_cursor")
+        assert problem["detail"] == "The cursor is not one that this list gave out"
+    assert (await page(gate, anna, limit=1, after=genuine)).status_code == 200
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    ("made_for", "used_for"),
+    [
+        ({}, {"published": "true"}),
+        ({}, {"owner_id": 1}),
+        ({"published": "true"}, {}),
+        ({"published": "true"}, {"published": "false"}),
+        ({"owner_id": 1}, {"owner_id": 11}),
+        ({"owner_id": 1}, {}),
+        ({"owner_id": 1}, {"owner_id": 1, "published": "true"}),
+    ],
+)
+async def test_a_cursor_of_another_filter_is_refused(
+    gate: Gate, made_for: dict[str, Any], used_for: dict[str, Any]
+) -> None:
+    anna = await gate.person()
+    assert anna.id == 1
+    after = await cursor(gate, anna, **made_for)
+
+    answer = await page(gate, anna, after=after, **used_for)
+
+    problem_of(answer, 400, "invalid_cursor")
+    assert (await page(gate, anna, after=after, **made_for)).status_code == 200
+
+
+@on_one_database
+async def test_a_filter_written_in_another_way_is_the_same_filter(gate: Gate) -> None:
+    anna = await gate.person()
+    after = await cursor(gate, anna, published="true")
+
+    assert (await page(gate, anna, after=after, published="1")).status_code == 200
+
+
+@on_one_database
+async def test_a_cursor_that_is_too_long_is_refused(gate: Gate) -> None:
+    problem_of(await page(gate, await gate.person(), after="A" * 201), 422, "validation_failed")

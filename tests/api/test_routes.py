@@ -1,0 +1,128 @@
+"""The census: a route is public because this page says so, or it asks for the current user."""
+
+from collections.abc import Callable
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from api.dependencies import CurrentUser, asks_for_the_current_user
+from tests.api.gate import Gate, on_one_database
+
+pytestmark = on_one_database
+
+# By the contract. What is not here is closed.
+PUBLIC = {
+    ("POST", "/login"),
+    ("POST", "/users"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+    ("GET", "/docs/docs.js"),
+    ("GET", "/docs/favicon.png"),
+    ("GET", "/docs/swagger-ui-bundle.js"),
+    ("GET", "/docs/swagger-ui.css"),
+}
+
+
+def undecided(app: FastAPI) -> list[str]:
+    """The routes that are neither public nor ask for the current user, and what can't be told."""
+    return [
+        f"{sorted(methods)} {path}"
+        for route, path, methods in census(app.routes)
+        if not methods or not {(method, path) for method in methods - {"HEAD"}} <= PUBLIC
+        if not asks_for_the_current_user(route)
+    ]
+
+
+def census(routes: list[BaseRoute]) -> list[tuple[BaseRoute, str, set[str]]]:
+    """Every route; a mounted application counts as one, since nothing is known of its inside."""
+    return [
+        (route, getattr(route, "path", repr(route)), set(getattr(route, "methods", None) or ()))
+        for route in routes
+    ]
+
+
+def test_every_route_is_public_by_the_contract_or_asks_for_the_current_user(gate: Gate) -> None:
+    assert undecided(gate.app) == []
+
+
+def test_the_contract_names_no_public_route_that_is_not_there(gate: Gate) -> None:
+    routes = {(method, path) for _, path, methods in census(gate.app.routes) for method in methods}
+
+    assert routes >= PUBLIC
+
+
+def test_no_public_route_asks_for_the_current_user(gate: Gate) -> None:
+    asking = [
+        path
+        for route, path, methods in census(gate.app.routes)
+        if asks_for_the_current_user(route) and {(m, path) for m in methods} & PUBLIC
+    ]
+
+    assert asking == []
+
+
+async def test_a_protected_route_is_closed_and_a_public_one_is_not(gate: Gate) -> None:
+    for _, path, methods in census(gate.app.routes):
+        for method in methods:
+            answer = await gate.client.request(method, path.replace("{", "").replace("}", ""))
+            is_public = (method.replace("HEAD", "GET"), path) in PUBLIC
+            assert (answer.status_code == 401) is not is_public, f"{method} {path}"
+
+
+def forgotten_route(app: FastAPI) -> None:
+    @app.get("/secrets")
+    async def read_secrets() -> None: ...
+
+
+def forgotten_method(app: FastAPI) -> None:
+    @app.delete("/login")
+    async def forget() -> None: ...
+
+
+def forgotten_route_in_a_router(app: FastAPI) -> None:
+    router = APIRouter(prefix="/secrets")
+
+    @router.post("")
+    async def write_secret() -> None: ...
+
+    app.router.routes.extend(router.routes)
+
+
+def a_plain_route(app: FastAPI) -> None:
+    app.router.routes.append(Route("/secrets", lambda request: Response()))
+
+
+def a_mounted_application(app: FastAPI) -> None:
+    app.router.routes.append(Mount("/secrets", FastAPI()))
+
+
+def a_route_that_asks(app: FastAPI) -> None:
+    @app.get("/closed")
+    async def read_closed(user: CurrentUser) -> int:
+        return user.id
+
+
+@pytest.mark.parametrize(
+    ("add", "found"),
+    [
+        (forgotten_route, ["['GET'] /secrets"]),
+        (forgotten_method, ["['DELETE'] /login"]),
+        (forgotten_route_in_a_router, ["['POST'] /secrets"]),
+        (a_plain_route, ["['GET', 'HEAD'] /secrets"]),
+        (a_mounted_application, ["[] /secrets"]),
+        (a_route_that_asks, []),
+    ],
+)
+def test_the_census_finds_a_route_that_was_forgotten(
+    gate: Gate, add: Callable[[FastAPI], None], found: list[str]
+) -> None:
+    app = FastAPI(docs_url=None, redoc_url=None)
+    assert undecided(app) == []
+
+    add(app)
+
+    assert undecided(app) == found

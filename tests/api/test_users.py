@@ -1,0 +1,246 @@
+"""Registering, and looking at users."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from domain.users import Role
+from tests.api.gate import PASSWORD, Gate, on_one_database, problem_of
+
+
+async def register(gate: Gate, **members: Any) -> Any:
+    body = {"email": "anna@example.com", "password": PASSWORD} | members
+    return await gate.client.post("/users", json=body)
+
+
+async def test_a_registered_user_is_answered_whole_and_without_the_password(gate: Gate) -> None:
+    before = datetime.now(UTC)
+
+    answer = await register(gate, name="Anna")
+
+    assert answer.status_code == 201
+    user = answer.json()
+    created_at = datetime.fromisoformat(user.pop("created_at"))
+    assert before <= created_at <= datetime.now(UTC)
+    assert user == {
+        "id": user["id"],
+        "email": "anna@example.com",
+        "name": "Anna",
+        "role": "member",
+        "is_active": True,
+        "is_verified": False,
+    }
+    assert answer.headers["Location"] == f"/users/{user['id']}"
+
+
+async def test_the_location_of_a_new_user_leads_to_them(gate: Gate) -> None:
+    registered = await register(gate, name="Anna")
+    token = (await gate.log_in("anna@example.com")).json()["access_token"]
+
+    answer = await gate.client.get(
+        registered.headers["Location"], headers={"Authorization": f"Bearer {token}"}
+    )
+
+    assert answer.json() == registered.json()
+
+
+@pytest.mark.parametrize("name", [{}, {"name": None}])
+async def test_a_name_that_is_not_given_is_null(gate: Gate, name: dict[str, None]) -> None:
+    assert (await register(gate, **name)).json()["name"] is None
+
+
+async def test_a_name_is_trimmed_and_may_be_of_any_script(gate: Gate) -> None:
+    assert (await register(gate, name="  Åsa 李 🦊 ")).json()["name"] == "Åsa 李 🦊"
+
+
+@pytest.mark.parametrize("again", ["anna@example.com", "ANNA@EXAMPLE.COM", "Anna@Example.Com"])
+async def test_an_address_is_taken_in_every_case_of_letters(gate: Gate, again: str) -> None:
+    await gate.person("anna@example.com")
+
+    problem = problem_of(await register(gate, email=again), 409, "email_taken")
+
+    assert problem["detail"] == "An account with this e-mail address exists already"
+
+
+async def test_addresses_outside_of_ascii_compare_without_case_too(gate: Gate) -> None:
+    await gate.person("ärger@exämple.com")
+
+    problem_of(await register(gate, email="ÄRGER@EXÄMPLE.COM"), 409, "email_taken")
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    "email",
+    [
+        "anna",
+        "anna@",
+        "@example.com",
+        "anna@localhost",
+        "anna@example",
+        "anna..b@example.com",
+        "anna b@example.com",
+        " anna@example.com",
+        "anna@example.com\n",
+        "Anna <anna@example.com>",
+        "anna@[127.0.0.1]",
+        "anna@exa_mple.com",
+        "anna@example.com, bert@example.com",
+        f"{'a' * 250}@example.com",
+        "",
+    ],
+)
+async def test_what_is_no_address_is_refused(gate: Gate, email: str) -> None:
+    problem = problem_of(await register(gate, email=email), 422, "validation_failed")
+
+    assert [error["loc"] for error in problem["errors"]] == [["body", "email"]]
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    ("password", "reason"),
+    [
+        ("elevenchars", "12 to 128 characters"),
+        ("x1" * 64 + "y", "12 to 128 characters"),
+        ("", "12 to 128 characters"),
+        ("😀" * 11, "12 to 128 characters"),
+        ("anna@example.com", "e-mail address"),
+        ("Anna-Anna-2026", "e-mail address"),
+    ],
+)
+async def test_a_weak_password_is_refused_with_the_reason(
+    gate: Gate, password: str, reason: str
+) -> None:
+    problem = problem_of(await register(gate, password=password), 422, "weak_password")
+
+    assert reason in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "password", ["twelve chars", "é" * 128, "  spaces on both sides  ", "🦊" * 12]
+)
+async def test_a_password_of_12_to_128_characters_of_any_kind_logs_in(
+    gate: Gate, password: str
+) -> None:
+    assert (await register(gate, password=password)).status_code == 201
+
+    assert (await gate.log_in("anna@example.com", password)).status_code == 200
+
+
+async def test_every_character_of_a_password_counts_even_behind_a_nul(gate: Gate) -> None:
+    password = "before the NUL\0" + "x" * 100
+    await register(gate, password=password)
+
+    assert (await gate.log_in("anna@example.com", password)).status_code == 200
+    answer = await gate.log_in("anna@example.com", password[:-1] + "y")
+    problem_of(answer, 401, "invalid_credentials")
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    "member", ["role", "owner_id", "is_active", "is_verified", "id", "password_hash", "votes"]
+)
+async def test_an_unknown_member_is_refused_and_not_named(gate: Gate, member: str) -> None:
+    answer = await register(gate, **{member: "admin"})
+
+    problem = problem_of(answer, 422, "validation_failed")
+    assert problem["errors"] == [
+        {"loc": ["body"], "msg": "Extra inputs are not permitted", "type": "extra_forbidden"}
+    ]
+    assert (await gate.log_in("anna@example.com")).status_code == 401
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    ("body", "locations"),
+    [
+        ({}, [["body", "email"], ["body", "password"]]),
+        ({"email": "anna@example.com"}, [["body", "password"]]),
+        ({"email": None, "password": PASSWORD}, [["body", "email"]]),
+        (
+            {"email": 1, "password": 2, "name": 3},
+            [["body", p] for p in ("email", "password", "name")],
+        ),
+        (
+            {"email": ["anna@example.com"], "password": {"a": 1}},
+            [["body", "email"], ["body", "password"]],
+        ),
+        ([], [["body"]]),
+        ("anna@example.com", [["body"]]),
+        (None, [["body"]]),
+        (True, [["body"]]),
+    ],
+)
+async def test_values_of_another_type_are_refused_where_they_stand(
+    gate: Gate, body: object, locations: list[list[str]]
+) -> None:
+    answer = await gate.client.post(
+        "/users", content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+
+    problem = problem_of(answer, 422, "validation_failed")
+    assert [error["loc"] for error in problem["errors"]] == locations
+
+
+@on_one_database
+@pytest.mark.parametrize("name", ["", "   ", "x" * 101])
+async def test_a_name_of_no_or_too_many_characters_is_refused(gate: Gate, name: str) -> None:
+    problem = problem_of(await register(gate, name=name), 422, "validation_failed")
+
+    assert problem["errors"][0]["loc"] == ["body", "name"]
+
+
+async def test_the_current_user_is_the_one_whose_token_it_is(gate: Gate) -> None:
+    anna, bert = await gate.person(name="Anna"), await gate.person(name=None)
+
+    for person in (anna, bert):
+        user = (await gate.me(person)).json()
+        assert (user["id"], user["email"], user["name"]) == (person.id, person.email, person.name)
+
+
+async def test_the_current_user_is_read_anew_with_every_request(gate: Gate) -> None:
+    anna = await gate.person()
+    assert (await gate.me(anna)).json()["role"] == "member"
+
+    await gate.set_role(anna, Role.ADMIN)
+
+    assert (await gate.me(anna)).json()["role"] == "admin"
+
+
+WHOLE = {"id", "email", "name", "role", "is_active", "is_verified", "created_at"}
+PUBLIC = {"id", "name", "created_at"}
+
+
+@pytest.mark.parametrize(
+    ("role", "members"),
+    [(Role.MEMBER, PUBLIC), (Role.MODERATOR, PUBLIC), (Role.ADMIN, WHOLE)],
+)
+async def test_others_see_the_name_alone_and_admins_see_everything(
+    gate: Gate, role: Role, members: set[str]
+) -> None:
+    anna, other = await gate.person(), await gate.person(role=role)
+
+    answer = await gate.client.get(f"/users/{anna.id}", headers=other.headers)
+
+    assert answer.status_code == 200
+    assert set(answer.json()) == members
+    assert answer.json()["id"] == anna.id
+
+
+async def test_users_see_all_of_themselves(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.get(f"/users/{anna.id}", headers=anna.headers)
+
+    assert answer.json() == (await gate.me(anna)).json()
+    assert set(answer.json()) == WHOLE
+
+
+async def test_an_unknown_user_is_404(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.get("/users/4711", headers=anna.headers)
+
+    problem = problem_of(answer, 404, "user_not_found")
+    assert problem["detail"] == "User with id: 4711 was not found"

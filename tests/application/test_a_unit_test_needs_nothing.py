@@ -1,0 +1,54 @@
+"""A test of a use case needs no app, no database and no patching: services and fakes are enough."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from application.services import build_services
+from domain.posts import PostDraft, PostNotFound
+from domain.users import UserDraft
+from tests.fakes.ports import fake_ports
+
+
+async def test_a_draft_is_hidden_from_strangers() -> None:
+    services = build_services(fake_ports())
+    anna = await services.accounts.register(UserDraft(email="anna@example.com"), "correct horse")
+    bob = await services.accounts.register(UserDraft(email="bob@example.com"), "battery staple")
+
+    draft = await services.posts.write(PostDraft(title="Hm", content="...", published=False), anna)
+
+    with pytest.raises(PostNotFound):
+        await services.posts.read(draft.post.id, bob)
+
+
+# The same test in a fresh process, to see what it takes along.
+ALONE = f"""
+import asyncio, sys
+from {__name__} import test_a_draft_is_hidden_from_strangers
+asyncio.run(test_a_draft_is_hidden_from_strangers())
+print(*sys.modules)
+"""
+
+NOT_NEEDED = {
+    *("api", "infrastructure", "main"),
+    *("fastapi", "httpx", "pydantic", "starlette", "uvicorn"),
+    *("alembic", "asyncpg", "sqlalchemy", "sqlite3", "sqlmodel"),
+    *("bcrypt", "cryptography", "jose"),
+}
+
+
+def test_the_test_above_imports_no_framework_database_or_cryptography() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE],
+        cwd=Path(__file__).parents[2],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=10,
+    )
+
+    imported = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"application", "domain", "tests"} <= imported
+    assert imported & NOT_NEEDED == set()

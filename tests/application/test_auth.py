@@ -1,0 +1,271 @@
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import timedelta
+
+import pytest
+
+from application.auth import AuthService, Device, Lifetimes, Login
+from application.ports.passwords import PasswordHash
+from application.services import Services, build_services
+from domain.errors import Unavailable
+from domain.sessions import InvalidCredentials, InvalidToken, SessionId, refresh_hash
+from domain.users import Role, User, UserId
+from tests.factories import UserDraftFactory
+from tests.fakes.passwords import FakePasswords
+from tests.fakes.ports import FakePorts
+
+EMAIL = "anna@example.com"
+PASSWORD = "correct horse battery"
+DEVICE = Device(user_agent="pytest", ip="192.0.2.1")
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def auth(services: Services) -> AuthService:
+    return services.auth
+
+
+@pytest.fixture
+async def anna(services: Services) -> User:
+    return await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
+
+
+@pytest.fixture
+async def login(auth: AuthService, anna: User) -> Login:
+    return await auth.login(EMAIL, PASSWORD, DEVICE)
+
+
+async def refuses(auth: AuthService, token: str) -> bool:
+    with pytest.raises(InvalidToken) as refusal:
+        await auth.authenticate(token)
+    return str(refusal.value) == InvalidToken.detail
+
+
+# Logging in
+
+
+async def test_a_login_starts_a_session_of_the_user(
+    ports: FakePorts, auth: AuthService, anna: User
+) -> None:
+    login = await auth.login("Anna@Example.com", PASSWORD, DEVICE)
+
+    assert asdict(login.user) == asdict(anna)
+    found = await ports.queries.session_user(login.session.id)
+    assert found is not None
+    assert asdict(found[0]) == asdict(login.session)
+    assert login.session.user_id == anna.id
+    assert login.session.created_at == ports.clock.now
+    assert login.session.expires_at == ports.clock.now + Lifetimes().refresh
+    assert (login.session.user_agent, login.session.ip) == ("pytest", "192.0.2.1")
+
+
+async def test_an_access_token_names_session_and_user_in_whole_seconds(
+    ports: FakePorts, login: Login
+) -> None:
+    claims = ports.tokens.issued[login.access_token]
+
+    assert (claims.user_id, claims.session_id) == (login.user.id, login.session.id)
+    assert claims.issued_at == ports.clock.now.replace(microsecond=0)
+    assert claims.expires_at - claims.issued_at == Lifetimes().access
+
+
+async def test_lifetimes_are_settings(ports: FakePorts, anna: User) -> None:
+    lifetimes = Lifetimes(access=timedelta(minutes=1), refresh=timedelta(days=1))
+    auth = build_services(replace(ports, lifetimes=lifetimes)).auth
+
+    login = await auth.login(EMAIL, PASSWORD, DEVICE)
+
+    claims = ports.tokens.issued[login.access_token]
+    assert claims.expires_at - claims.issued_at == timedelta(minutes=1)
+    assert login.session.expires_at - login.session.created_at == timedelta(days=1)
+    assert login.lifetimes == lifetimes
+
+
+async def test_every_login_has_a_session_and_tokens_of_its_own(
+    auth: AuthService, login: Login
+) -> None:
+    second = await auth.login(EMAIL, PASSWORD, DEVICE)
+
+    assert second.session.id != login.session.id
+    assert second.access_token != login.access_token
+    assert second.refresh_token != login.refresh_token
+
+
+async def test_a_refresh_token_is_long_and_shown_to_nobody(login: Login) -> None:
+    assert len(login.refresh_token) >= 43  # 256 bits
+    assert login.refresh_token not in repr(login)
+    assert login.access_token not in repr(login)
+    assert refresh_hash(login.refresh_token) not in repr(login)
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        (EMAIL, "wrong horse battery"),
+        (EMAIL, ""),
+        (EMAIL, PASSWORD.upper()),
+        ("nobody@example.com", PASSWORD),
+        ("", ""),
+    ],
+)
+async def test_bad_credentials_are_one_answer_at_one_cost(
+    ports: FakePorts, auth: AuthService, anna: User, email: str, password: str
+) -> None:
+    work = ports.passwords.work
+
+    with pytest.raises(InvalidCredentials, match=r"^Incorrect username or password$"):
+        await auth.login(email, password, DEVICE)
+
+    assert ports.passwords.work == work + 1
+    assert ports.storage.committed.sessions == {}
+
+
+async def test_a_deactivated_user_is_refused_at_the_same_cost(
+    ports: FakePorts, auth: AuthService, anna: User
+) -> None:
+    ports.storage.change_user(anna.id, is_active=False)
+    work = ports.passwords.work
+
+    with pytest.raises(InvalidCredentials):
+        await auth.login(EMAIL, PASSWORD, DEVICE)
+
+    assert ports.passwords.work == work + 1
+    assert ports.storage.committed.sessions == {}
+
+
+class SlowPasswords(FakePasswords):
+    """Something happens while a password is being checked."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    async def verify(self, password: str, known: PasswordHash | None) -> bool:
+        matches = await super().verify(password, known)
+        self._meanwhile()
+        return matches
+
+
+@pytest.mark.parametrize("change", ["password", "deactivation", "deletion"])
+async def test_a_change_while_the_password_is_checked_refuses_the_login(
+    ports: FakePorts, anna: User, change: str
+) -> None:
+    def meanwhile() -> None:
+        if change == "password":
+            ports.storage.change_password(anna.id, PasswordHash("a new hash"))
+        elif change == "deactivation":
+            ports.storage.change_user(anna.id, is_active=False)
+        else:
+            ports.storage.remove_user(anna.id)
+
+    auth = build_services(replace(ports, passwords=SlowPasswords(meanwhile))).auth
+
+    with pytest.raises(InvalidCredentials):
+        await auth.login(EMAIL, PASSWORD, DEVICE)
+    assert ports.storage.committed.sessions == {}
+
+
+async def test_no_token_is_issued_for_a_session_that_is_not_stored(
+    ports: FakePorts, anna: User
+) -> None:
+    def go_down() -> None:
+        ports.storage.down = ["database"]
+
+    auth = build_services(replace(ports, passwords=SlowPasswords(go_down))).auth
+
+    with pytest.raises(Unavailable):
+        await auth.login(EMAIL, PASSWORD, DEVICE)
+    assert ports.tokens.issued == {}
+
+
+# Who is asking
+
+
+async def test_a_token_leads_to_its_user(auth: AuthService, anna: User, login: Login) -> None:
+    assert asdict(await auth.authenticate(login.access_token)) == asdict(anna)
+
+
+async def test_the_user_is_the_one_of_this_moment(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    await auth.authenticate(login.access_token)
+    ports.storage.change_user(login.user.id, name="Hanna", role=Role.MODERATOR)
+
+    user = await auth.authenticate(login.access_token)
+
+    assert (user.name, user.role) == ("Hanna", Role.MODERATOR)
+
+
+@pytest.mark.parametrize("token", ["", "token-1", "Bearer"])
+async def test_a_bad_token_is_refused(auth: AuthService, login: Login, token: str) -> None:
+    assert await refuses(auth, token)
+
+
+async def test_a_token_is_refused_from_the_moment_it_expires(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    expires_at = ports.tokens.issued[login.access_token].expires_at
+
+    ports.clock.now = expires_at - timedelta(microseconds=1)
+    await auth.authenticate(login.access_token)
+    ports.clock.now = expires_at
+    assert await refuses(auth, login.access_token)
+
+
+CHANGES: dict[str, Callable[[FakePorts, Login], None]] = {
+    "deactivation": lambda ports, login: ports.storage.change_user(login.user.id, is_active=False),
+    "deletion": lambda ports, login: ports.storage.remove_user(login.user.id),
+    "revocation": lambda ports, login: ports.storage.change_session(
+        login.session.id, revoked_at=ports.clock.now
+    ),
+    "the session's end": lambda ports, login: ports.storage.change_session(
+        login.session.id, expires_at=ports.clock.now
+    ),
+    "tokens being no longer valid": lambda ports, login: ports.storage.change_user(
+        login.user.id, tokens_valid_from=ports.clock.now + SECOND
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+async def test_a_token_is_dead_on_the_very_next_request_after(
+    ports: FakePorts,
+    auth: AuthService,
+    login: Login,
+    change: Callable[[FakePorts, Login], None],
+) -> None:
+    await auth.authenticate(login.access_token)
+
+    change(ports, login)
+
+    assert await refuses(auth, login.access_token)
+
+
+async def test_the_end_of_one_session_leaves_the_others(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+    ports.storage.change_session(login.session.id, revoked_at=ports.clock.now)
+
+    assert await refuses(auth, login.access_token)
+    assert (await auth.authenticate(other.access_token)).id == login.user.id
+
+
+async def test_a_token_that_names_another_user_or_session_is_refused(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    claims = ports.tokens.issued[login.access_token]
+    other_user = replace(claims, user_id=UserId(claims.user_id + 1000))
+    other_session = replace(claims, session_id=SessionId(claims.session_id + 1000))
+
+    for other in (other_user, other_session):
+        assert await refuses(auth, await ports.tokens.issue(other))
+
+
+async def test_a_storage_that_is_down_is_no_bad_token(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    ports.storage.down = ["database"]
+
+    with pytest.raises(Unavailable):
+        await auth.authenticate(login.access_token)

@@ -1,0 +1,58 @@
+"""Databases: migrated once, copied for each test."""
+
+import shutil
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from infrastructure.database import schema
+from tests.postgres import PostgresServer, running_postgres
+
+_serial = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: PostgresServer) -> str:
+    """The name of a database to make copies of."""
+    name = "migrated"
+    postgres.create_database(name)
+    schema.migrate(postgres.url(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "gatepost.db"
+    schema.migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """A database that was never migrated."""
+    yield from _database(postgres, template="template0")
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, migrated_postgres: str) -> Iterator[str]:
+    yield from _database(postgres, template=migrated_postgres)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, migrated_sqlite: Path) -> str:
+    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path)}"
+
+
+def _database(server: PostgresServer, *, template: str) -> Iterator[str]:
+    name = f"test_{next(_serial)}"
+    server.create_database(name, template=template)
+    yield server.url(name)
+    server.drop_database(name)

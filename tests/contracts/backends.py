@@ -1,0 +1,115 @@
+"""Storages to run the contracts on, and what tests do to them behind the ports' back."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, update
+
+from application.ports.passwords import PasswordHash
+from application.ports.queries import Queries
+from application.ports.storage import Storage
+from domain.posts import Post, PostId
+from domain.sessions import Session
+from domain.users import User, UserId
+from infrastructure.database.queries import SqlQueries
+from infrastructure.database.statements import Clause, Database
+from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.users import USERS
+from infrastructure.database.votes import VOTES
+from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory
+from tests.fakes.queries import FakeQueries
+from tests.fakes.storage import FakeStorage
+
+PASSWORD = PasswordHash("a hash")
+
+
+class Backend(ABC):
+    def __init__(self, queries: Queries, storage: Storage) -> None:
+        self.queries = queries
+        self.storage = storage
+
+    async def add_user(self, *, password: PasswordHash = PASSWORD, **wanted: Any) -> User:
+        async with self.storage() as uow:
+            user = await uow.users.add(NewUserFactory.build(**wanted), password)
+            await uow.commit()
+        return user
+
+    async def add_session(self, user: User, **wanted: Any) -> Session:
+        new = NewSessionFactory.build(user_id=user.id, **wanted)
+        async with self.storage() as uow:
+            session = await uow.sessions.add(new, PASSWORD)
+            await uow.commit()
+        return session
+
+    async def add_post(self, owner: User, **wanted: Any) -> Post:
+        async with self.storage() as uow:
+            post = await uow.posts.add(NewPostFactory.build(owner_id=owner.id, **wanted))
+            await uow.commit()
+        return post
+
+    async def remove_post(self, post: Post) -> None:
+        async with self.storage() as uow:
+            await uow.posts.remove(post)
+            await uow.commit()
+
+    @abstractmethod
+    async def deactivate(self, user: User) -> None: ...
+
+    @abstractmethod
+    async def change_password(self, user: User, password: PasswordHash) -> None: ...
+
+    @abstractmethod
+    async def remove_user(self, user_id: UserId) -> None: ...
+
+    @abstractmethod
+    async def vote(self, post_id: PostId, voter: User) -> None: ...
+
+
+class FakeBackend(Backend):
+    def __init__(self) -> None:
+        storage = FakeStorage()
+        super().__init__(FakeQueries(storage), storage)
+        self._storage = storage
+
+    async def deactivate(self, user: User) -> None:
+        self._storage.change_user(user.id, is_active=False)
+
+    async def change_password(self, user: User, password: PasswordHash) -> None:
+        self._storage.change_password(user.id, password)
+
+    async def remove_user(self, user_id: UserId) -> None:
+        self._storage.remove_user(user_id)
+
+    async def vote(self, post_id: PostId, voter: User) -> None:
+        self._storage.vote(post_id, voter.id)
+
+
+_DEACTIVATE = update(USERS).values(is_active=False).where(USERS.c.id == bindparam("user"))
+CHANGE_PASSWORD = (
+    update(USERS).values(password_hash=bindparam("password")).where(USERS.c.id == bindparam("user"))
+)
+_REMOVE_USER = delete(USERS).where(USERS.c.id == bindparam("user"))
+_VOTE = insert(VOTES).values(post_id=bindparam("post_id"), user_id=bindparam("user_id"))
+
+
+class SqlBackend(Backend):
+    def __init__(self, database: Database) -> None:
+        super().__init__(SqlQueries(database), sql_storage(database))
+        self.database = database
+
+    async def deactivate(self, user: User) -> None:
+        await self._change(_DEACTIVATE, user=user.id)
+
+    async def change_password(self, user: User, password: PasswordHash) -> None:
+        await self._change(CHANGE_PASSWORD, user=user.id, password=password)
+
+    async def remove_user(self, user_id: UserId) -> None:
+        await self._change(_REMOVE_USER, user=user_id)
+
+    async def vote(self, post_id: PostId, voter: User) -> None:
+        await self._change(_VOTE, post_id=post_id, user_id=voter.id)
+
+    async def _change(self, clause: Clause, **values: Any) -> None:
+        async with self.database.transaction() as transaction:
+            await transaction.fetch(clause, **values)
+            await transaction.commit()

@@ -1,0 +1,336 @@
+"""What the real databases do when something goes wrong, below the ports and in their terms."""
+
+import asyncio
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from application.ports.passwords import PasswordHash
+from domain.errors import Unavailable
+from domain.sessions import InvalidCredentials
+from infrastructure.database.engine import open_database, sqlite_path
+from tests.contracts.backends import CHANGE_PASSWORD, PASSWORD, SqlBackend
+from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory
+from tests.postgres import PostgresServer
+
+TIMEOUT = 0.3
+CONNECTIONS = 2
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[SqlBackend]:
+    """With few connections and little patience."""
+    database = open_database(url, connections=CONNECTIONS, timeout=TIMEOUT)
+    await database.open()
+    try:
+        yield SqlBackend(database)
+    finally:
+        await database.close()
+
+
+@contextmanager
+def unavailable_in_time() -> Iterator[None]:
+    """Whatever is done in here is refused, and nobody waits much longer than the timeout."""
+    start = time.monotonic()
+    with pytest.raises(Unavailable):
+        yield
+    assert time.monotonic() - start < 3 * TIMEOUT
+
+
+# Connections
+
+
+async def test_an_unused_unit_of_work_takes_no_connection(database_url: str) -> None:
+    async with opened(database_url) as backend, AsyncExitStack() as busy:
+        units = [await busy.enter_async_context(backend.storage()) for _ in range(CONNECTIONS + 3)]
+        await units[0].users.add(NewUserFactory.build(), PASSWORD)
+
+        async with backend.storage() as uow:
+            await uow.commit()
+        assert await backend.queries.ready() == []
+
+
+async def test_who_waits_too_long_for_a_connection_is_refused(database_url: str) -> None:
+    async with opened(database_url) as backend:
+        async with AsyncExitStack() as busy:
+            with unavailable_in_time():
+                for _ in range(CONNECTIONS + 1):
+                    uow = await busy.enter_async_context(backend.storage())
+                    await uow.users.add(NewUserFactory.build(), PASSWORD)
+
+        for _ in range(3 * CONNECTIONS):
+            await backend.add_user()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 10])
+async def test_cancelled_units_of_work_give_their_connections_back(
+    database_url: str, turns: int
+) -> None:
+    """Cancelled while the first ones work and the others wait, at many a moment."""
+    async with opened(database_url) as backend:
+        anna = await backend.add_user()
+
+        async def work() -> None:
+            async with backend.storage() as uow:
+                for _ in range(100):
+                    await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
+
+        for _ in range(3):
+            tasks = [asyncio.create_task(work()) for _ in range(3 * CONNECTIONS)]
+            for _ in range(turns):
+                await asyncio.sleep(0.001)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        await asyncio.gather(*(backend.add_user() for _ in range(3 * CONNECTIONS)))
+        async with backend.storage() as uow:
+            post = await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
+        assert await backend.queries.post(post.id, anna.id) is None
+
+
+async def test_cancelled_reads_give_their_connections_back(database_url: str) -> None:
+    async with opened(database_url) as backend:
+        anna = await backend.add_user()
+
+        for _ in range(3 * CONNECTIONS):
+            task = asyncio.create_task(backend.queries.user(anna.id))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        assert await backend.queries.user(anna.id) is not None
+
+
+async def test_a_session_waits_for_a_change_of_password_under_way(database_url: str) -> None:
+    async with opened(database_url) as backend:
+        anna = await backend.add_user()
+        async with backend.database.transaction() as transaction:
+            await transaction.fetch(CHANGE_PASSWORD, user=anna.id, password="a new hash")
+            login = asyncio.create_task(backend.add_session(anna))
+            done, _ = await asyncio.wait([login], timeout=0.05)
+            assert not done
+            await transaction.commit()
+
+        with pytest.raises(InvalidCredentials):
+            await login
+
+
+async def test_a_change_of_password_waits_for_a_session_under_way(database_url: str) -> None:
+    async with opened(database_url) as backend:
+        anna = await backend.add_user()
+        async with backend.storage() as uow:
+            await uow.sessions.add(NewSessionFactory.build(user_id=anna.id), PASSWORD)
+            change = asyncio.create_task(backend.change_password(anna, PasswordHash("a new hash")))
+            done, _ = await asyncio.wait([change], timeout=0.05)
+            assert not done
+            await uow.commit()
+
+        await change
+
+
+# SQLite
+
+
+async def test_sqlite_locked_by_another_process_is_unavailable_to_writers_alone(
+    sqlite_url: str,
+) -> None:
+    async with opened(sqlite_url) as backend:
+        anna = await backend.add_user()
+        with closing(sqlite3.connect(str(sqlite_path(sqlite_url)), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            for _ in range(2):
+                with unavailable_in_time():
+                    await backend.add_user()
+            assert await backend.queries.user(anna.id) is not None
+            assert await backend.queries.ready() == []
+
+            other.execute("ROLLBACK")
+        await backend.add_user()
+
+
+async def test_sqlite_waits_for_another_process_without_holding_up_the_readers(
+    sqlite_url: str,
+) -> None:
+    async with opened(sqlite_url) as backend:
+        anna = await backend.add_user()
+        with closing(sqlite3.connect(str(sqlite_path(sqlite_url)), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            writer = asyncio.create_task(backend.add_user())
+            await asyncio.sleep(0.02)
+
+            start = time.monotonic()
+            assert await backend.queries.user(anna.id) is not None
+            assert time.monotonic() - start < 0.1
+
+            other.execute("ROLLBACK")
+        await writer
+
+
+@pytest.mark.parametrize("kind", ["no directory", "a directory", "another file"])
+async def test_sqlite_that_cannot_be_opened_is_unavailable(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "gatepost.db"
+    if kind == "no directory":
+        path = tmp_path / "missing" / "gatepost.db"
+    elif kind == "a directory":
+        path.mkdir()
+    else:
+        path.write_bytes(os.urandom(10_000))
+
+    with unavailable_in_time():
+        await open_database(f"sqlite:///{path}", timeout=TIMEOUT).open()
+
+
+# PostgreSQL
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """The port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+async def everything_is_unavailable(url: str) -> bool:
+    async with opened(url) as backend:
+        with unavailable_in_time():
+            await backend.add_user()
+        with unavailable_in_time():
+            await backend.queries.credentials("anna@example.com")
+        start = time.monotonic()
+        assert await backend.queries.ready() == ["database"]
+        assert time.monotonic() - start < 3 * TIMEOUT
+    return True
+
+
+async def test_nobody_at_the_port_is_unavailable() -> None:
+    with silent_server() as port:
+        pass
+
+    assert await everything_is_unavailable(f"postgresql://gatepost@127.0.0.1:{port}/gatepost")
+
+
+async def test_a_server_that_says_nothing_is_unavailable() -> None:
+    with silent_server() as port:
+        assert await everything_is_unavailable(f"postgresql://gatepost@127.0.0.1:{port}/gatepost")
+
+
+async def test_a_missing_database_is_unavailable(postgres: PostgresServer) -> None:
+    assert await everything_is_unavailable(postgres.url("missing"))
+
+
+async def test_an_unknown_user_is_unavailable(postgres_url: str) -> None:
+    assert await everything_is_unavailable(postgres_url.replace("gatepost@", "nobody@"))
+
+
+@asynccontextmanager
+async def administrator(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def kill_others(url: str) -> int:
+    """End all connections to a database, as an administrator or a failover does."""
+    async with administrator(url) as connection:
+        killed = await connection.fetch(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    return len(killed)
+
+
+async def test_a_connection_killed_at_work_is_unavailable_once(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend:
+        anna = await backend.add_user()
+        with unavailable_in_time():
+            async with backend.storage() as uow:
+                await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="Lost"))
+                assert await kill_others(postgres_url) == 1
+                await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
+
+        for _ in range(2 * CONNECTIONS):
+            post = await backend.add_post(anna)
+        assert await backend.queries.post(post.id, anna.id) is not None
+
+
+async def test_a_connection_killed_before_the_commit_is_unavailable_once(
+    postgres_url: str,
+) -> None:
+    async with opened(postgres_url) as backend:
+        with unavailable_in_time():
+            async with backend.storage() as uow:
+                anna = await uow.users.add(NewUserFactory.build(), PASSWORD)
+                assert await kill_others(postgres_url) == 1
+                await uow.commit()
+
+        assert await backend.queries.user(anna.id) is None
+
+
+async def test_connections_killed_while_idle_are_replaced(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend:
+        anna, *_ = await asyncio.gather(*(backend.add_user() for _ in range(2 * CONNECTIONS)))
+        assert await kill_others(postgres_url) == CONNECTIONS
+        await asyncio.sleep(0.01)
+
+        for _ in range(2 * CONNECTIONS):
+            assert await backend.queries.user(anna.id) is not None
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable_once(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend, administrator(postgres_url) as other:
+        anna = await backend.add_user()
+        async with other.transaction():
+            await other.execute("LOCK TABLE posts")
+            with unavailable_in_time():
+                await backend.add_post(anna)
+
+        post = await backend.add_post(anna)
+        assert await backend.queries.post(post.id, anna.id) is not None
+
+
+async def test_no_transaction_stays_open(postgres_url: str) -> None:
+    """An idle one keeps the database from cleaning up."""
+    async with opened(postgres_url) as backend, administrator(postgres_url) as other:
+        for _ in range(30):
+            task = asyncio.create_task(backend.add_user())
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await backend.queries.ready()
+
+        in_transaction = await other.fetch(
+            "SELECT state, query FROM pg_stat_activity"
+            " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
+        )
+        assert in_transaction == []
+
+
+async def test_a_server_that_comes_back_is_used_again(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    async with opened(postgres_url) as backend:
+        anna = await backend.add_user()
+        postgres.stop(immediate=True)
+        try:
+            for _ in range(CONNECTIONS + 1):
+                with unavailable_in_time():
+                    await backend.queries.user(anna.id)
+                with unavailable_in_time():
+                    await backend.add_user()
+            assert await backend.queries.ready() == ["database"]
+        finally:
+            postgres.start()
+
+        assert await backend.queries.user(anna.id) is not None
+        await backend.add_user()

@@ -1,0 +1,146 @@
+"""What every hashing of passwords does."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from application.ports.passwords import PasswordHash, Passwords
+from domain.errors import Unavailable
+from infrastructure.passwords import BcryptPasswords
+from tests.fakes.passwords import FakePasswords
+
+ADAPTERS: dict[str, Callable[[], Passwords]] = {
+    "fake": FakePasswords,
+    "bcrypt": lambda: BcryptPasswords(cost=4, pepper="a pepper"),
+}
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(params=ADAPTERS)
+def passwords(request: pytest.FixtureRequest) -> Passwords:
+    return ADAPTERS[request.param]()
+
+
+async def test_a_password_matches_its_hash(passwords: Passwords) -> None:
+    assert await passwords.verify(PASSWORD, await passwords.hash(PASSWORD))
+
+
+SIMILAR = {
+    "another": "wrong horse battery",
+    "empty": "",
+    "other case": PASSWORD.title(),
+    "one character more": PASSWORD + "s",
+    "one character less": PASSWORD[:-1],
+    "a blank": PASSWORD + " ",
+    "NUL": PASSWORD + "\0",
+}
+
+
+@pytest.mark.parametrize("other", SIMILAR.values(), ids=SIMILAR.keys())
+async def test_another_password_does_not_match(passwords: Passwords, other: str) -> None:
+    assert not await passwords.verify(other, await passwords.hash(PASSWORD))
+    assert not await passwords.verify(PASSWORD, await passwords.hash(other))
+
+
+LONG = "0123456789" * 12
+EVERY_CHARACTER_COUNTS = {
+    "the 73rd byte": (LONG[:72] + "a", LONG[:72] + "b"),
+    "the 128th character": (LONG + "1234567a", LONG + "1234567b"),
+    "behind NUL": ("before\0after one", "before\0after two"),
+    "NUL at first": ("\0one", "\0two"),
+    "beyond the BMP": ("\U0001f512" * 12, "\U0001f513" * 12),
+    "half a surrogate pair": ("\ud800" * 12, "\ud801" * 12),
+    "a combining mark": ("n\u0303" * 12, "n" * 12),
+}
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), EVERY_CHARACTER_COUNTS.values(), ids=EVERY_CHARACTER_COUNTS.keys()
+)
+async def test_every_character_counts(passwords: Passwords, one: str, two: str) -> None:
+    known = await passwords.hash(one)
+
+    assert await passwords.verify(one, known)
+    assert not await passwords.verify(two, known)
+
+
+async def test_it_does_not_matter_which_keyboard_composed_a_character(
+    passwords: Passwords,
+) -> None:
+    known = await passwords.hash("Cafe\u0301 \ufb01ne \uff21")
+
+    assert await passwords.verify("Caf\u00e9 fine A", known)
+
+
+async def test_an_unknown_hash_matches_nothing(passwords: Passwords) -> None:
+    assert not await passwords.verify(PASSWORD, None)
+    assert not await passwords.verify("", None)
+
+
+async def test_a_hash_is_salted_and_does_not_tell_its_password(passwords: Passwords) -> None:
+    one, two = await passwords.hash(PASSWORD), await passwords.hash(PASSWORD)
+
+    assert one != two
+    assert PASSWORD not in one
+
+
+async def test_many_at_once_keep_apart(passwords: Passwords) -> None:
+    known = [await passwords.hash(f"password {number}") for number in range(3)]
+
+    answers = await asyncio.gather(
+        *(passwords.verify("password 1", password_hash) for password_hash in known)
+    )
+
+    assert answers == [False, True, False]
+
+
+# What only bcrypt has
+
+
+async def test_a_hash_of_another_pepper_does_not_match() -> None:
+    known = await BcryptPasswords(cost=4, pepper="one").hash(PASSWORD)
+
+    assert await BcryptPasswords(cost=4, pepper="one").verify(PASSWORD, known)
+    assert not await BcryptPasswords(cost=4, pepper="two").verify(PASSWORD, known)
+    assert not await BcryptPasswords(cost=4).verify(PASSWORD, known)
+
+
+async def test_a_hash_made_at_another_cost_matches() -> None:
+    known = await BcryptPasswords(cost=5).hash(PASSWORD)
+
+    assert "$05$" in known
+    assert await BcryptPasswords(cost=4).verify(PASSWORD, known)
+
+
+async def test_a_pepper_does_not_show_in_a_hash() -> None:
+    assert "secret" not in await BcryptPasswords(cost=4, pepper="secret").hash(PASSWORD)
+
+
+async def test_too_much_work_at_once_is_refused_and_the_rest_is_done() -> None:
+    passwords = BcryptPasswords(cost=8)
+    known = PasswordHash(await passwords.hash(PASSWORD))
+
+    answers = await asyncio.gather(
+        *(passwords.verify(PASSWORD, known) for _ in range(200)), return_exceptions=True
+    )
+
+    refused = [answer for answer in answers if isinstance(answer, Unavailable)]
+    assert answers.count(True) + len(refused) == 200
+    assert answers.count(True) >= 1
+    assert refused
+    assert await passwords.verify(PASSWORD, known), "there is room again"
+
+
+async def test_whoever_gives_up_makes_room() -> None:
+    passwords = BcryptPasswords(cost=6)
+
+    for _ in range(10):
+        tasks = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)
+
+    assert await passwords.hash(PASSWORD)

@@ -1,0 +1,707 @@
+"""What every storage does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from application.ports.passwords import PasswordHash
+from application.ports.queries import PostList
+from application.ports.storage import UnitOfWork
+from domain.errors import AlreadyGone, DomainError
+from domain.posts import Post, PostChanged, PostId
+from domain.sessions import InvalidCredentials, SessionId
+from domain.users import EmailTaken, NewUser, Role, User, UserId
+from tests.contracts.backends import PASSWORD, Backend
+from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory, PostDraftFactory
+from tests.fakes.clock import NOON
+
+LATER = NOON + timedelta(minutes=5, microseconds=1)
+NOBODY = UserId(2**63 - 1)
+
+
+def edit(post: Post, title: str, editor: User) -> Post:
+    post.edit(PostDraftFactory.build(title=title), editor=editor, now=LATER)
+    return post
+
+
+async def stored(backend: Backend, post: Post) -> Post | None:
+    seen = await backend.queries.post(post.id, post.owner_id)
+    return seen.post if seen else None
+
+
+async def stored_title(backend: Backend, post: Post) -> str | None:
+    found = await stored(backend, post)
+    return found.title if found else None
+
+
+# What is added comes back whole
+
+
+async def test_a_new_user_is_an_active_member_with_an_id(backend: Backend) -> None:
+    new = NewUserFactory.build(email="Anna@Example.com", name="Anna")
+
+    async with backend.storage() as uow:
+        user = await uow.users.add(new, PASSWORD)
+        await uow.commit()
+
+    assert user.id > 0
+    assert (user.email, user.name, user.role) == ("Anna@Example.com", "Anna", Role.MEMBER)
+    assert user.is_active
+    assert not user.is_verified
+    assert user.created_at == user.tokens_valid_from == new.created_at
+    found = await backend.queries.user(user.id)
+    assert found is not None
+    assert asdict(found) == asdict(user)
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_a_new_user_has_the_role_that_was_asked_for(backend: Backend, role: Role) -> None:
+    user = await backend.add_user(role=role)
+
+    found = await backend.queries.user(user.id)
+    assert found is not None
+    assert found.role is user.role is role
+
+
+async def test_a_new_session_goes_on_until_it_expires(backend: Backend) -> None:
+    anna = await backend.add_user()
+    new = NewSessionFactory.build(user_id=anna.id, user_agent=None, ip="2001:db8::1")
+
+    async with backend.storage() as uow:
+        session = await uow.sessions.add(new, PASSWORD)
+        await uow.commit()
+
+    assert session.user_id == anna.id
+    assert session.created_at == session.last_used_at == new.created_at
+    assert session.expires_at == new.expires_at
+    assert session.revoked_at is None
+    assert (session.user_agent, session.ip) == (None, "2001:db8::1")
+    found = await backend.queries.session_user(session.id)
+    assert found is not None
+    assert asdict(found[0]) == asdict(session)
+    assert asdict(found[1]) == asdict(anna)
+
+
+@pytest.mark.parametrize("published", [True, False])
+async def test_a_new_post_is_of_version_one(backend: Backend, published: bool) -> None:
+    anna = await backend.add_user()
+    new = NewPostFactory.build(owner_id=anna.id, published=published)
+
+    async with backend.storage() as uow:
+        post = await uow.posts.add(new)
+        await uow.commit()
+
+    assert post.version == 1
+    assert post.created_at == post.updated_at == new.created_at
+    assert (post.owner_id, post.title, post.content) == (anna.id, new.title, new.content)
+    assert post.published is published
+    found = await stored(backend, post)
+    assert found is not None
+    assert asdict(found) == asdict(post)
+
+
+async def test_an_edited_post_is_stored_whole(backend: Backend) -> None:
+    anna = await backend.add_user()
+    post = await backend.add_post(anna, published=True)
+    draft = PostDraftFactory.build(title="New title", content="New content", published=False)
+
+    async with backend.storage() as uow:
+        seen = await uow.posts.get(post.id, anna.id)
+        assert seen is not None
+        seen.post.edit(draft, editor=anna, now=LATER)
+        await uow.posts.save(seen.post)
+        await uow.commit()
+
+    found = await stored(backend, post)
+    assert found is not None
+    assert asdict(found) == asdict(post) | {
+        "title": "New title",
+        "content": "New content",
+        "published": False,
+        "updated_at": LATER,
+        "version": 2,
+    }
+
+
+TEXTS = {
+    "emoji": "👩‍👩‍👧‍👦 🏳️‍🌈 \U0001fae8",
+    "combining": "e\u0301 is not é, n\u0303 is not ñ, Z\u0351\u036b\u0343a",
+    "right to left": "שלום \u202eabc\u202c مرحبا \u200f",
+    "East Asian": "山田\u3000太郎 𠮷野家 \uff21",
+    "quotes": "'; DROP TABLE users; -- \" \\ %s :name $1 ?",
+    "invisible": "\ufeff\u200b\u00ad\u2028\u0085\x01\x1f\x7f",
+    "not yet assigned": "\U000e0fff\uffff\U0010ffff",
+    "line ends": "a\r\nb\rc\n\n ",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+async def test_text_comes_back_as_it_was_given(backend: Backend, text: str) -> None:
+    anna = await backend.add_user(name=text)
+    session = await backend.add_session(anna, user_agent=text)
+    post = await backend.add_post(anna, title=text, content=text * 100)
+
+    user = await backend.queries.user(anna.id)
+    login = await backend.queries.session_user(session.id)
+    seen = await backend.queries.post(post.id, anna.id)
+    assert user is not None
+    assert login is not None
+    assert seen is not None
+    assert anna.name == user.name == seen.owner_name == text
+    assert session.user_agent == login[0].user_agent == text
+    assert post.title == seen.post.title == text
+    assert post.content == seen.post.content == text * 100
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2026, 11, 23, 12, 0, 0, 1, tzinfo=UTC),
+        datetime(2026, 11, 23, 12, 0, 0, 999_999, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, 999_998, tzinfo=UTC),  # one more is asyncpg's infinity
+    ],
+    ids=str,
+)
+async def test_moments_come_back_to_the_microsecond(backend: Backend, moment: datetime) -> None:
+    anna = await backend.add_user(created_at=moment)
+    session = await backend.add_session(anna, created_at=moment, expires_at=moment)
+    post = await backend.add_post(anna, created_at=moment)
+
+    found = await backend.queries.session_user(session.id)
+    seen = await backend.queries.post(post.id, anna.id)
+    assert found is not None
+    assert seen is not None
+    moments = [found[0].expires_at, found[1].created_at, seen.post.created_at, post.created_at]
+    assert moments == [moment] * 4
+    assert {found.utcoffset() for found in moments} == {timedelta(0)}
+
+
+# All or nothing
+
+
+class ChangeOfMind(Exception):
+    pass
+
+
+async def change_everything(uow: UnitOfWork, anna: User, kept: Post, removed: Post) -> None:
+    """All that a unit of work can do."""
+    eve = await uow.users.add(NewUserFactory.build(email="eve@example.com"), PASSWORD)
+    await uow.users.promote(anna.email, Role.ADMIN)
+    await uow.sessions.add(NewSessionFactory.build(user_id=anna.id), PASSWORD)
+    await uow.posts.add(NewPostFactory.build(owner_id=eve.id))
+    seen = await uow.posts.get(kept.id, anna.id)
+    assert seen is not None
+    await uow.posts.save(edit(seen.post, "Changed", anna))
+    await uow.posts.remove(removed)
+
+
+async def titles(backend: Backend, viewer: User) -> list[str]:
+    page = await backend.queries.posts(PostList(viewer=viewer, limit=100))
+    return [seen.post.title for seen in page.items]
+
+
+@pytest.mark.parametrize("how", ["no commit", "an exception", "cancellation"])
+async def test_work_without_commit_is_undone(backend: Backend, how: str) -> None:
+    anna = await backend.add_user()
+    kept = await backend.add_post(anna, title="Kept")
+    removed = await backend.add_post(anna, title="Removed")
+    session = await backend.add_session(anna)
+    worked = asyncio.Event()
+
+    async def work() -> None:
+        async with backend.storage() as uow:
+            await change_everything(uow, anna, kept, removed)
+            worked.set()
+            if how == "an exception":
+                raise ChangeOfMind
+            if how == "cancellation":
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await worked.wait()
+    if how == "cancellation":
+        task.cancel()
+    with suppress(ChangeOfMind, asyncio.CancelledError):
+        await task
+
+    assert await titles(backend, anna) == ["Removed", "Kept"]
+    assert await backend.queries.credentials("eve@example.com") is None
+    found = await backend.queries.user(anna.id)
+    assert found is not None
+    assert found.role is Role.MEMBER
+    for number in range(session.id + 1, session.id + 10):
+        assert await backend.queries.session_user(SessionId(number)) is None
+    await backend.add_user(email="eve@example.com")
+
+
+async def test_committed_work_lasts_whole(backend: Backend) -> None:
+    anna = await backend.add_user()
+    kept = await backend.add_post(anna, title="Kept")
+    removed = await backend.add_post(anna, title="Removed")
+
+    async with backend.storage() as uow:
+        await change_everything(uow, anna, kept, removed)
+        await uow.commit()
+
+    assert await stored_title(backend, kept) == "Changed"
+    assert len(await titles(backend, anna)) == 2
+    assert await backend.queries.credentials("eve@example.com") is not None
+    found = await backend.queries.user(anna.id)
+    assert found is not None
+    assert found.role is Role.ADMIN
+
+
+async def test_what_failed_after_the_commit_does_not_undo_it(backend: Backend) -> None:
+    anna = await backend.add_user()
+
+    async def work() -> None:
+        async with backend.storage() as uow:
+            await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="Committed"))
+            await uow.commit()
+            raise ChangeOfMind
+
+    with pytest.raises(ChangeOfMind):
+        await work()
+    assert await titles(backend, anna) == ["Committed"]
+
+
+async def test_nobody_sees_work_before_its_commit(backend: Backend) -> None:
+    anna = await backend.add_user()
+    kept = await backend.add_post(anna, title="Kept")
+    removed = await backend.add_post(anna, title="Removed")
+
+    async with backend.storage() as uow:
+        await change_everything(uow, anna, kept, removed)
+
+        assert await titles(backend, anna) == ["Removed", "Kept"]
+        assert await backend.queries.credentials("eve@example.com") is None
+        await uow.commit()
+
+
+async def test_a_unit_of_work_sees_its_own_changes(backend: Backend) -> None:
+    anna = await backend.add_user()
+
+    async with backend.storage() as uow:
+        post = await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
+        await uow.posts.save(edit(post, "Changed", anna))
+        seen = await uow.posts.get(post.id, anna.id)
+        assert seen is not None
+        assert (seen.post.title, seen.post.version) == ("Changed", 2)
+        await uow.posts.remove(seen.post)
+        assert await uow.posts.get(post.id, anna.id) is None
+
+
+async def test_a_unit_of_work_may_do_nothing(backend: Backend) -> None:
+    async with backend.storage():
+        pass
+    async with backend.storage() as uow:
+        await uow.commit()
+
+
+async def test_a_unit_of_work_is_over_with_its_commit(backend: Backend) -> None:
+    anna = await backend.add_user()
+
+    async with backend.storage() as uow:
+        await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="In time"))
+        await uow.commit()
+        with pytest.raises(RuntimeError):
+            await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="Late"))
+        with pytest.raises(RuntimeError):
+            await uow.commit()
+
+    assert await titles(backend, anna) == ["In time"]
+
+
+async def test_a_unit_of_work_is_over_with_a_clash(backend: Backend) -> None:
+    anna = await backend.add_user()
+    again = NewUserFactory.build(email=anna.email)
+    clashes: list[tuple[type[DomainError], Callable[[UnitOfWork], Awaitable[object]]]] = [
+        (EmailTaken, lambda uow: uow.users.add(again, PASSWORD)),
+        (AlreadyGone, lambda uow: uow.posts.add(NewPostFactory.build(owner_id=NOBODY))),
+    ]
+
+    for error, clash in clashes:
+        async with backend.storage() as uow:
+            await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
+            with pytest.raises(error):
+                await clash(uow)
+            with pytest.raises(RuntimeError):
+                await uow.commit()
+
+    assert await titles(backend, anna) == []
+
+
+# Addresses
+
+
+SAME_ADDRESS = {
+    "the same": ("anna@example.com", "anna@example.com"),
+    "other case": ("anna@example.com", "Anna@EXAMPLE.com"),
+    "other case, not ASCII": ("ÉMILE@example.com", "émile@example.com"),
+    "case that changes the length": ("straße@example.com", "STRASSE@example.com"),
+    "Greek final sigma": ("ΟΔΟΣ@example.com", "οδος@example.com"),
+    "Cyrillic": ("ИВАН@пример.рф", "иван@Пример.РФ"),
+    "other composition": ("e\u0301mile@example.com", "émile@example.com"),
+    "compatible characters": ("\uff41nna@example.com", "anna@example.com"),
+}
+
+
+@pytest.mark.parametrize(("known", "new"), SAME_ADDRESS.values(), ids=SAME_ADDRESS.keys())
+async def test_one_address_is_one_account(backend: Backend, known: str, new: str) -> None:
+    first = await backend.add_user(email=known)
+
+    for email in (new, known):
+        with pytest.raises(EmailTaken):
+            await backend.add_user(email=email)
+
+    found = await backend.queries.credentials(new)
+    assert found is not None
+    assert asdict(found.user) == asdict(first)
+    assert found.user.email == known
+
+
+async def test_similar_addresses_are_two_accounts(backend: Backend) -> None:
+    first = await backend.add_user(email="anna@example.com")
+    second = await backend.add_user(email="änna@example.com")
+
+    assert first.id != second.id
+
+
+async def test_of_two_registrations_at_once_one_wins(backend: Backend) -> None:
+    attempts = await asyncio.gather(
+        *(backend.add_user(email=email) for email in ("anna@example.com", "ANNA@example.com")),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(attempt).__name__ for attempt in attempts) == ["EmailTaken", "User"]
+    (winner,) = (attempt for attempt in attempts if isinstance(attempt, User))
+    found = await backend.queries.credentials("anna@example.com")
+    assert found is not None
+    assert found.user.id == winner.id
+
+
+@pytest.mark.parametrize("first_one_commits", [True, False])
+async def test_a_registration_waits_for_another_of_its_address(
+    backend: Backend, first_one_commits: bool
+) -> None:
+    new: NewUser = NewUserFactory.build()
+    async with backend.storage() as uow:
+        first = await uow.users.add(new, PASSWORD)
+        second = asyncio.create_task(backend.add_user(email=new.email))
+        done, _ = await asyncio.wait([second], timeout=0.05)
+        assert not done
+        if first_one_commits:
+            await uow.commit()
+
+    if first_one_commits:
+        with pytest.raises(EmailTaken):
+            await second
+        assert await backend.queries.user(first.id) is not None
+    else:
+        assert (await second).email == new.email
+
+
+async def test_a_user_is_promoted_by_their_address(backend: Backend) -> None:
+    anna = await backend.add_user(email="anna@example.com")
+    other = await backend.add_user()
+
+    async with backend.storage() as uow:
+        promoted = await uow.users.promote("ANNA@example.com", Role.ADMIN)
+        await uow.commit()
+
+    assert promoted is not None
+    assert asdict(promoted) == asdict(anna) | {"role": Role.ADMIN}
+    found = await backend.queries.user(anna.id)
+    assert found is not None
+    assert asdict(found) == asdict(promoted)
+    bystander = await backend.queries.user(other.id)
+    assert bystander is not None
+    assert bystander.role is Role.MEMBER
+
+
+@pytest.mark.parametrize("email", ["nobody@example.com", "", "\0", "\ud800"])
+async def test_nobody_is_promoted_by_an_unknown_address(backend: Backend, email: str) -> None:
+    await backend.add_user()
+
+    async with backend.storage() as uow:
+        assert await uow.users.promote(email, Role.ADMIN) is None
+        await uow.commit()
+
+
+# Sessions
+
+
+async def refuses_session(backend: Backend, user_id: UserId, password: PasswordHash) -> bool:
+    async with backend.storage() as uow:
+        with pytest.raises(InvalidCredentials):
+            await uow.sessions.add(NewSessionFactory.build(user_id=user_id), password)
+        await uow.commit()
+    return True
+
+
+async def test_no_session_for_another_password(backend: Backend) -> None:
+    anna = await backend.add_user()
+
+    assert await refuses_session(backend, anna.id, PasswordHash("another hash"))
+
+
+async def test_no_session_for_a_password_that_was_changed(backend: Backend) -> None:
+    anna = await backend.add_user()
+    await backend.change_password(anna, PasswordHash("a new hash"))
+
+    assert await refuses_session(backend, anna.id, PASSWORD)
+
+
+async def test_no_session_for_a_deactivated_user(backend: Backend) -> None:
+    anna = await backend.add_user()
+    await backend.deactivate(anna)
+
+    assert await refuses_session(backend, anna.id, PASSWORD)
+
+
+async def test_no_session_for_a_user_who_is_gone(backend: Backend) -> None:
+    anna = await backend.add_user()
+    await backend.remove_user(anna.id)
+
+    assert await refuses_session(backend, anna.id, PASSWORD)
+    assert await refuses_session(backend, NOBODY, PASSWORD)
+
+
+async def test_a_user_has_many_sessions(backend: Backend) -> None:
+    anna = await backend.add_user()
+
+    first, second = await backend.add_session(anna), await backend.add_session(anna)
+
+    assert first.id != second.id
+
+
+# Posts
+
+
+async def test_a_missing_post_is_none(backend: Backend) -> None:
+    anna = await backend.add_user()
+    post = await backend.add_post(anna)
+    await backend.remove_post(post)
+
+    async with backend.storage() as uow:
+        for missing in (post.id, PostId(0), PostId(2**63 - 1)):
+            assert await uow.posts.get(missing, anna.id) is None
+
+
+async def test_a_post_is_got_as_its_viewer_sees_it(backend: Backend) -> None:
+    anna, bob = await backend.add_user(name="Anna"), await backend.add_user()
+    post = await backend.add_post(anna, published=False)
+    await backend.vote(post.id, bob)
+
+    async with backend.storage() as uow:
+        to_anna = await uow.posts.get(post.id, anna.id)
+        to_bob = await uow.posts.get(post.id, bob.id)
+
+    assert to_anna is not None
+    assert to_bob is not None
+    assert (to_anna.owner_name, to_anna.voted, to_bob.voted) == ("Anna", False, True)
+    assert asdict(to_anna.post) == asdict(post)
+
+
+async def test_a_post_of_nobody_is_refused(backend: Backend) -> None:
+    anna = await backend.add_user()
+    await backend.remove_user(anna.id)
+
+    with pytest.raises(AlreadyGone):
+        await backend.add_post(anna)
+
+
+async def test_a_stale_save_changes_nothing(backend: Backend) -> None:
+    anna = await backend.add_user()
+    mine = await backend.add_post(anna)
+    theirs = await stored(backend, mine)
+    assert theirs is not None
+    async with backend.storage() as uow:
+        await uow.posts.save(edit(theirs, "Theirs", anna))
+        await uow.commit()
+
+    async with backend.storage() as uow:
+        with pytest.raises(PostChanged):
+            await uow.posts.save(edit(mine, "Mine", anna))
+        await uow.commit()
+
+    found = await stored(backend, mine)
+    assert found is not None
+    assert (found.title, found.version) == ("Theirs", 2)
+
+
+async def test_a_save_that_changed_nothing_or_twice_is_stale(backend: Backend) -> None:
+    anna = await backend.add_user()
+    post = await backend.add_post(anna, title="First")
+
+    async with backend.storage() as uow:
+        with pytest.raises(PostChanged):
+            await uow.posts.save(post)
+        with pytest.raises(PostChanged):
+            await uow.posts.save(edit(edit(post, "Second", anna), "Third", anna))
+        await uow.commit()
+
+    assert await stored_title(backend, post) == "First"
+
+
+async def test_a_stale_removal_removes_nothing(backend: Backend) -> None:
+    anna = await backend.add_user()
+    mine = await backend.add_post(anna)
+    theirs = await stored(backend, mine)
+    assert theirs is not None
+    async with backend.storage() as uow:
+        await uow.posts.save(edit(theirs, "Theirs", anna))
+        await uow.commit()
+
+    async with backend.storage() as uow:
+        with pytest.raises(PostChanged):
+            await uow.posts.remove(mine)
+        await uow.commit()
+
+    assert await stored_title(backend, mine) == "Theirs"
+
+
+async def test_a_removed_post_is_neither_saved_nor_removed_again(backend: Backend) -> None:
+    anna = await backend.add_user()
+    post = await backend.add_post(anna)
+    await backend.remove_post(post)
+
+    async with backend.storage() as uow:
+        with pytest.raises(PostChanged):
+            await uow.posts.remove(post)
+        with pytest.raises(PostChanged):
+            await uow.posts.save(edit(post, "Back again", anna))
+        await uow.commit()
+
+    assert await stored(backend, post) is None
+
+
+async def test_save_and_remove_touch_one_post_alone(backend: Backend) -> None:
+    anna = await backend.add_user()
+    kept = await backend.add_post(anna, title="Kept")
+    post = await backend.add_post(anna)
+
+    async with backend.storage() as uow:
+        await uow.posts.save(edit(post, "Changed", anna))
+        await uow.posts.remove(post)
+        await uow.commit()
+
+    assert await titles(backend, anna) == ["Kept"]
+    assert await stored_title(backend, kept) == "Kept"
+
+
+async def test_a_post_with_votes_is_removed(backend: Backend) -> None:
+    anna, bob = await backend.add_user(), await backend.add_user()
+    post = await backend.add_post(anna)
+    await backend.vote(post.id, bob)
+
+    await backend.remove_post(post)
+
+    assert await stored(backend, post) is None
+
+
+async def test_entities_do_not_save_themselves(backend: Backend) -> None:
+    anna = await backend.add_user(name="Anna")
+    session = await backend.add_session(anna)
+    async with backend.storage() as uow:
+        added = await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="Stored"))
+        edit(added, "After add", anna)
+        got = await uow.posts.get(added.id, anna.id)
+        assert got is not None
+        assert got.post.title == "Stored"
+        edit(got.post, "After get", anna)
+        await uow.commit()
+    anna.name = "Hanna"
+    session.revoked_at = LATER
+
+    assert await titles(backend, anna) == ["Stored"]
+    found = await backend.queries.session_user(session.id)
+    assert found is not None
+    assert found[0].revoked_at is None
+    assert found[1].name == "Anna"
+
+
+async def test_a_saved_entity_does_not_save_itself_again(backend: Backend) -> None:
+    anna = await backend.add_user()
+    post = await backend.add_post(anna)
+
+    async with backend.storage() as uow:
+        await uow.posts.save(edit(post, "Saved", anna))
+        edit(post, "After save", anna)
+        await uow.commit()
+
+    assert await stored_title(backend, post) == "Saved"
+
+
+@pytest.mark.parametrize("first_one_commits", [True, False])
+async def test_a_post_is_locked_until_its_unit_of_work_ends(
+    backend: Backend, first_one_commits: bool
+) -> None:
+    anna = await backend.add_user()
+    post = await backend.add_post(anna, title="First")
+
+    async def second_title() -> str:
+        async with backend.storage() as uow:
+            seen = await uow.posts.get(post.id, anna.id)
+            assert seen is not None
+            await uow.posts.save(edit(seen.post, f"{seen.post.title}, then second", anna))
+            await uow.commit()
+        return seen.post.title
+
+    async with backend.storage() as uow:
+        seen = await uow.posts.get(post.id, anna.id)
+        assert seen is not None
+        second = asyncio.create_task(second_title())
+        done, _ = await asyncio.wait([second], timeout=0.05)
+        assert not done
+        await uow.posts.save(edit(seen.post, "Changed", anna))
+        if first_one_commits:
+            await uow.commit()
+
+    seen_first = "Changed" if first_one_commits else "First"
+    assert await second == f"{seen_first}, then second"
+    found = await stored(backend, post)
+    assert found is not None
+    assert found.version == (3 if first_one_commits else 2)
+
+
+async def test_no_edit_is_lost_among_many_at_once(backend: Backend) -> None:
+    anna = await backend.add_user()
+    post = await backend.add_post(anna, title="0")
+
+    async def count_up() -> None:
+        async with backend.storage() as uow:
+            seen = await uow.posts.get(post.id, anna.id)
+            assert seen is not None
+            await uow.posts.save(edit(seen.post, str(int(seen.post.title) + 1), anna))
+            await uow.commit()
+
+    await asyncio.gather(*(count_up() for _ in range(20)))
+
+    found = await stored(backend, post)
+    assert found is not None
+    assert (found.title, found.version) == ("20", 21)
+
+
+# Ids
+
+
+async def test_ids_are_never_reused(backend: Backend) -> None:
+    anna = await backend.add_user()
+    users, posts = [anna.id], []
+    for _ in range(3):
+        post = await backend.add_post(anna)
+        await backend.remove_post(post)
+        posts.append(post.id)
+        user = await backend.add_user()
+        await backend.remove_user(user.id)
+        users.append(user.id)
+
+    for ids in (users, posts):
+        assert ids == sorted(set(ids))

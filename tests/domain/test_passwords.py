@@ -1,0 +1,114 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.passwords import PASSWORD_MAX, Choice, WeakPassword, check_password, normalized
+
+EMAIL = "anna@example.com"
+
+
+def check(password: str, email: str = EMAIL, minimum: int = 12) -> None:
+    check_password(Choice(password=password, email=email, minimum=minimum))
+
+
+@pytest.mark.parametrize("length", [12, 13, 127, PASSWORD_MAX])
+def test_a_password_has_12_to_128_characters(length: int) -> None:
+    check("x" * length)
+
+
+@pytest.mark.parametrize("length", [0, 1, 11, PASSWORD_MAX + 1, 4 * PASSWORD_MAX + 1, 1_000_000])
+def test_a_password_of_another_length_is_weak(length: int) -> None:
+    with pytest.raises(WeakPassword, match="12 to 128 characters"):
+        check("x" * length)
+
+
+def test_the_minimum_is_a_setting() -> None:
+    check("x" * 8, minimum=8)
+    with pytest.raises(WeakPassword, match="16 to 128 characters"):
+        check("x" * 15, minimum=16)
+
+
+def test_characters_are_counted_in_their_normal_form() -> None:
+    check("e\u0301" * PASSWORD_MAX)  # each composes to one
+    check("\u03b1\u0313\u0300\u0345" * PASSWORD_MAX)  # four to one
+    check("\ufb03" * 4)  # a ligature of three
+    with pytest.raises(WeakPassword):
+        check("e\u0301" * 11)
+    with pytest.raises(WeakPassword):
+        check("\ufdfa" * PASSWORD_MAX)  # one stands for eighteen
+
+
+def test_a_character_beyond_16_bits_is_one() -> None:
+    check("🔒" * PASSWORD_MAX)
+    with pytest.raises(WeakPassword):
+        check("🔒" * 11)
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["\0" * 12, " " * 12, "1" * 12, "\ud800" * 12, "пароль и ключ", "\ta\nb\rc\x7fd\x1be\x85f"],
+)
+def test_every_character_is_allowed_and_no_composition_asked_for(password: str) -> None:
+    check(password)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "anna@example.com",
+        "ANNA@Example.com",
+        "anna@example.com1!",
+        "annaannaanna",
+        "anna-2026-anna",
+        "Anna12345678",
+        "example.com123",
+        "annaexample.com",
+        "\uff21nna@example.com",
+    ],
+)
+def test_the_address_is_no_password(password: str) -> None:
+    with pytest.raises(WeakPassword, match="address"):
+        check(password)
+
+
+@pytest.mark.parametrize("password", ["anna eats horses", "savanna wind", "example of mine"])
+def test_a_password_may_have_the_name_in_it(password: str) -> None:
+    check(password)
+
+
+def test_a_part_of_two_letters_is_in_many_words() -> None:
+    check("ababababab12", email="ab@x.io")
+
+
+def test_an_address_without_a_domain_is_looked_at_too() -> None:
+    with pytest.raises(WeakPassword):
+        check("annaannaanna", email="anna")
+    check("correct horse battery", email="")
+
+
+@pytest.mark.parametrize("password", ["hunter2", "anna" * 3])
+def test_a_refusal_does_not_repeat_the_password(password: str) -> None:
+    with pytest.raises(WeakPassword) as refusal:
+        check(password)
+
+    assert password not in str(refusal.value)
+
+
+def test_a_choice_does_not_show_its_password() -> None:
+    assert "hunter2" not in repr(Choice(password="hunter2", email=EMAIL))
+
+
+@given(st.text())
+def test_a_normal_form_is_normal(password: str) -> None:
+    assert normalized(normalized(password)) == normalized(password)
+
+
+def test_rules_can_be_added() -> None:
+    def no_horses(choice: Choice) -> None:
+        if "horse" in choice.password:
+            raise WeakPassword("No horses")
+
+    choice = Choice(password="correct horse battery", email=EMAIL)
+    check_password(choice)
+    with pytest.raises(WeakPassword, match="No horses"):
+        check_password(choice, (no_horses,))

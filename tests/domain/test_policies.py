@@ -1,0 +1,51 @@
+import pytest
+
+from domain.policies import (
+    is_admin,
+    is_moderator,
+    may_change_post,
+    may_read_post,
+    may_see_account,
+)
+from domain.users import Role, User
+from tests.factories import UserFactory
+
+OWNER = UserFactory.build()
+STRANGER = UserFactory.build()
+MODERATOR = UserFactory.build(role=Role.MODERATOR)
+ADMIN = UserFactory.build(role=Role.ADMIN)
+
+
+def test_each_role_may_all_that_the_one_before_may() -> None:
+    everybody = [OWNER, MODERATOR, ADMIN]
+
+    assert [is_moderator(user) for user in everybody] == [False, True, True]
+    assert [is_admin(user) for user in everybody] == [False, False, True]
+
+
+@pytest.mark.parametrize("user", [OWNER, STRANGER, MODERATOR, ADMIN])
+def test_everybody_reads_what_is_published(user: User) -> None:
+    assert may_read_post(user, OWNER.id, published=True)
+
+
+def test_a_draft_is_read_by_its_owner_and_moderators_alone() -> None:
+    readers = [OWNER, STRANGER, MODERATOR, ADMIN]
+
+    assert [may_read_post(user, OWNER.id, published=False) for user in readers] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_post_is_changed_by_its_owner_and_moderators_alone() -> None:
+    editors = [OWNER, STRANGER, MODERATOR, ADMIN]
+
+    assert [may_change_post(user, OWNER.id) for user in editors] == [True, False, True, True]
+
+
+def test_an_account_is_seen_by_its_user_and_admins_alone() -> None:
+    viewers = [OWNER, STRANGER, MODERATOR, ADMIN]
+
+    assert [may_see_account(user, OWNER) for user in viewers] == [True, False, False, True]

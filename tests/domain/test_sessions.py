@@ -1,0 +1,92 @@
+from datetime import datetime, timedelta
+
+import pytest
+
+from domain.errors import Unauthenticated
+from domain.sessions import (
+    InvalidCredentials,
+    InvalidToken,
+    NotAuthenticated,
+    Session,
+    refresh_hash,
+)
+from domain.users import User
+from tests.factories import NewSessionFactory, SessionFactory, UserFactory
+from tests.fakes.clock import NOON
+
+INSTANT = timedelta(microseconds=1)
+ISSUED_AT = NOON.replace(microsecond=0)
+
+
+def login(**of_session: object) -> tuple[Session, User]:
+    user = UserFactory.build(tokens_valid_from=NOON)
+    return SessionFactory.build(**{"user_id": user.id} | of_session), user
+
+
+def admits(
+    session: Session, user: User, *, issued_at: datetime = ISSUED_AT, now: datetime = NOON
+) -> bool:
+    return session.admits(user, issued_at=issued_at, now=now)
+
+
+def test_a_session_admits_its_user() -> None:
+    assert admits(*login())
+
+
+def test_a_session_admits_nobody_else() -> None:
+    session, user = login()
+
+    assert not admits(session, UserFactory.build(id=user.id + 1))
+
+
+def test_a_session_ends_at_the_moment_it_expires() -> None:
+    session, user = login()
+
+    assert admits(session, user, now=session.expires_at - INSTANT)
+    assert not admits(session, user, now=session.expires_at)
+    assert not admits(session, user, now=session.expires_at + INSTANT)
+
+
+@pytest.mark.parametrize("since", [-timedelta(days=1), timedelta(0), timedelta(days=1)])
+def test_a_revoked_session_admits_nobody(since: timedelta) -> None:
+    assert not admits(*login(revoked_at=NOON + since))
+
+
+def test_a_deactivated_user_is_not_admitted() -> None:
+    session, user = login()
+    user.is_active = False
+
+    assert not admits(session, user)
+
+
+def test_a_token_from_before_the_user_s_tokens_are_valid_is_dead() -> None:
+    session, user = login()
+    user.tokens_valid_from = ISSUED_AT + timedelta(seconds=1)
+
+    assert not admits(session, user, issued_at=ISSUED_AT)
+    assert admits(session, user, issued_at=ISSUED_AT + timedelta(seconds=1))
+
+
+def test_a_token_of_the_same_second_lives_because_tokens_know_whole_seconds_alone() -> None:
+    session, user = login()
+    user.tokens_valid_from = ISSUED_AT + timedelta(seconds=1) - INSTANT
+
+    assert admits(session, user, issued_at=ISSUED_AT)
+    assert not admits(session, user, issued_at=ISSUED_AT - timedelta(seconds=1))
+
+
+def test_what_is_kept_of_a_refresh_token_is_its_sha256() -> None:
+    known = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+    assert refresh_hash("test") == known
+
+
+def test_a_new_session_does_not_show_what_continues_it() -> None:
+    assert "deadbeef" not in repr(NewSessionFactory.build(refresh_hash="deadbeef"))
+
+
+def test_the_words_of_a_refusal_are_those_of_the_contract() -> None:
+    assert NotAuthenticated().detail == "Not authenticated"
+    assert InvalidToken().detail == "Could not validate credentials"
+    for error in (NotAuthenticated, InvalidToken, InvalidCredentials):
+        assert issubclass(error, Unauthenticated)

@@ -1,0 +1,104 @@
+# mypy: disable-error-code="no-untyped-call"
+"""Valid objects of the domain. Name what a test is about; the rest does not matter to it."""
+
+from datetime import timedelta
+
+from factory.base import Factory
+from factory.declarations import LazyAttribute, SelfAttribute, Sequence
+
+from domain.posts import NewPost, Post, PostDraft
+from domain.sessions import NewSession, Session, refresh_hash
+from domain.users import NewUser, Role, User, UserDraft
+from tests.fakes.clock import NOON
+
+
+class UserDraftFactory(Factory[UserDraft]):
+    class Meta:
+        model = UserDraft
+
+    email = Sequence(lambda n: f"user{n}@example.com")
+    name = Sequence(lambda n: f"User {n}")
+
+
+class NewUserFactory(Factory[NewUser]):
+    class Meta:
+        model = NewUser
+
+    email = Sequence(lambda n: f"new{n}@example.com")
+    name = Sequence(lambda n: f"New user {n}")
+    role = Role.MEMBER
+    created_at = NOON
+
+
+class UserFactory(Factory[User]):
+    class Meta:
+        model = User
+
+    id = Sequence(lambda n: 1000 + n)
+    email = Sequence(lambda n: f"registered{n}@example.com")
+    name = Sequence(lambda n: f"Registered user {n}")
+    role = Role.MEMBER
+    is_active = True
+    is_verified = False
+    created_at = NOON
+    tokens_valid_from = SelfAttribute("created_at")
+
+
+class SessionFactory(Factory[Session]):
+    class Meta:
+        model = Session
+
+    id = Sequence(lambda n: 2000 + n)
+    user_id = 1000
+    created_at = NOON
+    last_used_at = SelfAttribute("created_at")
+    expires_at = LazyAttribute(lambda session: session.created_at + timedelta(days=30))
+    revoked_at = None
+    user_agent = "pytest"
+    ip = "192.0.2.1"
+
+
+class NewSessionFactory(Factory[NewSession]):
+    class Meta:
+        model = NewSession
+
+    user_id = 1000
+    created_at = NOON
+    expires_at = LazyAttribute(lambda session: session.created_at + timedelta(days=30))
+    refresh_hash = Sequence(lambda n: refresh_hash(f"token {n}"))
+    user_agent = "pytest"
+    ip = "192.0.2.1"
+
+
+class PostDraftFactory(Factory[PostDraft]):
+    class Meta:
+        model = PostDraft
+
+    title = Sequence(lambda n: f"Title {n}")
+    content = Sequence(lambda n: f"Content {n}")
+    published = None
+
+
+class NewPostFactory(Factory[NewPost]):
+    class Meta:
+        model = NewPost
+
+    owner_id = 1000
+    title = Sequence(lambda n: f"Title {n}")
+    content = Sequence(lambda n: f"Content {n}")
+    published = True
+    created_at = NOON
+
+
+class PostFactory(Factory[Post]):
+    class Meta:
+        model = Post
+
+    id = Sequence(lambda n: 3000 + n)
+    owner_id = 1000
+    title = Sequence(lambda n: f"Title {n}")
+    content = Sequence(lambda n: f"Content {n}")
+    published = True
+    created_at = NOON
+    updated_at = SelfAttribute("created_at")
+    version = 1

@@ -1,0 +1,24 @@
+from dataclasses import dataclass, field
+
+from application.services import Ports
+from tests.fakes.clock import FakeClock
+from tests.fakes.passwords import FakePasswords
+from tests.fakes.queries import FakeQueries
+from tests.fakes.storage import FakeStorage
+from tests.fakes.tokens import FakeTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakePorts(Ports):
+    """`Ports` as tests need them: all fakes, and known to be."""
+
+    queries: FakeQueries
+    storage: FakeStorage
+    tokens: FakeTokens = field(default_factory=FakeTokens)
+    passwords: FakePasswords = field(default_factory=FakePasswords)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+
+def fake_ports() -> FakePorts:
+    storage = FakeStorage()
+    return FakePorts(queries=FakeQueries(storage), storage=storage)

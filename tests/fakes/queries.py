@@ -1,0 +1,74 @@
+import asyncio
+from copy import copy
+
+from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost
+from domain.pages import InvalidCursor, Page
+from domain.policies import may_read_post
+from domain.posts import Post, PostId
+from domain.sessions import Session, SessionId
+from domain.users import User, UserId
+from tests.fakes.storage import FakeStorage, State
+
+
+class FakeQueries:
+    """Reads what is committed in a `FakeStorage`."""
+
+    def __init__(self, storage: FakeStorage) -> None:
+        self._storage = storage
+
+    async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
+        state = await self._committed()
+        session = state.sessions.get(session_id)
+        if session is None:
+            return None
+        return copy(session), copy(state.accounts[session.user_id].user)
+
+    async def user(self, user_id: UserId) -> User | None:
+        account = (await self._committed()).accounts.get(user_id)
+        return copy(account.user) if account else None
+
+    async def credentials(self, email: str) -> Credentials | None:
+        account = (await self._committed()).account(email)
+        if account is None:
+            return None
+        return Credentials(user=copy(account.user), password=account.password)
+
+    async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+        state = await self._committed()
+        post = state.posts.get(post_id)
+        return state.seen(post, viewer) if post else None
+
+    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+        if wanted.after is not None and len(wanted.after) != 1:
+            raise InvalidCursor
+        state = await self._committed()
+        found = [
+            post for _, post in sorted(state.posts.items(), reverse=True) if _is_in(wanted, post)
+        ]
+        items = [state.seen(post, wanted.viewer.id) for post in found[: wanted.limit]]
+        more = len(found) > wanted.limit
+        return Page(items, next=(items[-1].post.id,) if more else None)
+
+    async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
+        if after is not None and len(after) != 1:
+            raise InvalidCursor
+        entries = reversed((await self._committed()).events)
+        found = [entry for entry in entries if after is None or entry.id < after[0]]
+        return Page(found[:limit], next=(found[limit - 1].id,) if len(found) > limit else None)
+
+    async def ready(self) -> list[str]:
+        return list(self._storage.down)
+
+    async def _committed(self) -> State:
+        await asyncio.sleep(0)  # as if on the way to a database: others go on
+        self._storage.refuse_when_down()
+        return self._storage.committed
+
+
+def _is_in(wanted: PostList, post: Post) -> bool:
+    return (
+        (wanted.after is None or post.id < wanted.after[0])
+        and (wanted.owner_id is None or post.owner_id == wanted.owner_id)
+        and (wanted.published is None or post.published == wanted.published)
+        and may_read_post(wanted.viewer, post.owner_id, published=post.published)
+    )

@@ -1,0 +1,269 @@
+"""Units of work on dictionaries.
+
+Each one changes a copy of what is committed and publishes it with its commit, so that a forgotten
+commit and a lost rollback show. Entities are copied on their way in and out.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+from application.origin import ORIGIN
+from application.ports.passwords import PasswordHash
+from application.ports.queries import AuditEntry, SeenPost
+from domain.errors import AlreadyGone, DomainError, Unavailable
+from domain.events import Event, EventId
+from domain.posts import NewPost, Post, PostChanged, PostId
+from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
+from domain.users import EmailTaken, NewUser, Role, User, UserId, email_key
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    user: User
+    password: PasswordHash
+
+
+@dataclass(slots=True)
+class State:
+    """All that is stored. What stands in it is only ever replaced, never changed."""
+
+    accounts: dict[UserId, Account] = field(default_factory=dict)
+    sessions: dict[SessionId, Session] = field(default_factory=dict)
+    posts: dict[PostId, Post] = field(default_factory=dict)
+    votes: set[tuple[PostId, UserId]] = field(default_factory=set)
+    events: list[AuditEntry] = field(default_factory=list)
+
+    def copy(self) -> "State":
+        return State(
+            dict(self.accounts),
+            dict(self.sessions),
+            dict(self.posts),
+            set(self.votes),
+            list(self.events),
+        )
+
+    def account(self, email: str) -> Account | None:
+        key = email_key(email)
+        return next((a for a in self.accounts.values() if email_key(a.user.email) == key), None)
+
+    def seen(self, post: Post, viewer: UserId) -> SeenPost:
+        return SeenPost(
+            post=copy(post),
+            owner_name=self.accounts[post.owner_id].user.name,
+            votes=sum(voted_for == post.id for voted_for, _ in self.votes),
+            voted=(post.id, viewer) in self.votes,
+        )
+
+
+class FakeStorage:
+    """Call it for a unit of work. One at a time changes anything; who waits for longer than
+    `patience` seconds is told that the database is unavailable.
+
+    `committed` is for tests to look at; the methods do behind the application's back what no use
+    case does yet. Name a part in `down` to have it fail.
+    """
+
+    def __init__(self, *, patience: float = 2.0) -> None:
+        self.committed = State()
+        self.down: list[str] = []
+        self.patience = patience
+        self.turn = asyncio.Lock()
+        # One row of numbers for everything: an id in the wrong place finds nothing.
+        self.ids = count(1)
+
+    @asynccontextmanager
+    async def __call__(self) -> "AsyncIterator[FakeUnitOfWork]":
+        uow = FakeUnitOfWork(self)
+        try:
+            yield uow
+        finally:
+            uow.end()
+
+    def refuse_when_down(self) -> None:
+        if "database" in self.down:
+            raise Unavailable
+
+    def change_user(self, user_id: UserId, **changes: Any) -> None:
+        account = self.committed.accounts[user_id]
+        changed = replace(account, user=replace(account.user, **changes))
+        self.committed.accounts[user_id] = changed
+
+    def change_password(self, user_id: UserId, password: PasswordHash) -> None:
+        account = self.committed.accounts[user_id]
+        self.committed.accounts[user_id] = replace(account, password=password)
+
+    def change_session(self, session_id: SessionId, **changes: Any) -> None:
+        session = self.committed.sessions[session_id]
+        self.committed.sessions[session_id] = replace(session, **changes)
+
+    def remove_user(self, user_id: UserId) -> None:
+        """And with them what is theirs."""
+        state = self.committed
+        posts = {key: post for key, post in state.posts.items() if post.owner_id != user_id}
+        self.committed = State(
+            {key: account for key, account in state.accounts.items() if key != user_id},
+            {key: s for key, s in state.sessions.items() if s.user_id != user_id},
+            posts,
+            {(post, voter) for post, voter in state.votes if post in posts and voter != user_id},
+            state.events,
+        )
+
+    def vote(self, post_id: PostId, user_id: UserId) -> None:
+        self.committed.votes.add((post_id, user_id))
+
+
+class FakeUnitOfWork:
+    def __init__(self, storage: FakeStorage) -> None:
+        self._storage = storage
+        self._state: State | None = None
+        self._over = False
+        self._recorded: list[Event] = []
+        self.users = FakeUsers(self)
+        self.sessions = FakeSessions(self)
+        self.posts = FakePosts(self)
+
+    async def state(self) -> State:
+        """What this unit of work sees and changes; the first call waits for its turn."""
+        await self._pass_on()
+        if self._state is None:
+            try:
+                async with asyncio.timeout(self._storage.patience):
+                    await self._storage.turn.acquire()
+            except TimeoutError:
+                raise Unavailable from None
+            self._state = self._storage.committed.copy()
+        return self._state
+
+    def new_id(self) -> int:
+        return next(self._storage.ids)
+
+    def refuse(self, error: type[DomainError]) -> DomainError:
+        """`error`, to be raised; nothing can be committed after a refusal by the database."""
+        self._over = True
+        return error()
+
+    def record(self, event: Event) -> None:
+        self._recorded.append(event)
+
+    async def commit(self) -> None:
+        await self._pass_on()
+        origin = ORIGIN.get()
+        for event in self._recorded:
+            entry = AuditEntry(
+                id=EventId(self.new_id()), event=event, request_id=origin.request_id, ip=origin.ip
+            )
+            (await self.state()).events.append(entry)
+        self._over = True
+        if self._state is not None:
+            self._storage.committed = self._state
+
+    def end(self) -> None:
+        if self._state is not None:
+            self._storage.turn.release()
+
+    async def _pass_on(self) -> None:
+        if self._over:
+            raise RuntimeError("This unit of work is over")
+        await asyncio.sleep(0)  # as if on the way to a database: others go on
+        self._storage.refuse_when_down()
+
+
+class FakeUsers:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, user: NewUser, password: PasswordHash) -> User:
+        state = await self._uow.state()
+        if state.account(user.email):
+            raise self._uow.refuse(EmailTaken)
+        added = User(
+            id=UserId(self._uow.new_id()),
+            email=user.email,
+            name=user.name,
+            role=user.role,
+            is_active=True,
+            is_verified=False,
+            created_at=user.created_at,
+            tokens_valid_from=user.created_at,
+        )
+        state.accounts[added.id] = Account(copy(added), password)
+        return added
+
+    async def promote(self, email: str, role: Role) -> User | None:
+        state = await self._uow.state()
+        account = state.account(email)
+        if account is None:
+            return None
+        promoted = replace(account.user, role=role)
+        state.accounts[promoted.id] = replace(account, user=copy(promoted))
+        return promoted
+
+
+class FakeSessions:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, session: NewSession, password: PasswordHash) -> Session:
+        state = await self._uow.state()
+        account = state.accounts.get(session.user_id)
+        if account is None or not account.user.is_active or account.password != password:
+            raise InvalidCredentials
+        added = Session(
+            id=SessionId(self._uow.new_id()),
+            user_id=session.user_id,
+            created_at=session.created_at,
+            last_used_at=session.created_at,
+            expires_at=session.expires_at,
+            revoked_at=None,
+            user_agent=session.user_agent,
+            ip=session.ip,
+        )
+        state.sessions[added.id] = copy(added)
+        return added
+
+
+class FakePosts:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, post: NewPost) -> Post:
+        state = await self._uow.state()
+        if post.owner_id not in state.accounts:
+            raise self._uow.refuse(AlreadyGone)
+        added = Post(
+            id=PostId(self._uow.new_id()),
+            owner_id=post.owner_id,
+            title=post.title,
+            content=post.content,
+            published=post.published,
+            created_at=post.created_at,
+            updated_at=post.created_at,
+            version=1,
+        )
+        state.posts[added.id] = copy(added)
+        return added
+
+    async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+        state = await self._uow.state()
+        post = state.posts.get(post_id)
+        return state.seen(post, viewer) if post else None
+
+    async def save(self, post: Post) -> None:
+        state = await self._uow.state()
+        stored = state.posts.get(post.id)
+        if stored is None or stored.version != post.version - 1:
+            raise PostChanged
+        state.posts[post.id] = copy(post)
+
+    async def remove(self, post: Post) -> None:
+        state = await self._uow.state()
+        stored = state.posts.get(post.id)
+        if stored is None or stored.version != post.version:
+            raise PostChanged
+        del state.posts[post.id]
+        state.votes = {vote for vote in state.votes if vote[0] != post.id}

@@ -1,0 +1,214 @@
+"""The lesson from end to end: a real service, real HTTP, a real database behind it."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from tests.journeys.processes import Place, Service, on_both_databases
+
+PASSWORD = "correct horse battery"
+SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
+
+Sql = Callable[[str], None]
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture
+def sql(place: Place) -> Sql:
+    """Change the database behind the service's back."""
+    url = place.database_url
+
+    def on_sqlite(statement: str) -> None:
+        with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=5) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            assert connection.execute(statement).rowcount == 1
+        connection.close()
+
+    async def on_postgresql(statement: str) -> None:
+        connection = await asyncpg.connect(url)
+        assert (await connection.execute(statement)).endswith(" 1")
+        await connection.close()
+
+    if url.startswith("sqlite"):
+        return on_sqlite
+    return lambda statement: asyncio.run(on_postgresql(statement))
+
+
+def register(client: httpx.Client, email: str, **members: str) -> httpx.Response:
+    return client.post("/users", json={"email": email, "password": PASSWORD} | members)
+
+
+def log_in(client: httpx.Client, email: str) -> dict[str, str]:
+    answer = client.post("/login", data={"username": email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+@on_both_databases
+def test_the_lesson(service: Service, client: httpx.Client) -> None:
+    registered = register(client, "anna@example.com", name="Anna")
+    assert registered.status_code == 201
+    anna = log_in(client, "ANNA@example.com")
+
+    me = client.get("/users/me", headers=anna)
+    assert me.status_code == 200
+    assert me.json() == registered.json()
+    assert client.get(registered.headers["Location"], headers=anna).json() == me.json()
+
+    written = client.post("/posts", json={"title": "Hello", "content": "First."}, headers=anna)
+    assert written.status_code == 201
+    post = written.json()
+    assert post["owner"] == {"id": me.json()["id"], "name": "Anna"}
+    assert "anna@example.com" in service.wait_for_line("POST /posts", "201")
+
+    path = written.headers["Location"]
+    assert client.get(path, headers=anna).json() == post
+    replaced = client.put(path, json={"title": "Hello", "content": "Second."}, headers=anna)
+    assert replaced.status_code == 200
+    assert client.get("/posts", headers=anna).json() == [replaced.json()]
+
+    register(client, "bert@example.com")
+    bert = log_in(client, "bert@example.com")
+    assert client.get(path, headers=bert).status_code == 200
+    assert client.put(path, json={"title": "x", "content": "x"}, headers=bert).status_code == 403
+    assert client.delete(path, headers=bert).status_code == 403
+    assert client.get(path).status_code == 401
+
+    assert client.delete(path, headers=anna).status_code == 204
+    gone = client.get(path, headers=anna)
+    assert gone.status_code == 404
+    assert gone.json()["detail"] == f"Post with id: {post['id']} was not found"
+
+
+@on_both_databases
+@pytest.mark.parametrize(
+    "end",
+    [
+        "UPDATE users SET is_active = false WHERE email = 'anna@example.com'",
+        "DELETE FROM users WHERE email = 'anna@example.com'",
+    ],
+    ids=["deactivated", "deleted"],
+)
+def test_a_token_stops_working_with_the_very_next_request(
+    client: httpx.Client, sql: Sql, end: str
+) -> None:
+    register(client, "anna@example.com")
+    register(client, "bert@example.com")
+    anna, bert = log_in(client, "anna@example.com"), log_in(client, "bert@example.com")
+    assert client.get("/users/me", headers=anna).status_code == 200
+
+    sql(end)
+
+    refused = client.get("/users/me", headers=anna)
+    assert refused.status_code == 401
+    assert refused.json()["detail"] == "Could not validate credentials"
+    assert client.get("/users/me", headers=bert).status_code == 200
+
+
+@on_both_databases
+async def test_of_two_registrations_of_an_address_at_one_instant_one_is_201_and_one_409(
+    service: Service,
+) -> None:
+    async with httpx.AsyncClient(base_url=service.url) as client:
+
+        async def register(email: str) -> httpx.Response:
+            return await client.post("/users", json={"email": email, "password": PASSWORD})
+
+        for attempt in range(10):
+            answers = await asyncio.gather(
+                register(f"racer{attempt}@example.com"), register(f"RACER{attempt}@example.com")
+            )
+            assert sorted(answer.status_code for answer in answers) == [201, 409]
+
+
+@on_both_databases
+async def test_many_clients_write_and_read_at_the_same_time(service: Service) -> None:
+    async def work(number: int) -> None:
+        email = f"worker{number}@example.com"
+        async with httpx.AsyncClient(base_url=service.url, timeout=20) as client:
+            registered = await client.post("/users", json={"email": email, "password": PASSWORD})
+            assert registered.status_code == 201, registered.text
+            login = await client.post("/login", data={"username": email, "password": PASSWORD})
+            client.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
+            for n in range(5):
+                body = {"title": f"{number}.{n}", "content": email}
+                written = await client.post("/posts", json=body)
+                assert written.status_code == 201, written.text
+                assert written.json()["owner_id"] == registered.json()["id"]
+                assert (await client.get("/users/me")).json()["email"] == email
+            own = await client.get("/posts", params={"owner_id": registered.json()["id"]})
+            assert [post["title"] for post in own.json()] == [
+                f"{number}.{n}" for n in (4, 3, 2, 1, 0)
+            ]
+
+    await asyncio.gather(*(work(number) for number in range(4)))
+
+
+@on_both_databases
+def test_two_workers_know_each_other_s_tokens_and_cursors(
+    place: Place,
+) -> None:
+    with place.serving("--workers", "2") as service:
+        with service.client() as client:
+            register(client, "anna@example.com")
+            anna = log_in(client, "anna@example.com")
+            for _ in range(3):
+                client.post("/posts", json={"title": "x", "content": "x"}, headers=anna)
+            following = client.get("/posts?limit=1", headers=anna).links["next"]["url"]
+        workers = set()
+        for _ in range(200):
+            # A connection of its own for each: it is the kernel that hands them to the workers.
+            with service.client() as client:
+                assert client.get("/users/me", headers=anna).status_code == 200
+                answer = client.get(following, headers=anna)
+                assert answer.status_code == 200
+                workers.add(answer.headers["X-Request-ID"].split("-")[0])
+            if len(workers) == 2:
+                break
+        assert len(workers) == 2
+
+
+def test_a_log_line_names_the_user_by_their_address_in_development(
+    service: Service, client: httpx.Client
+) -> None:
+    register(client, "anna@example.com")
+    anna = log_in(client, "anna@example.com")
+
+    client.get("/posts?limit=5", headers=anna)
+    client.get("/posts/4711", headers=anna)
+    client.get("/users/me")
+
+    assert "anna@example.com" in service.wait_for_line("GET /posts ", "200")
+    assert "anna@example.com" in service.wait_for_line("GET /posts/4711 ", "404")
+    assert "anna@example.com" not in service.wait_for_line("GET /users/me ", "401")
+    assert PASSWORD not in service.log.read_text()
+    assert anna["Authorization"].split()[1] not in service.log.read_text()
+
+
+def test_in_production_the_log_is_json_and_names_no_address(place: Place) -> None:
+    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET}
+    with place.serving() as service:
+        with service.client() as client:
+            registered = register(client, "anna@example.com").json()
+            anna = log_in(client, "anna@example.com")
+            client.get("/users/me", headers=anna | {"X-Request-ID": "mine"})
+        line: dict[str, Any] = json.loads(service.wait_for_line("/users/me"))
+
+        assert line["message"] == "GET /users/me"
+        assert line["level"] == "info"
+        assert (line["status"], line["user_id"]) == (200, registered["id"])
+        assert line["request_id"] == "mine"
+    log = service.log.read_text()
+    assert "anna" not in log
+    assert all(json.loads(line) for line in log.splitlines())

@@ -1,0 +1,144 @@
+"""The OpenAPI document: what clients are made from."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.app import create_app
+from tests.fakes.ports import fake_ports
+
+SNAPSHOT = Path(__file__).with_name("openapi.json")
+PUBLIC = {"login", "register", "is_live", "is_ready"}
+PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(fake_ports(), cursor_key=b"k" * 32).openapi()
+
+
+Operation = dict[str, Any]
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def test_the_document_is_the_one_that_clients_know(document: dict[str, Any]) -> None:
+    known = json.loads(SNAPSHOT.read_text())
+
+    assert document == known, (
+        "What clients see has changed. If it is meant to, take a new snapshot: make openapi"
+    )
+
+
+def test_operations_have_the_names_that_generated_clients_call(document: dict[str, Any]) -> None:
+    names = {
+        operation["operationId"]: f"{method} {path}"
+        for method, path, operation in operations(document)
+    }
+
+    assert names == {
+        "login": "post /login",
+        "register": "post /users",
+        "read_current_user": "get /users/me",
+        "read_user": "get /users/{user_id}",
+        "list_posts": "get /posts",
+        "create_post": "post /posts",
+        "read_post": "get /posts/{post_id}",
+        "replace_post": "put /posts/{post_id}",
+        "delete_post": "delete /posts/{post_id}",
+        "is_live": "get /health/live",
+        "is_ready": "get /health/ready",
+    }
+
+
+def test_an_operation_is_public_or_needs_a_token_and_can_refuse_it(
+    document: dict[str, Any],
+) -> None:
+    for _, _, operation in operations(document):
+        if operation["operationId"] in PUBLIC:
+            assert "security" not in operation
+        else:
+            assert operation["security"] == [{"OAuth2PasswordBearer": []}]
+            assert "401" in operation["responses"]
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["OAuth2PasswordBearer"]["flows"] == {
+        "password": {"scopes": {}, "tokenUrl": "login"}
+    }
+
+
+def test_every_refusal_is_a_problem(document: dict[str, Any]) -> None:
+    refusals = [
+        response
+        for _, _, operation in operations(document)
+        for status, response in operation["responses"].items()
+        if status[0] in "45"
+    ]
+
+    assert refusals
+    assert [refusal["content"] for refusal in refusals] == [PROBLEM] * len(refusals)
+
+
+def test_an_operation_that_takes_input_may_refuse_it(document: dict[str, Any]) -> None:
+    for _, _, operation in operations(document):
+        takes_body = "requestBody" in operation
+        assert ("415" in operation["responses"]) is takes_body
+        takes_input = takes_body or "parameters" in operation
+        assert ("422" in operation["responses"]) is takes_input
+
+
+def test_the_framework_s_own_errors_are_not_documented(document: dict[str, Any]) -> None:
+    assert "ValidationError" not in json.dumps(document)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    referred = {reference.removeprefix("#/components/schemas/") for reference in refs(document)}
+
+    assert "Problem" in referred
+    assert referred <= schemas.keys()
+
+
+def test_a_problem_is_documented_as_it_is_sent(document: dict[str, Any]) -> None:
+    problem = document["components"]["schemas"]["Problem"]
+
+    assert set(problem["properties"]) == {
+        "type",
+        "title",
+        "status",
+        "detail",
+        "code",
+        "request_id",
+        "errors",
+    }
+    assert {"title", "status", "detail", "code", "request_id"} <= set(problem["required"])
+    assert "errors" not in problem["required"]
+
+
+def test_paths_are_listed_without_a_trailing_slash(document: dict[str, Any]) -> None:
+    assert [path for path in document["paths"] if path.endswith("/")] == []
+
+
+def test_passwords_and_hashes_are_in_no_answer(document: dict[str, Any]) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        if name not in ("Registration", "LoginForm"):
+            assert not [member for member in schema["properties"] if "password" in member], name
+
+
+def refs(part: object) -> Iterator[str]:
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name == "$ref":
+                yield value
+            else:
+                yield from refs(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from refs(value)
