@@ -40,8 +40,9 @@ class BcryptPasswords:
         threads = max(1, len(os.sched_getaffinity(0)) // 2)
         self._executor = ThreadPoolExecutor(threads, "bcrypt")
         self._room = threads * (1 + _WAITING_PER_THREAD)
-        # Nobody's: what an unknown user's password is compared with, at the same cost.
-        self._decoy = bcrypt.hashpw(b64encode(os.urandom(48)), bcrypt.gensalt(cost))
+        # What an unknown user's password is compared with, at the same cost: no password's hash
+        # that anybody could find.
+        self._decoy = bcrypt.gensalt(cost) + b"." * 31
 
     async def hash(self, password: str) -> PasswordHash:
         return await self._aside(partial(self._hash, password))
