@@ -1,0 +1,298 @@
+"""Shared lookups, against a model: a database whose every step the test decides."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Dialect, bindparam, select
+from sqlalchemy.dialects import postgresql
+
+from infrastructure.database.lookups import BATCH_MAX, SharedLookup, lookup
+from infrastructure.database.statements import Clause, DatabaseUnavailable, Record, Transaction
+
+ANY_CLAUSE = select(bindparam("id"))
+KEYS = range(4)
+
+
+class Broken(Exception):
+    """A mistake of ours, as opposed to a database that is down."""
+
+
+@dataclass(eq=False)
+class Query:
+    keys: list[int]
+    seen: dict[int, int] | None = None
+    """What the server saw when it ran the query; None while it is on its way."""
+    landing: asyncio.Event = field(default_factory=asyncio.Event)
+    error: Exception | None = None
+
+
+class SteppedDatabase:
+    """Rows are (key, how often it was written). Queries run and land when the test says so."""
+
+    dialect: Dialect = postgresql.dialect()
+    is_remote = True
+
+    def __init__(self) -> None:
+        self.rows = Counter(dict.fromkeys(KEYS, 1))
+        self.in_flight: list[Query] = []
+        self.sent: list[list[int]] = []
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        query = Query(keys=values["id"])
+        self.in_flight.append(query)
+        self.sent.append(query.keys)
+        try:
+            await query.landing.wait()
+        finally:
+            self.in_flight.remove(query)
+        if query.error:
+            raise query.error
+        assert query.seen is not None
+        return [(key, query.seen[key]) for key in dict.fromkeys(query.keys) if key in query.seen]
+
+    fetch_long = fetch
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        raise NotImplementedError
+
+    def run(self) -> None:
+        for query in self.in_flight:
+            query.seen = query.seen or dict(self.rows)
+
+    def land(self, error: Exception | None = None) -> None:
+        self.run()
+        for query in self.in_flight:
+            query.error = error
+            query.landing.set()
+
+
+@dataclass(eq=False)
+class Asker:
+    key: int
+    written: int
+    """How often its key had been written when it asked."""
+    task: "asyncio.Task[Record | None]"
+
+
+async def settled() -> None:
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+
+def shared(database: SteppedDatabase) -> SharedLookup:
+    return SharedLookup(database, ANY_CLAUSE, ["id"])
+
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.sampled_from(KEYS)),
+        st.tuples(st.just("write"), st.sampled_from(KEYS)),
+        st.tuples(st.sampled_from(["run", "land", "fail"]), st.just(0)),
+        st.tuples(st.just("cancel"), st.integers(0, 30)),
+    ),
+    max_size=40,
+)
+
+
+@given(actions=ACTIONS)
+@settings(max_examples=300, deadline=None)
+def test_whatever_happens_every_answer_is_fresh_and_everybody_is_answered(
+    actions: list[tuple[str, int]],
+) -> None:
+    asyncio.run(play(actions))
+
+
+async def play(actions: list[tuple[str, int]]) -> None:
+    database = SteppedDatabase()
+    find = shared(database)
+    askers: list[Asker] = []
+    failures = 0
+    for action, number in actions:
+        match action:
+            case "ask":
+                task = asyncio.create_task(find(number))
+                askers.append(Asker(number, database.rows[number], task))
+            case "write":
+                database.rows[number] += 1
+            case "run":
+                database.run()
+            case "land":
+                database.land()
+            case "fail":
+                failures += len(database.in_flight)
+                database.land(DatabaseUnavailable())
+            case "cancel" if askers:
+                askers[number % len(askers)].task.cancel()
+        await settled()
+        assert len(database.in_flight) <= 1
+    while database.in_flight:
+        database.land()
+        await settled()
+
+    failed_sends = 0
+    for asker in askers:
+        assert asker.task.done()
+        if asker.task.cancelled():
+            continue
+        error = asker.task.exception()
+        if error:
+            assert isinstance(error, DatabaseUnavailable)
+            failed_sends += 1
+            continue
+        record = asker.task.result()
+        assert record is not None
+        assert asker.written <= record[0] <= database.rows[asker.key]
+    assert failures or not failed_sends
+    # Idle again: the next one is sent at once.
+    sent = len(database.sent)
+    last = asyncio.create_task(find(0))
+    await asyncio.sleep(0)
+    assert len(database.sent) == sent + 1
+    database.land()
+    await last
+
+
+async def test_those_who_come_while_one_is_in_flight_go_out_together_in_the_next() -> None:
+    database = SteppedDatabase()
+    find = shared(database)
+
+    asking = [asyncio.create_task(find(key)) for key in (0, 1, 2, 1)]
+    await settled()
+    assert database.sent == [[0]]
+    database.land()
+    await settled()
+
+    assert database.sent == [[0], [1, 2, 1]]
+    database.land()
+    assert [await task for task in asking] == [(1,)] * 4
+
+
+async def test_what_is_not_there_is_none() -> None:
+    database = SteppedDatabase()
+    asking = asyncio.create_task(shared(database)(99))
+    await settled()
+    database.land()
+
+    assert await asking is None
+
+
+async def test_a_batch_has_a_bound() -> None:
+    database = SteppedDatabase()
+    find = shared(database)
+    asking = [asyncio.create_task(find(0)) for _ in range(BATCH_MAX + 6)]
+    await settled()
+
+    while database.in_flight:
+        database.land()
+        await settled()
+
+    assert [len(keys) for keys in database.sent] == [1, BATCH_MAX, 5]
+    assert all(task.done() for task in asking)
+
+
+async def test_a_failure_is_for_its_own_batch_and_the_next_starts_afresh() -> None:
+    database = SteppedDatabase()
+    find = shared(database)
+    first = asyncio.create_task(find(0))
+    await settled()
+    second = asyncio.create_task(find(1))
+    await settled()
+
+    database.land(DatabaseUnavailable())
+    await settled()
+    database.land()
+
+    with pytest.raises(DatabaseUnavailable):
+        await first
+    assert await second == (1,)
+
+
+async def test_each_who_waited_gets_a_failure_of_their_own() -> None:
+    database = SteppedDatabase()
+    find = shared(database)
+    first = asyncio.create_task(find(0))
+    await settled()
+    waiting = [asyncio.create_task(find(1)) for _ in range(2)]
+    await settled()
+    database.land()
+    await settled()
+    database.land(DatabaseUnavailable())
+    await first
+
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(error) for error in errors] == [DatabaseUnavailable] * 2
+    assert errors[0] is not errors[1]
+
+
+async def test_a_mistake_of_ours_is_not_called_an_outage() -> None:
+    database = SteppedDatabase()
+    find = shared(database)
+    first = asyncio.create_task(find(0))
+    await settled()
+    second = asyncio.create_task(find(1))
+    await settled()
+    database.land()
+    await settled()
+    database.land(Broken())
+
+    assert await first == (1,)
+    with pytest.raises(Broken):
+        await second
+
+
+async def test_a_cancelled_first_one_lets_the_others_go_on() -> None:
+    database = SteppedDatabase()
+    find = shared(database)
+    first = asyncio.create_task(find(0))
+    await settled()
+    second = asyncio.create_task(find(1))
+    await settled()
+
+    first.cancel()
+    with suppress(asyncio.CancelledError):
+        await first
+    await settled()
+    database.land()
+
+    assert await second == (1,)
+
+
+async def test_nobody_is_asked_for_who_has_gone() -> None:
+    database = SteppedDatabase()
+    find = shared(database)
+    first = asyncio.create_task(find(0))
+    await settled()
+    gone = asyncio.create_task(find(1))
+    await settled()
+    gone.cancel()
+    await settled()
+
+    database.land()
+    await first
+    await settled()
+
+    assert database.sent == [[0]]
+
+
+async def test_a_database_that_answers_at_once_shares_nothing() -> None:
+    database = SteppedDatabase()
+    database.is_remote = False
+    find = lookup(database, one=ANY_CLAUSE, many=ANY_CLAUSE, key=["id"])
+
+    asking = [asyncio.create_task(find(key)) for key in (0, 1)]
+    await settled()
+
+    assert len(database.sent) == len(asking)
+    for task in asking:
+        task.cancel()
