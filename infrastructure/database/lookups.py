@@ -87,8 +87,6 @@ class SharedLookup:
                 if not answer.done():
                     answer.set_result(found.get(key))
         finally:
-            for _, answer in asking:
-                answer.cancel()  # of those that have no answer: this task was cancelled itself
             self._go_on()
 
     async def _fetch(self, keys: Sequence[Key]) -> Mapping[Key, Record]:
