@@ -40,6 +40,10 @@ gates: $(DEV) ## check format, style, walls and types
 .PHONY: check
 check: gates test ## pass the gates and the tests: what a change must do
 
+.PHONY: bench
+bench: $(RUN) ## measure against the usual ways, side by side
+	@python3 benchmarks/run.py $(ARGS)
+
 .PHONY: format
 format: $(DEV) ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
