@@ -121,7 +121,7 @@ def create_admin(
         print(f"{email} is an admin now, with the same password as before")
         return
     if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
+        password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     asyncio.run(_with_services(settings, register))

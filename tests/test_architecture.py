@@ -1,0 +1,142 @@
+"""What import-linter cannot say of the house: names, sizes, and how things are tested."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ["api", "application", "domain", "infrastructure"]
+VAGUE = {"base", "common", "core", "helpers", "manager", "misc", "utils"}
+LINES = 300
+METHODS = 10
+PARAMETERS = 6
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def modules(*folders: str) -> list[Path]:
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert found, "nothing to look at"
+    return [path.relative_to(ROOT) for path in sorted(found)]
+
+
+SOURCES = [Path("cli.py"), Path("main.py"), *modules(*LAYERS)]
+TESTS = modules("tests")
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def attributes(path: Path) -> set[str]:
+    return {node.attr for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)}
+
+
+def classes(path: Path) -> Iterator[ast.ClassDef]:
+    return (node for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef))
+
+
+def methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for part in node.body:
+        if isinstance(part, FUNCTION):
+            yield part
+
+
+def test_a_module_is_named_for_what_it_is_about() -> None:
+    vague = [path for path in SOURCES + TESTS if VAGUE & {*path.parts[:-1], path.stem}]
+
+    assert vague == []
+
+
+def test_each_name_has_one_import_path() -> None:
+    packages = [path for path in SOURCES + TESTS if path.name == "__init__.py"]
+
+    assert len(packages) > len(LAYERS)
+    assert [path for path in packages if (ROOT / path).read_bytes()] == []
+
+
+def test_no_file_is_longer_than_300_lines() -> None:
+    sizes = {path: len((ROOT / path).read_text().splitlines()) for path in SOURCES}
+
+    assert {path: size for path, size in sizes.items() if size > LINES} == {}
+
+
+@pytest.mark.parametrize("layer", ["application", "domain"])
+def test_no_class_does_too_much_or_needs_too_much(layer: str) -> None:
+    for path in modules(layer):
+        for node in classes(path):
+            public = [method.name for method in methods(node) if not method.name.startswith("_")]
+            assert len(public) <= METHODS, f"{node.name} in {path}"
+            for method in methods(node):
+                if method.name == "__init__":
+                    own = [*method.args.args[1:], *method.args.kwonlyargs]
+                    assert len(own) <= PARAMETERS, f"{node.name} in {path}"
+
+
+def test_settings_are_read_by_main_and_cli_alone() -> None:
+    readers = [
+        path
+        for path in SOURCES
+        if any(name.startswith("infrastructure.settings") for name in imported(path))
+    ]
+
+    assert readers == [Path("cli.py"), Path("main.py")]
+
+
+def test_nothing_inside_reads_the_clock() -> None:
+    for path in modules("application", "domain"):
+        assert attributes(path).isdisjoint({"now", "utcnow", "today", "time", "monotonic"}), path
+
+
+@pytest.mark.parametrize("layer", ["domain", "application"])
+def test_what_has_behaviour_is_tested_under_its_own_name(layer: str) -> None:
+    """Data alone is tested with whoever uses it, and the wiring in `services` by all tests."""
+    behaving = {
+        path.stem
+        for path in modules(layer)
+        if path.parent == Path(layer)
+        and any(isinstance(node, FUNCTION) for node in ast.walk(tree(path)))
+    }
+    tested = {path.stem.removeprefix("test_") for path in modules(f"tests/{layer}")}
+
+    assert behaving
+    assert behaving - {"services"} <= tested
+
+
+def test_a_port_has_the_same_name_in_the_tests() -> None:
+    ports = {path.stem for path in modules("application/ports")} - {"__init__"}
+    fakes = {path.stem for path in modules("tests/fakes")}
+    contracts = {path.stem.removeprefix("test_") for path in modules("tests/contracts")}
+
+    assert ports <= fakes
+    assert ports - {"clock"} <= contracts
+
+
+def test_nothing_is_patched() -> None:
+    """A test that patches knows how a thing is done, where it should know what is done."""
+    for path in TESTS:
+        names = {name.partition(".")[0] for name in imported(path)}
+        assert names.isdisjoint({"mock", "pytest_mock", "unittest"}), path
+        assert "setattr" not in attributes(path), path
+
+
+def test_the_names_of_tests_are_sentences() -> None:
+    short = [
+        f"{path}: {node.name}"
+        for path in TESTS
+        for node in ast.walk(tree(path))
+        if isinstance(node, FUNCTION) and node.name.startswith("test_") and node.name.count("_") < 2
+    ]
+
+    assert short == []

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Identity, inspect, text
 
 # For all tables to be registered.
 import infrastructure.database.unit_of_work  # noqa: F401
@@ -23,7 +23,8 @@ from infrastructure.database.rows import Row
 from tests.contracts.backends import SqlBackend
 from tests.postgres import PostgresServer
 
-TABLES = {"users", "sessions", "posts", "votes"}
+ROOT = Path(__file__).parents[1]
+TABLES = set(Row.metadata.tables)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -57,34 +58,42 @@ def ready(url: str) -> list[str]:
     return asyncio.run(ask())
 
 
+def execute(url: str, statement: str) -> None:
+    def work(connection: Connection) -> None:
+        connection.execute(text(statement))
+
+    schema.run(url, work)
+
+
 def pretend(url: str, revision: str) -> None:
     """As if other code had migrated the database."""
-    statement = text("UPDATE alembic_version SET version_num = :revision")
-    schema.run(url, lambda connection: connection.execute(statement, {"revision": revision}))
+    execute(url, f"UPDATE alembic_version SET version_num = '{revision}'")
 
 
-def drift(url: str) -> list[Any]:
-    """What Alembic would have to change to bring the schema to the models."""
-    found: list[Any] = []
+def drift(url: str) -> set[str]:
+    """What Alembic would have to do to bring the schema to the models."""
+    changes: list[Any] = []
 
     def compare(connection: Connection) -> None:
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "compare_server_default": True}
         )
-        found.extend(compare_metadata(context, Row.metadata))
+        for change in compare_metadata(context, Row.metadata):
+            changes.extend(change if isinstance(change, list) else [change])
 
     schema.run(url, compare)
-    return found
+    # SQLite hands out ids by itself and says nothing of it.
+    return {
+        f"{kind} {arguments}"
+        for kind, *arguments in changes
+        if not (url.startswith("sqlite") and isinstance(arguments[-1], Identity))
+    }
 
 
 def test_there_is_one_newest_revision() -> None:
     heads = ScriptDirectory.from_config(schema.config()).get_heads()
 
     assert heads == [schema.newest()]
-
-
-def test_every_table_has_a_model() -> None:
-    assert set(Row.metadata.tables) == TABLES
 
 
 def test_a_database_is_migrated_up_and_down_and_up_again(url: str) -> None:
@@ -121,17 +130,27 @@ def test_every_revision_alone_goes_up_and_down(url: str) -> None:
 def test_models_and_schema_do_not_drift_apart(url: str) -> None:
     schema.migrate(url)
 
-    assert drift(url) == []
+    assert drift(url) == set()
 
 
-def test_a_drift_would_be_seen(url: str) -> None:
-    schema.migrate(url)
-    statements = ["ALTER TABLE posts ADD COLUMN stars INTEGER", "DROP INDEX ix_sessions_user_id"]
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [
+        ("add_index", "DROP INDEX ix_sessions_user_id"),
+        ("remove_table", "CREATE TABLE stars (id INTEGER)"),
+        ("remove_column", "ALTER TABLE posts ADD COLUMN stars INTEGER"),
+        ("modify_default", "ALTER TABLE posts ALTER COLUMN votes SET DEFAULT 1"),
+        ("modify_default", "ALTER TABLE posts ALTER COLUMN id DROP IDENTITY"),
+        ("modify_type", "ALTER TABLE posts ALTER COLUMN version TYPE BIGINT"),
+        ("modify_nullable", "ALTER TABLE posts ALTER COLUMN title DROP NOT NULL"),
+        ("add_fk", "ALTER TABLE posts DROP CONSTRAINT fk_posts_owner_id"),
+        ("add_constraint", "ALTER TABLE users DROP CONSTRAINT uq_users_email_key"),
+    ],
+)
+def test_a_drift_of_any_kind_would_be_seen(postgres_url: str, kind: str, statement: str) -> None:
+    execute(postgres_url, statement)
 
-    for statement in statements:
-        schema.run(url, lambda connection, sql=statement: connection.execute(text(sql)))  # type: ignore[misc]
-
-    assert sorted(change[0] for change in drift(url)) == ["add_index", "remove_column"]
+    assert [change.partition(" ")[0] for change in drift(postgres_url)] == [kind]
 
 
 def test_migrating_again_changes_nothing_that_is_stored(url: str) -> None:
@@ -175,23 +194,26 @@ def test_a_revision_of_other_code_is_refused_and_left_alone(url: str) -> None:
     assert ready(url) == ["migrations"]
 
 
-def migrate_in_a_process(url: str) -> "subprocess.Popen[bytes]":
-    program = "import sys; from infrastructure.database import schema; schema.migrate(sys.argv[1])"
-    return subprocess.Popen(
-        [sys.executable, "-c", program, url], cwd=Path(__file__).parents[1], stderr=subprocess.PIPE
-    )
+def test_no_two_pieces_of_work_on_the_schema_overlap(url: str) -> None:
+    at_work: list[Connection] = []
+
+    def work(connection: Connection) -> None:
+        assert at_work == []
+        at_work.append(connection)
+        time.sleep(0.02)
+        at_work.remove(connection)
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(schema.run, url, work) for _ in range(4)]:
+            done.result()
 
 
 def test_several_migrations_at_once_end_well(url: str) -> None:
-    with ThreadPoolExecutor(4) as threads:
-        for migration in [threads.submit(schema.migrate, url) for _ in range(4)]:
-            migration.result()
-
-    assert ready(url) == []
-
-
-def test_several_processes_that_migrate_at_once_end_well(url: str) -> None:
-    processes = [migrate_in_a_process(url) for _ in range(3)]
+    program = "import sys; from infrastructure.database import schema; schema.migrate(sys.argv[1])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
     for process in processes:
         _, errors = process.communicate(timeout=20)
         assert (process.returncode, errors.decode()) == (0, "")
@@ -200,29 +222,26 @@ def test_several_processes_that_migrate_at_once_end_well(url: str) -> None:
 
 
 def test_a_migration_that_fails_halfway_leaves_nothing(url: str) -> None:
-    clash = "CREATE TABLE votes (id INTEGER)"  # the last table that the first revision makes
-    schema.run(url, lambda connection: connection.execute(text(clash)))  # type: ignore[func-returns-value]
+    execute(url, "CREATE TABLE votes (id INTEGER)")  # the last one that the first revision makes
 
-    with pytest.raises(Exception, match="votes"):
-        schema.migrate(url, "0001")
+    with pytest.raises(schema.MigrationFailed, match=r"refused: .*votes.* already exists"):
+        schema.migrate(url)
 
     assert tables(url) == {"votes"}
 
 
-@pytest.fixture(params=["nobody", "silence", "no database", "no user", "no file", "no sqlite"])
-def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["nobody", "no database", "no user", "no directory", "no sqlite"])
+def unusable(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> str:
     """The URL of a database that can't be used, for one reason or another."""
-    server: PostgresServer = request.getfixturevalue("postgres")
     file = tmp_path / "noise.db"
     file.write_bytes(b"noise" * 1000)
-    yield {
+    return {
         "nobody": "postgresql://gatepost@127.0.0.1:1/gatepost",
-        "silence": "postgresql://gatepost@127.0.0.1:notaport/gatepost",
-        "no database": server.url("missing"),
-        "no user": server.url("postgres").replace("gatepost@", "nobody@"),
-        "no file": f"sqlite:///{tmp_path / 'missing' / 'gatepost.db'}",
+        "no database": postgres.url("missing"),
+        "no user": postgres.url("postgres").replace("gatepost@", "nobody@"),
+        "no directory": f"sqlite:///{tmp_path / 'missing' / 'gatepost.db'}",
         "no sqlite": f"sqlite:///{file}",
-    }[request.param]
+    }[str(request.param)]
 
 
 def test_a_database_that_cannot_be_used_fails_in_one_line(unusable: str) -> None:
@@ -230,4 +249,3 @@ def test_a_database_that_cannot_be_used_fails_in_one_line(unusable: str) -> None
         schema.migrate(unusable)
 
     assert len(str(failure.value).splitlines()) == 1
-    assert "gatepost@" not in str(failure.value)

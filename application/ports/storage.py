@@ -35,7 +35,7 @@ class Sessions(Protocol):
 
 class Posts(Protocol):
     async def add(self, post: NewPost) -> Post:
-        """Raises `AlreadyGone` when the owner is."""
+        """Raises `AlreadyGone` when the owner is, here or at the commit."""
         ...
 
     async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:

@@ -1,5 +1,6 @@
 """From a URL to a database."""
 
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,9 +18,11 @@ def sqlite_path(url: str) -> Path | None:
 
 def check_url(url: str) -> str:
     """`url`, or ValueError, without the url, when it is not one of a database that we know."""
-    kind = urlsplit(url).scheme
-    if kind in ("postgresql", "postgres") or (sqlite_path(url) or Path()).name:
-        return url
+    with suppress(ValueError):  # which would tell what it could not read
+        parts = urlsplit(url)
+        server = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+        if server or (sqlite_path(url) or Path()).name:
+            return url
     raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 

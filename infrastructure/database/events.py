@@ -48,9 +48,9 @@ _NEWEST = (
 _BEFORE = _NEWEST.where(EVENTS.c.id < bindparam("before"))
 
 
-async def record(transaction: Transaction, event: Event) -> None:
+def record(transaction: Transaction, event: Event) -> None:
     origin = ORIGIN.get()
-    await transaction.fetch(
+    transaction.add_later(
         _ADD,
         at=event.at,
         name=event.name,

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, Insert, Select, bindparam, func, select
+from sqlalchemy import cast as cast_to
+from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
+from infrastructure.database.lookups import SharedLookup
+from infrastructure.database.rows import IDS
 from infrastructure.database.statements import (
     Clause,
     ConstraintViolated,
@@ -22,6 +29,8 @@ from infrastructure.database.statements import (
 )
 
 DIALECT = sqlalchemy_asyncpg.dialect()  # type: ignore[no-untyped-call]
+
+_PLACEHOLDER = re.compile(r"\$(\d+)")
 
 _DOWN = (
     OSError,  # TimeoutError among them
@@ -85,6 +94,20 @@ class ConnectionPool:
             self._free.release()
             raise
 
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
+        """Run one statement by itself."""
+        connection = await self.take()
+        try:
+            records = await connection.fetch(sql, *arguments)
+        except asyncpg.PostgresError:
+            self.give_back(connection)
+            raise
+        except BaseException:
+            self.drop(connection)  # no telling what state it is in
+            raise
+        self.give_back(connection)
+        return cast("Sequence[Record]", records)
+
     def give_back(self, connection: Connection) -> None:
         self._idle.append(connection)
         self._free.release()
@@ -109,6 +132,8 @@ class PostgresDatabase:
 
     def __init__(self, url: str, *, size: int, timeout: float) -> None:
         self._pool = ConnectionPool(url, size=size, timeout=timeout)
+        self._ids: dict[str, SharedLookup] = {}
+        self._number = count()
 
     async def open(self) -> None:
         """Nothing to do: the first request connects."""
@@ -118,25 +143,25 @@ class PostgresDatabase:
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
-        arguments = statement.arguments(values)
         with _translated():
-            connection = await self._pool.take()
-            try:
-                records = await connection.fetch(statement.sql, *arguments)
-            except BaseException as error:
-                if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _DOWN):
-                    self._pool.give_back(connection)
-                else:
-                    self._pool.drop(connection)  # no telling what state it is in
-                raise
-            self._pool.give_back(connection)
-        return statement.converted(cast("Sequence[Record]", records))
+            records = await self._pool.fetch(statement.sql, statement.arguments(values))
+        return statement.converted(records)
 
     fetch_long = fetch
 
+    async def _new_id(self, table: str) -> int:
+        """From the table's sequence; those who ask at the same time share the round trip."""
+        ids = self._ids.get(table)
+        if ids is None:
+            ids = self._ids[table] = SharedLookup(self, _new_ids(table), ["number"])
+        record = await ids(next(self._number))
+        assert record is not None  # noqa: S101  a record for each number
+        new_id: int = record[0]
+        return new_id
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
-        transaction = PostgresTransaction(self._pool)
+        transaction = PostgresTransaction(self._pool, self._new_id)
         try:
             yield transaction
         finally:
@@ -144,18 +169,39 @@ class PostgresDatabase:
 
 
 class PostgresTransaction:
-    def __init__(self, pool: ConnectionPool) -> None:
+    """`new_id` gives an id of a table that nobody else gets."""
+
+    def __init__(self, pool: ConnectionPool, new_id: Callable[[str], Awaitable[int]]) -> None:
         self._pool = pool
+        self._new_id = new_id
         self._connection: Connection | None = None
+        self._unsent: list[tuple[str, list[Any]]] = []
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
         arguments = statement.arguments(values)
         with _translated():
-            if self._connection is None:
-                self._connection = await self._begin()
-            records = await self._connection.fetch(statement.sql, *arguments)
+            connection = await self._begun()
+            records = await connection.fetch(statement.sql, *arguments)
         return statement.converted(cast("Sequence[Record]", records))
+
+    async def add(self, clause: Insert, **values: Any) -> int:
+        new_id = await self._new_id(clause.table.name)
+        self.add_later(clause, id=new_id, **values)
+        return new_id
+
+    def add_later(self, clause: Insert, **values: Any) -> None:
+        statement = compiled(clause, DIALECT)
+        self._unsent.append((statement.sql, statement.arguments(values)))
+
+    async def _begun(self) -> Connection:
+        """The connection, with a transaction in which all has been done that was asked for."""
+        if self._connection is None:
+            self._connection = await self._begin()
+        while self._unsent:
+            sql, arguments = self._unsent.pop(0)
+            await self._connection.execute(sql, *arguments)
+        return self._connection
 
     async def _begin(self) -> Connection:
         connection = await self._pool.take()
@@ -167,15 +213,25 @@ class PostgresTransaction:
         return connection
 
     async def commit(self) -> None:
-        if self._connection is None:
+        if self._connection is None and not self._unsent:
             return
         try:
-            await self._connection.execute("COMMIT")
+            await self._commit()
         except asyncpg.IntegrityConstraintViolationError as error:
             raise ConstraintViolated(error.constraint_name or "") from error
         except _DOWN as error:
             # The server may have made it last before the answer was lost.
             raise OutcomeUnknown from error
+
+    async def _commit(self) -> None:
+        # The parts of one statement run in any order, so no two may be for the same table.
+        if self._connection is None and len({sql for sql, _ in self._unsent}) == len(self._unsent):
+            # Only rows to insert: one statement, which is a transaction by itself.
+            unsent, self._unsent = self._unsent, []
+            await self._pool.fetch(*_together(unsent))
+        else:
+            connection = await self._begun()
+            await connection.execute("COMMIT")
 
     async def end(self) -> None:
         """Undo what was not committed and give the connection back."""
@@ -191,3 +247,28 @@ class PostgresTransaction:
                 raise
         else:
             self._pool.give_back(connection)
+
+
+def _new_ids(table: str) -> Select[Any]:
+    """As many ids of `table` as there are numbers asked with, each beside its number."""
+    numbers = func.unnest(bindparam("number", type_=IDS)).table_valued("number").render_derived()
+    sequence = func.pg_get_serial_sequence(table, "id")
+    return select(numbers.c.number, func.nextval(cast_to(sequence, REGCLASS)))
+
+
+def _together(statements: list[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    """The statements as one, which happens as a whole or not at all."""
+    if len(statements) == 1:
+        return statements[0]
+    parts: list[str] = []
+    arguments: list[Any] = []
+    for sql, own in statements:
+        parts.append(f"s{len(parts)} AS ({_shifted(sql, len(arguments))})")
+        arguments += own
+    return f"WITH {', '.join(parts)} SELECT", arguments
+
+
+@cache
+def _shifted(sql: str, by: int) -> str:
+    """`sql` with all its placeholders counted from `by` + 1 on."""
+    return _PLACEHOLDER.sub(lambda found: f"${int(found[1]) + by}", sql)

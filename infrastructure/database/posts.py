@@ -93,6 +93,7 @@ _LOCK = _BY_ID.with_for_update(of=POSTS)
 _ADD = (
     insert(POSTS)
     .values(
+        id=bindparam("id"),
         owner_id=bindparam("owner_id"),
         title=bindparam("title"),
         content=bindparam("content"),
@@ -101,7 +102,7 @@ _ADD = (
         updated_at=bindparam("created_at"),
         version=1,
     )
-    .returning(*POST_COLUMNS)
+    .returning(POSTS.c.id)
 )
 _SAVE = (
     update(POSTS)
@@ -189,7 +190,7 @@ class SqlPosts:
         self._transaction = transaction
 
     async def add(self, post: NewPost) -> Post:
-        (record,) = await self._transaction.fetch(
+        new_id = await self._transaction.add(
             _ADD,
             owner_id=post.owner_id,
             title=post.title,
@@ -197,7 +198,16 @@ class SqlPosts:
             published=post.published,
             created_at=post.created_at,
         )
-        return post_of(record)
+        return Post(
+            id=PostId(new_id),
+            owner_id=post.owner_id,
+            title=post.title,
+            content=post.content,
+            published=post.published,
+            created_at=post.created_at,
+            updated_at=post.created_at,
+            version=1,
+        )
 
     async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         records = await self._transaction.fetch(_LOCK, id=post_id, viewer=viewer)

@@ -65,7 +65,7 @@ def _from_microseconds(value: int | None) -> datetime | None:
 
 def identity() -> Any:
     """A primary key that the database hands out and never hands out again."""
-    return Field(default=None, sa_column=Column(BigId, Identity(always=True), primary_key=True))
+    return Field(default=None, sa_column=Column(BigId, Identity(always=False), primary_key=True))
 
 
 def moment(**options: Any) -> Any:

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Select, column, create_engine, event, select, table, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -52,7 +52,8 @@ class MigrationFailed(Exception):
 def migrate(url: str, revision: str = "head") -> None:
     """Bring the schema to `revision`, up or down. Several at once do it one after the other.
 
-    Raises `MigrationFailed` when the database does not answer or has a revision of other code.
+    Raises `MigrationFailed` when the database can't be used, has a revision of other code, or
+    refuses a step.
     """
 
     def work(connection: Connection) -> None:
@@ -65,7 +66,12 @@ def migrate(url: str, revision: str = "head") -> None:
         run(url, work)
     except CommandError as error:
         raise MigrationFailed(f"The schema is not one that this code knows: {error}") from error
-    except (OSError, OperationalError, asyncpg.PostgresError) as error:
+    except DBAPIError as error:
+        # SQLAlchemy puts its own exceptions around those of asyncpg.
+        cause = error.orig and (error.orig.__cause__ or error.orig)
+        reason = str(cause).partition("\n")[0]
+        raise MigrationFailed(f"The database refused: {reason}") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise MigrationFailed(f"The database does not answer: {type(error).__name__}") from error
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Dialect
+from sqlalchemy import Dialect, Insert
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
 from infrastructure.database.statements import (
@@ -132,13 +132,24 @@ class SqliteTransaction:
         self._timeout = timeout
         self._locked = False
         self._waiting = False
+        self._unsent: list[tuple[Insert, dict[str, Any]]] = []
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         if not self._locked:
             await self._begin()
         return _run(self._connection, compiled(clause, DIALECT), values)
 
+    async def add(self, clause: Insert, **values: Any) -> int:
+        records = await self.fetch(clause, id=None, **values)
+        new_id: int = records[0][0]
+        return new_id
+
+    def add_later(self, clause: Insert, **values: Any) -> None:
+        self._unsent.append((clause, values))
+
     async def commit(self) -> None:
+        for clause, values in self._unsent:
+            await self.fetch(clause, **values)
         if self._locked:
             await self._aside("COMMIT")
 

@@ -113,6 +113,17 @@ class Transaction(Protocol):
         """Run `clause`; its rows, if it returns any. Raises `ConstraintViolated`."""
         ...
 
+    async def add(self, clause: Insert, **values: Any) -> int:
+        """Insert a row by `clause`, which takes and returns the `id`; its id.
+
+        The row may be sent with the commit only, which then raises `ConstraintViolated`.
+        """
+        ...
+
+    def add_later(self, clause: Insert, **values: Any) -> None:
+        """Insert a row that nobody needs to know the id of, with the commit at the latest."""
+        ...
+
     async def commit(self) -> None: ...
 
 

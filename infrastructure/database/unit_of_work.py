@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
+from sqlalchemy import Insert
+
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken
@@ -48,7 +50,6 @@ class SqlUnitOfWork:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._over = False
-        self._events: list[Event] = []
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
         self.posts = SqlPosts(self)
@@ -61,11 +62,19 @@ class SqlUnitOfWork:
         return records
 
     def record(self, event: Event) -> None:
-        self._events.append(event)
+        events.record(self._transaction, event)
+
+    async def add(self, clause: Insert, **values: Any) -> int:
+        self._use_up()
+        with _told():
+            new_id = await self._transaction.add(clause, **values)
+        self._over = False
+        return new_id
+
+    def add_later(self, clause: Insert, **values: Any) -> None:
+        self._transaction.add_later(clause, **values)
 
     async def commit(self) -> None:
-        for event in self._events:
-            await events.record(self, event)
         self._use_up()
         with _told():
             await self._transaction.commit()

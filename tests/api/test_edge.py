@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 from starlette.routing import Route
+from starlette.types import Message, Scope
 
 from api.app import create_app
 from api.edge import BODY_MAX
@@ -100,6 +101,38 @@ async def test_head_is_get_without_the_body(gate: Gate, path: str) -> None:
         assert head.headers == get.headers
         assert get.content
         assert head.content == b""
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/docs/", "/nothing", "/users/me"])
+async def test_no_part_of_a_body_is_sent_to_head(gate: Gate, path: str) -> None:
+    # Asked without httpx, which would not let such a body through.
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "HEAD",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"gatepost")],
+        "server": ("gatepost", 80),
+        "client": ("192.0.2.1", 4711),
+    }
+    await gate.app(scope, receive, send)
+
+    start, *rest = sent
+    assert start["type"] == "http.response.start"
+    assert int(dict(start["headers"])[b"content-length"]) > 0
+    assert [message["body"] for message in rest] == [b""] * len(rest)
 
 
 @pytest.mark.parametrize("path", READABLE)

@@ -72,6 +72,28 @@ async def test_addresses_outside_of_ascii_compare_without_case_too(gate: Gate) -
 
 @on_one_database
 @pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("Anna.Maria+posts@Example.COM", "Anna.Maria+posts@example.com"),
+        ("o'neil@mail.example.co.uk", "o'neil@mail.example.co.uk"),
+        ("ärger@exämple.com", "ärger@exämple.com"),
+        ("e\u0301@example.com", "\u00e9@example.com"),
+        (f"{'a' * 64}@example.com", f"{'a' * 64}@example.com"),
+    ],
+)
+async def test_an_address_keeps_its_form_but_for_what_has_no_meaning(
+    gate: Gate, sent: str, kept: str
+) -> None:
+    answer = await register(gate, email=sent)
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["email"] == kept
+    for email in (sent, kept):
+        assert (await gate.log_in(email)).status_code == 200
+
+
+@on_one_database
+@pytest.mark.parametrize(
     "email",
     [
         "anna",

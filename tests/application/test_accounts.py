@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import asdict
+from datetime import timedelta
 
 import pytest
 
@@ -121,6 +122,24 @@ async def test_an_admin_registers_as_one(services: Services) -> None:
     admin = await services.accounts.register(UserDraftFactory.build(), PASSWORD, Role.ADMIN)
 
     assert (await services.accounts.user(admin.id)).role is Role.ADMIN
+
+
+async def test_the_audit_tells_of_registrations_and_promotions(
+    ports: FakePorts, services: Services
+) -> None:
+    anna = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
+    with pytest.raises(EmailTaken):
+        await services.accounts.register(UserDraftFactory.build(email=anna.email), PASSWORD)
+    ports.clock.advance(timedelta(hours=1))
+    await services.accounts.make_admin(anna.email)
+    await services.accounts.make_admin("nobody@example.com")
+
+    told = [entry.event for entry in ports.storage.committed.events]
+    assert [(event.name, event.at) for event in told] == [
+        ("user_registered", anna.created_at),
+        ("user_promoted", ports.clock.now),
+    ]
+    assert {(event.actor_id, event.subject) for event in told} == {(None, f"user:{anna.id}")}
 
 
 async def test_an_unknown_user_is_not_found(services: Services) -> None:

@@ -178,6 +178,18 @@ async def test_no_token_is_issued_for_a_session_that_is_not_stored(
     assert ports.tokens.issued == {}
 
 
+async def test_the_audit_tells_of_logins_and_holds_no_token(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    with pytest.raises(InvalidCredentials):
+        await auth.login(EMAIL, "wrong horse battery", DEVICE)
+
+    event = ports.storage.committed.events[-1].event
+    assert (event.name, event.actor_id, event.at) == ("logged_in", login.user.id, ports.clock.now)
+    assert event.subject == f"session:{login.session.id}"
+    assert login.refresh_token not in repr(event)
+
+
 # Who is asking
 
 

@@ -168,6 +168,27 @@ async def test_a_deleted_post_is_gone(posts: PostService, anna: User, moderator:
         assert await is_hidden_from(anna, written.post.id, posts)
 
 
+async def test_the_audit_tells_who_changed_what_and_of_nothing_that_was_refused(
+    ports: FakePorts, posts: PostService, anna: User, stranger: User, moderator: User
+) -> None:
+    ports.storage.committed.events.clear()
+    post_id = (await posts.write(PostDraftFactory.build(), anna)).post.id
+    await posts.edit(post_id, PostDraftFactory.build(), moderator)
+    with pytest.raises(NotPostOwner):
+        await posts.edit(post_id, PostDraftFactory.build(), stranger)
+    with pytest.raises(NotPostOwner):
+        await posts.delete(post_id, stranger)
+    await posts.delete(post_id, anna)
+
+    told = [entry.event for entry in ports.storage.committed.events]
+    assert [(event.name, event.actor_id) for event in told] == [
+        ("post_written", anna.id),
+        ("post_edited", moderator.id),
+        ("post_deleted", anna.id),
+    ]
+    assert {event.subject for event in told} == {f"post:{post_id}"}
+
+
 async def test_the_author_s_view_keeps_votes(
     ports: FakePorts, posts: PostService, anna: User, stranger: User
 ) -> None:

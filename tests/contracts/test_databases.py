@@ -15,7 +15,7 @@ import pytest
 from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
 from domain.sessions import InvalidCredentials
-from infrastructure.database.engine import open_database, sqlite_path
+from infrastructure.database.engine import check_url, open_database, sqlite_path
 from tests.contracts.backends import CHANGE_PASSWORD, PASSWORD, SqlBackend
 from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory
 from tests.postgres import PostgresServer
@@ -42,6 +42,45 @@ def unavailable_in_time() -> Iterator[None]:
     with pytest.raises(Unavailable):
         yield
     assert time.monotonic() - start < 3 * TIMEOUT
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///gatepost.db",
+        "sqlite:////var/lib/gatepost/gatepost.db",
+        "postgresql://gatepost:secret@db.example.com/gatepost",
+        "postgres://gatepost@[::1]:6432/gatepost",
+    ],
+)
+def test_an_address_of_a_known_kind_is_taken(url: str) -> None:
+    assert check_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "secret",
+        "sqlite://secret",
+        "sqlite:///",
+        "mysql://gatepost:secret@db.example.com/gatepost",
+        "postgresql+asyncpg://gatepost:secret@db.example.com/gatepost",
+        "postgresql://gatepost:secret/word@db.example.com/gatepost",
+        "postgresql://gatepost:secret@db.example.com:99999/gatepost",
+        "postgresql://gatepost:secret@[::1/gatepost",
+        "postgresql://gatepost:secret\u2100@db.example.com/gatepost",
+    ],
+)
+def test_another_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be ") as refusal:
+        check_url(url)
+
+    assert "secret" not in str(refusal.value)
+    assert refusal.value.__cause__ is refusal.value.__context__ is None
 
 
 # Connections
@@ -255,9 +294,9 @@ async def test_a_connection_killed_at_work_is_unavailable_once(postgres_url: str
         anna = await backend.add_user()
         with unavailable_in_time():
             async with backend.storage() as uow:
-                await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="Lost"))
+                await uow.users.add(NewUserFactory.build(), PASSWORD)
                 assert await kill_others(postgres_url) == 1
-                await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
+                await uow.users.add(NewUserFactory.build(), PASSWORD)
 
         for _ in range(2 * CONNECTIONS):
             post = await backend.add_post(anna)

@@ -318,12 +318,17 @@ async def test_a_unit_of_work_is_over_with_its_commit(backend: Backend) -> None:
     assert await titles(backend, anna) == ["In time"]
 
 
+async def add_orphan(uow: UnitOfWork) -> None:
+    await uow.posts.add(NewPostFactory.build(owner_id=NOBODY))
+    await uow.commit()
+
+
 async def test_a_unit_of_work_is_over_with_a_clash(backend: Backend) -> None:
     anna = await backend.add_user()
     again = NewUserFactory.build(email=anna.email)
     clashes: list[tuple[type[DomainError], Callable[[UnitOfWork], Awaitable[object]]]] = [
         (EmailTaken, lambda uow: uow.users.add(again, PASSWORD)),
-        (AlreadyGone, lambda uow: uow.posts.add(NewPostFactory.build(owner_id=NOBODY))),
+        (AlreadyGone, add_orphan),
     ]
 
     for error, clash in clashes:

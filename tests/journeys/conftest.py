@@ -5,22 +5,50 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.processes import Place, Service
+from tests.journeys.processes import Launcher, Place, Service
+from tests.postgres import PostgresServer
 
 
-@pytest.fixture(params=["sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """An empty directory to run the command in, and a database that is empty too.
+@pytest.fixture(scope="module", params=["sqlite"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of database: SQLite, and on tests with `on_both_databases` PostgreSQL as well."""
+    kind: str = request.param
+    return kind
 
-    It is SQLite; on tests that are marked with `on_both_databases`, PostgreSQL as well.
-    """
-    if request.param == "sqlite":
-        return Place(tmp_path, f"sqlite:///{tmp_path / 'gatepost.db'}")
-    return Place(tmp_path, request.getfixturevalue("postgres_url"))
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    with Launcher() as launcher:
+        yield launcher
 
 
 @pytest.fixture
-def service(place: Place) -> Iterator[Service]:
-    """A service that runs in `place`."""
-    with place.serving() as service:
-        yield service
+def place(kind: str, launcher: Launcher, tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    """An empty directory to run commands in.
+
+    SQLite is not migrated there yet; PostgreSQL is, as a service with such a database wants it.
+    """
+    if kind == "sqlite":
+        return Place(launcher, tmp_path, f"sqlite:///{tmp_path / 'gatepost.db'}")
+    return Place(launcher, tmp_path, request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="module")
+def service(
+    kind: str,
+    launcher: Launcher,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Service]:
+    """A service that runs, for all tests of a file together: take addresses of your own."""
+    directory = tmp_path_factory.mktemp("service")
+    if kind == "sqlite":
+        with Place(launcher, directory, f"sqlite:///{directory / 'gatepost.db'}").serving() as it:
+            yield it
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    template: str = request.getfixturevalue("migrated_postgres")
+    server.create_database(directory.name, template=template)
+    with Place(launcher, directory, server.url(directory.name)).serving() as it:
+        yield it
+    server.drop_database(directory.name)

@@ -13,7 +13,7 @@ MOMENT = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
 
 
 def identity() -> sa.Column[int]:
-    return sa.Column("id", ID, sa.Identity(always=True), nullable=False)
+    return sa.Column("id", ID, sa.Identity(always=False), nullable=False)
 
 
 def upgrade() -> None:

@@ -15,7 +15,7 @@ MOMENT = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
 def upgrade() -> None:
     op.create_table(
         "events",
-        sa.Column("id", ID, sa.Identity(always=True), nullable=False),
+        sa.Column("id", ID, sa.Identity(always=False), nullable=False),
         sa.Column("at", MOMENT, nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("actor_id", ID, nullable=True),
