@@ -111,7 +111,7 @@ def create_admin(
     """Make an admin: a new user, or one that exists, who keeps their password."""
 
     async def promote(services: Services) -> bool:
-        return await services.accounts.make_admin(email) is not None
+        return await services.administration.make_admin(email) is not None
 
     async def register(services: Services) -> None:
         await services.accounts.register(UserDraft(email=email), password, Role.ADMIN)

@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from api.app import create_app
 from application.auth import Lifetimes
 from application.services import Ports
+from domain.passwords import PasswordPolicy
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.logs import set_up_logs
-from infrastructure.passwords import BcryptPasswords
+from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.settings import Settings, load, secret_key
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 
@@ -60,15 +61,13 @@ def build_ports(settings: Settings, database: Database) -> Ports:
             issuer=settings.issuer,
             audience=settings.audience,
         ),
-        passwords=BcryptPasswords(
-            cost=settings.bcrypt_cost, pepper=settings.pepper.get_secret_value()
-        ),
+        passwords=BcryptPasswords(cost=settings.bcrypt_cost, peppers=settings.peppers),
         clock=system_clock,
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),
             refresh=timedelta(seconds=settings.refresh_token_ttl),
         ),
-        password_min=settings.password_min,
+        password_policy=PasswordPolicy(minimum=settings.password_min, is_common=is_common),
     )
 
 

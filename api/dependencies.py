@@ -39,11 +39,11 @@ class BearerToken(SecurityBase):
 
 
 async def authenticate(request: Request) -> User:
-    """The user that the request comes from, noted for the log too."""
+    """The user that the request comes from; noted with the session for whoever needs them later."""
     services: Services = request.app.state.services
-    user = await services.auth.authenticate(bearer_token(request))
-    exchange_of(request).user = user
-    return user
+    exchange = exchange_of(request)
+    exchange.session, exchange.user = await services.auth.authenticate(bearer_token(request))
+    return exchange.user
 
 
 def bearer_token(request: Request) -> str:

@@ -1,17 +1,31 @@
-"""Accounts: registering, and looking at who is there."""
+"""Accounts: registering, looking at who is there, and what users do to their own account."""
 
 from datetime import datetime
 
 from application.ports.clock import Clock
 from application.ports.passwords import Passwords
-from application.ports.queries import Queries
-from application.ports.storage import Storage
+from application.ports.queries import Credentials, Queries
+from application.ports.storage import Storage, UnitOfWork
 from domain.events import Event
-from domain.passwords import Choice, check_password
-from domain.users import Role, User, UserDraft, UserId, UserNotFound, register
+from domain.passwords import Choice, PasswordPolicy, WrongPassword, check_password
+from domain.sessions import SessionId
+from domain.users import (
+    ProfileChange,
+    Role,
+    User,
+    UserDraft,
+    UserId,
+    UserNotFound,
+    an_admin_is_left,
+    register,
+)
 
 
 class AccountService:
+    """What is done to one's own account and asks for the current password raises `WrongPassword`,
+    as it does when the password is changed by somebody else at the same time.
+    """
+
     def __init__(
         self,
         *,
@@ -19,33 +33,24 @@ class AccountService:
         storage: Storage,
         passwords: Passwords,
         clock: Clock,
-        password_min: int,
+        password_policy: PasswordPolicy,
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._passwords = passwords
         self._clock = clock
-        self._password_min = password_min
+        self._policy = password_policy
 
     async def register(self, draft: UserDraft, password: str, role: Role = Role.MEMBER) -> User:
         """Store a new user. Raises the error of a broken rule, `WeakPassword` or `EmailTaken`."""
         user = register(draft, now=self._clock(), role=role)
-        check_password(Choice(password=password, email=user.email, minimum=self._password_min))
+        check_password(Choice(password=password, email=user.email, policy=self._policy))
         password_hash = await self._passwords.hash(password)
         async with self._storage() as uow:
             registered = await uow.users.add(user, password_hash)
             uow.record(_event("user_registered", registered, user.created_at))
             await uow.commit()
         return registered
-
-    async def make_admin(self, email: str) -> User | None:
-        """Make the user with this address an admin; None when there is no such user."""
-        async with self._storage() as uow:
-            user = await uow.users.promote(email, Role.ADMIN)
-            if user is not None:
-                uow.record(_event("user_promoted", user, self._clock()))
-            await uow.commit()
-        return user
 
     async def user(self, user_id: UserId) -> User:
         """Raises `UserNotFound`."""
@@ -54,7 +59,75 @@ class AccountService:
             raise UserNotFound(user_id)
         return user
 
+    async def edit(
+        self, user: User, change: ProfileChange, current_password: str | None = None
+    ) -> User:
+        """The user as they are then. The password is needed for another address, which is
+        unverified and kills the codes that were sent to the old one. Raises `EmailTaken` or the
+        error of a broken rule.
+        """
+        known = None
+        if change.email is not None:
+            known = await self._confirmed(user, current_password or "")
+        async with self._storage() as uow:
+            edited = await _locked(uow, user, known)
+            edited.edit(change)
+            await uow.users.save(edited)
+            now = self._clock()
+            if change.renames:
+                uow.record(_event("user_renamed", user, now, actor=user.id))
+            if change.email is not None:
+                uow.record(_event("address_changed", user, now, actor=user.id))
+            await uow.commit()
+        return edited
 
-def _event(name: str, user: User, at: datetime) -> Event:
-    """What nobody who was logged in did to `user`."""
-    return Event(name=name, actor_id=None, subject=f"user:{user.id}", at=at)
+    async def change_password(
+        self, user: User, *, current: str, new: str, keep: SessionId | None
+    ) -> None:
+        """End all sessions but `keep`, and one-time codes. Raises `WeakPassword`."""
+        check_password(Choice(password=new, email=user.email, policy=self._policy))
+        known = await self._confirmed(user, current)
+        password_hash = await self._passwords.hash(new)
+        now = self._clock()
+        async with self._storage() as uow:
+            changed = await uow.users.change_password(
+                user.id, known=known.password, new=password_hash
+            )
+            if not changed:
+                raise WrongPassword
+            await uow.sessions.end_all(user.id, now, keep)
+            uow.record(_event("password_changed", user, now, actor=user.id))
+            await uow.commit()
+
+    async def delete(self, user: User, current_password: str) -> None:
+        """And all that is theirs. Raises `LastAdmin`."""
+        known = await self._confirmed(user, current_password)
+        async with self._storage() as uow:
+            an_admin_is_left(user.id, await uow.users.admins())
+            await uow.posts.take_votes_back(user.id)
+            await uow.users.remove(await _locked(uow, user, known))
+            uow.record(_event("user_deleted", user, self._clock(), actor=user.id))
+            await uow.commit()
+
+    async def _confirmed(self, user: User, password: str) -> Credentials:
+        known = await self._queries.credentials(user.email)
+        if known is not None and known.user.id != user.id:  # the address went on to somebody else
+            known = None
+        matches = await self._passwords.verify(password, known.password if known else None)
+        if known is None or not matches:
+            raise WrongPassword
+        return known
+
+
+async def _locked(uow: UnitOfWork, user: User, known: Credentials | None) -> User:
+    """The user as stored now; when their password was confirmed, with that one still."""
+    found = await uow.users.get(user.id)
+    if found is None:
+        raise UserNotFound(user.id)
+    if known is not None and found.password != known.password:
+        raise WrongPassword
+    return found.user
+
+
+def _event(name: str, user: User, at: datetime, actor: UserId | None = None) -> Event:
+    return Event(name=name, actor_id=actor, subject=f"user:{user.id}", at=at)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from application.ports.clock import Clock
-from application.ports.passwords import Passwords
-from application.ports.queries import Queries
+from application.ports.passwords import PasswordHash, Passwords
+from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Claims, Tokens
+from domain.errors import Unavailable
 from domain.events import Event
 from domain.sessions import InvalidCredentials, InvalidToken, NewSession, Session, refresh_hash
 from domain.users import User
@@ -57,8 +58,8 @@ class AuthService:
         self._clock = clock
         self._lifetimes = lifetimes
 
-    async def authenticate(self, token: str) -> User:
-        """The user that the bearer of `token` is, as stored at this moment.
+    async def authenticate(self, token: str) -> tuple[Session, User]:
+        """The session that `token` speaks for, and its user, both as stored at this moment.
 
         Raises `InvalidToken`, the same for every cause: a bad token, a session that is over, a
         user who is gone or deactivated.
@@ -73,19 +74,35 @@ class AuthService:
             user, issued_at=claims.issued_at, now=now
         ):
             raise InvalidToken
-        return user
+        return found
 
     async def login(self, email: str, password: str, device: Device) -> Login:
         """Start a session. Raises `InvalidCredentials`, the same in content and in time for an
         unknown address, a wrong password and a deactivated user.
         """
+        known = await self._verified(email, password)
+        try:
+            return await self._start(known, password, device)
+        except InvalidCredentials:
+            # The hash was replaced meanwhile, perhaps by another login that made it anew.
+            return await self._start(await self._verified(email, password), password, device)
+
+    async def _verified(self, email: str, password: str) -> Credentials:
         known = await self._queries.credentials(email)
         matches = await self._passwords.verify(password, known.password if known else None)
         if known is None or not matches or not known.user.is_active:
             raise InvalidCredentials
+        return known
+
+    async def _start(self, known: Credentials, password: str, device: Device) -> Login:
+        password_hash = await self._up_to_date(known.password, password)
         now = self._clock()
         refresh_token = secrets.token_urlsafe(32)
         async with self._storage() as uow:
+            if password_hash != known.password:
+                await uow.users.change_password(
+                    known.user.id, known=known.password, new=password_hash
+                )
             session = await uow.sessions.add(
                 NewSession(
                     user_id=known.user.id,
@@ -95,7 +112,7 @@ class AuthService:
                     user_agent=device.user_agent,
                     ip=device.ip,
                 ),
-                known.password,
+                password_hash,
             )
             uow.record(
                 Event(
@@ -122,3 +139,12 @@ class AuthService:
             refresh_token=refresh_token,
             lifetimes=self._lifetimes,
         )
+
+    async def _up_to_date(self, known: PasswordHash, password: str) -> PasswordHash:
+        """`known`, or a new hash in its stead: only at a login do we have the password."""
+        if not self._passwords.is_outdated(known):
+            return known
+        try:
+            return await self._passwords.hash(password)
+        except Unavailable:  # then at another login
+            return known

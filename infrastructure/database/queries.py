@@ -22,6 +22,9 @@ class SqlQueries:
     async def user(self, user_id: UserId) -> User | None:
         return await users.user(self._database, user_id)
 
+    async def users(self, limit: int, after: tuple[int, ...] | None) -> Page[User]:
+        return await users.users(self._database, limit, after)
+
     async def credentials(self, email: str) -> Credentials | None:
         return await users.credentials(self._database, email)
 

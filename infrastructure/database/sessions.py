@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import any_, bindparam, insert, select
+from sqlalchemy import any_, bindparam, insert, select, update
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
@@ -73,6 +73,16 @@ _ADD = (
     .returning(*SESSION_COLUMNS)
 )
 
+_END_ALL = (
+    update(SESSIONS)
+    .values(revoked_at=bindparam("now"))
+    .where(
+        SESSIONS.c.user_id == bindparam("owner"),
+        SESSIONS.c.revoked_at.is_(None),
+        SESSIONS.c.id != bindparam("keep"),
+    )
+)
+
 
 def session_of(record: Record) -> Session:
     """The session in the `SESSION_COLUMNS` of a record."""
@@ -117,3 +127,7 @@ class SqlSessions:
         if not records:
             raise InvalidCredentials
         return session_of(records[0])
+
+    async def end_all(self, user_id: UserId, now: datetime, keep: SessionId | None = None) -> None:
+        # No session has the id 0.
+        await self._transaction.fetch(_END_ALL, owner=user_id, now=now, keep=keep or 0)

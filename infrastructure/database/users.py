@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials
+from domain.pages import InvalidCursor, Page
 from domain.users import NewUser, Role, User, UserId, email_key
 from infrastructure.database.rows import Row, identity, moment, table
 from infrastructure.database.statements import Database, Record, Transaction
@@ -45,6 +46,12 @@ _BY_ID = select(*USER_COLUMNS).where(USERS.c.id == bindparam("id"))
 _BY_EMAIL = select(USERS.c.password_hash, *USER_COLUMNS).where(
     USERS.c.email_key == bindparam("email_key")
 )
+_NEWEST = (
+    select(*USER_COLUMNS)
+    .order_by(USERS.c.id.desc())
+    .limit(bindparam("limit", type_=USERS.c.id.type))
+)
+_BEFORE = _NEWEST.where(USERS.c.id < bindparam("before"))
 _ADD = (
     insert(USERS)
     .values(
@@ -59,6 +66,37 @@ _ADD = (
         tokens_valid_from=bindparam("created_at"),
     )
     .returning(*USER_COLUMNS)
+)
+_LOCK = (
+    select(USERS.c.password_hash, *USER_COLUMNS)
+    .where(USERS.c.id == bindparam("id"))
+    .with_for_update()
+)
+_SAVE = (
+    update(USERS)
+    .values(
+        email=bindparam("new_email"),
+        email_key=bindparam("new_email_key"),
+        name=bindparam("new_name"),
+        role=bindparam("new_role"),
+        is_active=bindparam("new_is_active"),
+        is_verified=bindparam("new_is_verified"),
+        tokens_valid_from=bindparam("new_tokens_valid_from"),
+    )
+    .where(USERS.c.id == bindparam("key"))
+)
+_CHANGE_PASSWORD = (
+    update(USERS)
+    .values(password_hash=bindparam("new_hash"))
+    .where(USERS.c.id == bindparam("key"), USERS.c.password_hash == bindparam("known_hash"))
+    .returning(USERS.c.id)
+)
+_REMOVE = delete(USERS).where(USERS.c.id == bindparam("key"))
+_ADMINS = (
+    select(USERS.c.id)
+    .where(USERS.c.role == Role.ADMIN.value, USERS.c.is_active)
+    .order_by(USERS.c.id)
+    .with_for_update()
 )
 _PROMOTE = (
     update(USERS)
@@ -88,13 +126,28 @@ async def user(database: Database, user_id: UserId) -> User | None:
     return user_of(records[0]) if records else None
 
 
+async def users(database: Database, limit: int, after: tuple[int, ...] | None) -> Page[User]:
+    if after is None:
+        records = await database.fetch_long(_NEWEST, limit=limit + 1)
+    elif len(after) == 1:
+        records = await database.fetch_long(_BEFORE, limit=limit + 1, before=after[0])
+    else:
+        raise InvalidCursor
+    items = [user_of(record) for record in records[:limit]]
+    return Page(items, next=(items[-1].id,) if len(records) > limit else None)
+
+
 async def credentials(database: Database, email: str) -> Credentials | None:
     if not _can_be_known(email):
         return None
     records = await database.fetch(_BY_EMAIL, email_key=email_key(email))
     if not records:
         return None
-    password_hash, *columns = records[0]
+    return _credentials_of(records[0])
+
+
+def _credentials_of(record: Record) -> Credentials:
+    password_hash, *columns = record
     return Credentials(user=user_of(columns), password=PasswordHash(password_hash))
 
 
@@ -118,6 +171,37 @@ class SqlUsers:
             created_at=user.created_at,
         )
         return user_of(record)
+
+    async def get(self, user_id: UserId) -> Credentials | None:
+        records = await self._transaction.fetch(_LOCK, id=user_id)
+        return _credentials_of(records[0]) if records else None
+
+    async def save(self, user: User) -> None:
+        await self._transaction.fetch(
+            _SAVE,
+            key=user.id,
+            new_email=user.email,
+            new_email_key=email_key(user.email),
+            new_name=user.name,
+            new_role=user.role.value,
+            new_is_active=user.is_active,
+            new_is_verified=user.is_verified,
+            new_tokens_valid_from=user.tokens_valid_from,
+        )
+
+    async def change_password(
+        self, user_id: UserId, *, known: PasswordHash, new: PasswordHash
+    ) -> bool:
+        changed = await self._transaction.fetch(
+            _CHANGE_PASSWORD, key=user_id, known_hash=known, new_hash=new
+        )
+        return bool(changed)
+
+    async def remove(self, user: User) -> None:
+        await self._transaction.fetch(_REMOVE, key=user.id)
+
+    async def admins(self) -> list[UserId]:
+        return [UserId(record[0]) for record in await self._transaction.fetch(_ADMINS)]
 
     async def promote(self, email: str, role: Role) -> User | None:
         if not _can_be_known(email):

@@ -1,12 +1,12 @@
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import pytest
 
 from application.services import Services, build_services
 from domain.errors import Unavailable
-from domain.passwords import WeakPassword
+from domain.passwords import PasswordPolicy, WeakPassword
 from domain.users import BadEmail, EmailTaken, Role, User, UserDraft, UserId, UserNotFound
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
@@ -78,7 +78,7 @@ async def test_what_breaks_a_rule_is_refused_before_any_work(
 
 
 async def test_the_shortest_password_is_a_setting(ports: FakePorts) -> None:
-    long_ones = FakePorts(queries=ports.queries, storage=ports.storage, password_min=22)
+    long_ones = replace(ports, password_policy=PasswordPolicy(minimum=22))
     accounts = build_services(long_ones).accounts
 
     with pytest.raises(WeakPassword, match="22 to 128"):
@@ -105,7 +105,7 @@ async def test_a_user_becomes_an_admin_and_keeps_the_password(
     )
     before = ports.storage.committed.accounts[anna.id].password
 
-    promoted = await services.accounts.make_admin("Anna@Example.com")
+    promoted = await services.administration.make_admin("Anna@Example.com")
 
     assert promoted is not None
     assert asdict(promoted) == asdict(anna) | {"role": Role.ADMIN}
@@ -114,7 +114,7 @@ async def test_a_user_becomes_an_admin_and_keeps_the_password(
 
 
 async def test_an_unknown_address_becomes_no_admin(ports: FakePorts, services: Services) -> None:
-    assert await services.accounts.make_admin("nobody@example.com") is None
+    assert await services.administration.make_admin("nobody@example.com") is None
     assert ports.storage.committed.accounts == {}
 
 

@@ -194,7 +194,10 @@ async def test_the_audit_tells_of_logins_and_holds_no_token(
 
 
 async def test_a_token_leads_to_its_user(auth: AuthService, anna: User, login: Login) -> None:
-    assert asdict(await auth.authenticate(login.access_token)) == asdict(anna)
+    session, user = await auth.authenticate(login.access_token)
+
+    assert asdict(session) == asdict(login.session)
+    assert asdict(user) == asdict(anna)
 
 
 async def test_the_user_is_the_one_of_this_moment(
@@ -203,7 +206,7 @@ async def test_the_user_is_the_one_of_this_moment(
     await auth.authenticate(login.access_token)
     ports.storage.change_user(login.user.id, name="Hanna", role=Role.MODERATOR)
 
-    user = await auth.authenticate(login.access_token)
+    _, user = await auth.authenticate(login.access_token)
 
     assert (user.name, user.role) == ("Hanna", Role.MODERATOR)
 
@@ -260,7 +263,8 @@ async def test_the_end_of_one_session_leaves_the_others(
     ports.storage.change_session(login.session.id, revoked_at=ports.clock.now)
 
     assert await refuses(auth, login.access_token)
-    assert (await auth.authenticate(other.access_token)).id == login.user.id
+    _, user = await auth.authenticate(other.access_token)
+    assert user.id == login.user.id
 
 
 async def test_a_token_that_names_another_user_or_session_is_refused(

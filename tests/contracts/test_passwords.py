@@ -12,7 +12,7 @@ from tests.fakes.passwords import FakePasswords
 
 ADAPTERS: dict[str, Callable[[], Passwords]] = {
     "fake": FakePasswords,
-    "bcrypt": lambda: BcryptPasswords(cost=4, pepper="a pepper"),
+    "bcrypt": lambda: BcryptPasswords(cost=4, peppers=["a pepper"]),
 }
 PASSWORD = "correct horse battery"
 
@@ -99,10 +99,10 @@ async def test_many_at_once_keep_apart(passwords: Passwords) -> None:
 
 
 async def test_a_hash_of_another_pepper_does_not_match() -> None:
-    known = await BcryptPasswords(cost=4, pepper="one").hash(PASSWORD)
+    known = await BcryptPasswords(cost=4, peppers=["one"]).hash(PASSWORD)
 
-    assert await BcryptPasswords(cost=4, pepper="one").verify(PASSWORD, known)
-    assert not await BcryptPasswords(cost=4, pepper="two").verify(PASSWORD, known)
+    assert await BcryptPasswords(cost=4, peppers=["one"]).verify(PASSWORD, known)
+    assert not await BcryptPasswords(cost=4, peppers=["two"]).verify(PASSWORD, known)
     assert not await BcryptPasswords(cost=4).verify(PASSWORD, known)
 
 
@@ -114,7 +114,7 @@ async def test_a_hash_made_at_another_cost_matches() -> None:
 
 
 async def test_a_pepper_does_not_show_in_a_hash() -> None:
-    assert "secret" not in await BcryptPasswords(cost=4, pepper="secret").hash(PASSWORD)
+    assert "secret" not in await BcryptPasswords(cost=4, peppers=["secret"]).hash(PASSWORD)
 
 
 async def test_too_much_work_at_once_is_refused_and_the_rest_is_done() -> None:

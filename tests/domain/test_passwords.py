@@ -2,13 +2,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.passwords import PASSWORD_MAX, Choice, WeakPassword, check_password, normalized
+from domain.passwords import (
+    PASSWORD_MAX,
+    Choice,
+    PasswordPolicy,
+    WeakPassword,
+    check_password,
+    normalized,
+)
 
 EMAIL = "anna@example.com"
 
 
 def check(password: str, email: str = EMAIL, minimum: int = 12) -> None:
-    check_password(Choice(password=password, email=email, minimum=minimum))
+    policy = PasswordPolicy(minimum=minimum)
+    check_password(Choice(password=password, email=email, policy=policy))
 
 
 @pytest.mark.parametrize("length", [12, 13, 127, PASSWORD_MAX])
@@ -84,6 +92,17 @@ def test_an_address_without_a_domain_is_looked_at_too() -> None:
     with pytest.raises(WeakPassword):
         check("annaannaanna", email="anna")
     check("correct horse battery", email="")
+
+
+@pytest.mark.parametrize(
+    "password", ["qwerty123456", "QWERTY123456", "Qwerty123456", "\uff51werty123456"]
+)
+def test_a_common_password_is_weak_however_it_is_spelt(password: str) -> None:
+    policy = PasswordPolicy(is_common={"qwerty123456"}.__contains__)
+
+    with pytest.raises(WeakPassword, match="tried first"):
+        check_password(Choice(password=password, email=EMAIL, policy=policy))
+    check_password(Choice(password="qwerty123457", email=EMAIL, policy=policy))
 
 
 @pytest.mark.parametrize("password", ["hunter2", "anna" * 3])

@@ -8,12 +8,13 @@ from domain.passwords import normalized
 
 class FakePasswords:
     """Salted, but fast. `work` counts what bcrypt would have been slow at; set `busy` to have all
-    of it refused.
+    of it refused, and add hashes to `outdated` for them to be that.
     """
 
     def __init__(self) -> None:
         self.work = 0
         self.busy = False
+        self.outdated: set[PasswordHash] = set()
 
     async def hash(self, password: str) -> PasswordHash:
         self._work()
@@ -22,6 +23,9 @@ class FakePasswords:
     async def verify(self, password: str, known: PasswordHash | None) -> bool:
         self._work()
         return known is not None and known == _hash(password, known.partition(":")[0])
+
+    def is_outdated(self, known: PasswordHash) -> bool:
+        return known in self.outdated
 
     def _work(self) -> None:
         if self.busy:

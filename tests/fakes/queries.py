@@ -27,6 +27,14 @@ class FakeQueries:
         account = (await self._committed()).accounts.get(user_id)
         return copy(account.user) if account else None
 
+    async def users(self, limit: int, after: tuple[int, ...] | None) -> Page[User]:
+        if after is not None and len(after) != 1:
+            raise InvalidCursor
+        accounts = (await self._committed()).accounts
+        found = [copy(accounts[id_].user) for id_ in sorted(accounts, reverse=True)]
+        found = [user for user in found if after is None or user.id < after[0]]
+        return Page(found[:limit], next=(found[limit - 1].id,) if len(found) > limit else None)
+
     async def credentials(self, email: str) -> Credentials | None:
         account = (await self._committed()).account(email)
         if account is None:

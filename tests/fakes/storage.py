@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import count
 from typing import Any
 
 from application.origin import ORIGIN
 from application.ports.passwords import PasswordHash
-from application.ports.queries import AuditEntry, SeenPost
+from application.ports.queries import AuditEntry, Credentials, SeenPost
 from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
 from domain.posts import NewPost, Post, PostChanged, PostId
@@ -46,6 +47,15 @@ class State:
             set(self.votes),
             list(self.events),
         )
+
+    def remove_user(self, user_id: UserId) -> None:
+        """And with them what is theirs."""
+        self.accounts.pop(user_id, None)
+        self.sessions = {key: s for key, s in self.sessions.items() if s.user_id != user_id}
+        self.posts = {key: p for key, p in self.posts.items() if p.owner_id != user_id}
+        self.votes = {
+            (post, voter) for post, voter in self.votes if post in self.posts and voter != user_id
+        }
 
     def account(self, email: str) -> Account | None:
         key = email_key(email)
@@ -102,16 +112,8 @@ class FakeStorage:
         self.committed.sessions[session_id] = replace(session, **changes)
 
     def remove_user(self, user_id: UserId) -> None:
-        """And with them what is theirs."""
-        state = self.committed
-        posts = {key: post for key, post in state.posts.items() if post.owner_id != user_id}
-        self.committed = State(
-            {key: account for key, account in state.accounts.items() if key != user_id},
-            {key: s for key, s in state.sessions.items() if s.user_id != user_id},
-            posts,
-            {(post, voter) for post, voter in state.votes if post in posts and voter != user_id},
-            state.events,
-        )
+        self.committed = self.committed.copy()
+        self.committed.remove_user(user_id)
 
     def vote(self, post_id: PostId, user_id: UserId) -> None:
         self.committed.votes.add((post_id, user_id))
@@ -194,6 +196,36 @@ class FakeUsers:
         state.accounts[added.id] = Account(copy(added), password)
         return added
 
+    async def get(self, user_id: UserId) -> Credentials | None:
+        account = (await self._uow.state()).accounts.get(user_id)
+        return Credentials(user=copy(account.user), password=account.password) if account else None
+
+    async def save(self, user: User) -> None:
+        state = await self._uow.state()
+        namesake = state.account(user.email)
+        if namesake and namesake.user.id != user.id:
+            raise self._uow.refuse(EmailTaken)
+        account = state.accounts[user.id]
+        state.accounts[user.id] = replace(account, user=copy(user))
+
+    async def change_password(
+        self, user_id: UserId, *, known: PasswordHash, new: PasswordHash
+    ) -> bool:
+        state = await self._uow.state()
+        account = state.accounts.get(user_id)
+        if account is None or account.password != known:
+            return False
+        state.accounts[user_id] = replace(account, password=new)
+        return True
+
+    async def remove(self, user: User) -> None:
+        (await self._uow.state()).remove_user(user.id)
+
+    async def admins(self) -> list[UserId]:
+        state = await self._uow.state()
+        users = [account.user for account in state.accounts.values()]
+        return sorted(user.id for user in users if user.role is Role.ADMIN and user.is_active)
+
     async def promote(self, email: str, role: Role) -> User | None:
         state = await self._uow.state()
         account = state.account(email)
@@ -225,6 +257,12 @@ class FakeSessions:
         )
         state.sessions[added.id] = copy(added)
         return added
+
+    async def end_all(self, user_id: UserId, now: datetime, keep: SessionId | None = None) -> None:
+        state = await self._uow.state()
+        for id_, session in state.sessions.items():
+            if session.user_id == user_id and session.revoked_at is None and id_ != keep:
+                state.sessions[id_] = replace(session, revoked_at=now)
 
 
 class FakePosts:
@@ -267,3 +305,7 @@ class FakePosts:
             raise PostChanged
         del state.posts[post.id]
         state.votes = {vote for vote in state.votes if vote[0] != post.id}
+
+    async def take_votes_back(self, voter: UserId) -> None:
+        state = await self._uow.state()
+        state.votes = {vote for vote in state.votes if vote[1] != voter}
