@@ -1,10 +1,13 @@
-"""Cursors: where a list goes on, in a form that only we can write."""
+"""Lists, a page at a time: cursors say where one goes on, in a form that only we can write."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 
-from domain.pages import InvalidCursor
+from fastapi import Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.pages import LIMIT_DEFAULT, LIMIT_MAX, InvalidCursor, Page
 
 _TAG_BYTES = 16
 _NUMBER_BYTES = 8
@@ -41,3 +44,30 @@ class Cursors:
     def _tag(self, payload: bytes, query: str) -> bytes:
         # A zero byte ends the query: no query has one, so no two pairs are hashed alike.
         return hmac.digest(self._key, query.encode() + b"\0" + payload, "sha256")[:_TAG_BYTES]
+
+
+class ListQuery(BaseModel):
+    """What a list without filters may be asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
+    after: str | None = Field(None, max_length=200, description="Cursor from a `Link` header")
+
+    def position(self, request: Request) -> tuple[int, ...] | None:
+        """Raises `InvalidCursor`, for that of another list too."""
+        cursors: Cursors = request.app.state.cursors
+        return None if self.after is None else cursors.read(self.after, _name(request))
+
+
+def link_next(page: Page[object], request: Request, response: Response) -> None:
+    """Tell of the next page of a list without filters (RFC 8288), if there is one."""
+    if page.next is not None:
+        cursors: Cursors = request.app.state.cursors
+        after = cursors.write(page.next, _name(request))
+        response.headers["Link"] = f'<{request.url.include_query_params(after=after)}>; rel="next"'
+
+
+def _name(request: Request) -> str:
+    path: str = request.scope["route"].path
+    return path

@@ -1,17 +1,27 @@
 """Accounts."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from email_validator import EmailNotValidError, validate_email
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
+from api.exchange import exchange_of
 from domain.policies import may_see_account
-from domain.users import EMAIL_MAX, NAME_MAX, User, UserDraft, UserId
+from domain.users import EMAIL_MAX, NAME_MAX, ProfileChange, User, UserDraft, UserId
 
 public = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
 protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
@@ -40,6 +50,22 @@ Name = Annotated[
 ]
 
 
+def _not_null(value: object) -> object:
+    if value is None:
+        raise PydanticCustomError("null", "Input should not be null")
+    return value
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    (kind,) = (kind for kind in schema.pop("anyOf") if kind != {"type": "null"})
+    schema.pop("default")
+    schema.update(kind)
+
+
+OMITTABLE = (BeforeValidator(_not_null), Field(json_schema_extra=_without_null))
+"""Of a member of type `X | None` with the default None: it may be left out, but not be null."""
+
+
 def _encodable(value: SecretStr) -> SecretStr:
     try:
         value.get_secret_value().encode()
@@ -53,6 +79,10 @@ Password = Annotated[
 ]
 
 
+OmittableEmailAddress = Annotated[EmailAddress | None, *OMITTABLE]
+OmittablePassword = Annotated[Password | None, *OMITTABLE]
+
+
 class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -62,6 +92,37 @@ class Registration(BaseModel):
 
     def to_draft(self) -> UserDraft:
         return UserDraft(email=self.email, name=self.name)
+
+
+class ProfileBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Name | None = Field(None, description="null clears it; left out, it stays")
+    email: OmittableEmailAddress = None
+    current_password: OmittablePassword = None
+
+    @model_validator(mode="after")
+    def _password_with_email(self) -> Self:
+        if self.email is not None and self.current_password is None:
+            raise PydanticCustomError("missing", "current_password is needed to change email")
+        return self
+
+    def to_change(self) -> ProfileChange:
+        renames = "name" in self.model_fields_set
+        return ProfileChange(email=self.email, name=self.name, renames=renames)
+
+
+class DeletionBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    current_password: Password
+
+
+class NewPasswordBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    current_password: Password
+    new_password: Password
 
 
 class PublicUserView(BaseModel):
@@ -114,6 +175,47 @@ async def register(
 @protected.get("/users/me", summary="The current user", responses=documented(401, 503))
 async def read_current_user(user: CurrentUser) -> UserView:
     return UserView.of(user)
+
+
+@protected.patch(
+    "/users/me",
+    summary="Change name and address",
+    responses=documented(401, 403, 409, 415, 422, 503),
+)
+async def edit_current_user(body: ProfileBody, user: CurrentUser, use_cases: UseCases) -> UserView:
+    secret = body.current_password
+    current_password = secret.get_secret_value() if secret else None
+    return UserView.of(await use_cases.accounts.edit(user, body.to_change(), current_password))
+
+
+@protected.post(
+    "/users/me/deletion",
+    status_code=204,
+    response_class=Response,
+    summary="Delete the account and all that is its user's",
+    responses=documented(401, 403, 409, 415, 422, 503),
+)
+async def delete_current_user(body: DeletionBody, user: CurrentUser, use_cases: UseCases) -> None:
+    await use_cases.accounts.delete(user, body.current_password.get_secret_value())
+
+
+@protected.put(
+    "/users/me/password",
+    status_code=204,
+    response_class=Response,
+    summary="Change the password",
+    responses=documented(401, 403, 415, 422, 503),
+)
+async def change_password(
+    body: NewPasswordBody, request: Request, user: CurrentUser, use_cases: UseCases
+) -> None:
+    session = exchange_of(request).session
+    await use_cases.accounts.change_password(
+        user,
+        current=body.current_password.get_secret_value(),
+        new=body.new_password.get_secret_value(),
+        keep=session.id if session else None,
+    )
 
 
 @protected.get("/users/{user_id}", summary="One user", responses=documented(401, 404, 422, 503))

@@ -54,8 +54,9 @@ class Logs(logging.Handler):
         self._add((time(), "info", f"{method} {path}", fields))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line about anything else, by the way of `logging`."""
-        self._add((record.created, record.levelname.lower(), self.format(record), {}))
+        """A line about anything else, by the way of `logging`; with `extra={"fields": {...}}`."""
+        fields = getattr(record, "fields", {})
+        self._add((record.created, record.levelname.lower(), self.format(record), fields))
 
     def stop(self) -> None:
         self._stopping.set()

@@ -110,5 +110,5 @@ def is_common(password: str) -> bool:
 
     They are looked up in files, of which little is ever in memory.
     """
-    text = password.encode(errors="replace").decode()
+    text = password.encode(errors="backslashreplace").decode()
     return len(text) >= _COMMON_MIN and is_bad_password(text)

@@ -1,6 +1,7 @@
 """The audit: row, mapping and the statement that records."""
 
 import json
+import logging
 from datetime import datetime
 
 from sqlalchemy import bindparam, insert, select
@@ -12,6 +13,8 @@ from domain.events import Event, EventId
 from domain.pages import InvalidCursor, Page
 from infrastructure.database.rows import BigId, Row, identity, moment, table
 from infrastructure.database.statements import Database, Record, Transaction
+
+_LOG = logging.getLogger("gatepost.audit")
 
 
 class EventRow(Row, table=True):
@@ -60,6 +63,19 @@ def record(transaction: Transaction, event: Event) -> None:
         request_id=origin.request_id,
         ip=origin.ip,
     )
+
+
+def log(event: Event) -> None:
+    """A line for an event that is stored."""
+    origin = ORIGIN.get()
+    fields = {
+        "actor_id": event.actor_id,
+        "subject": event.subject,
+        **event.details,
+        "request_id": origin.request_id,
+        "ip": origin.ip,
+    }
+    _LOG.info(event.name, extra={"fields": fields})
 
 
 async def events(database: Database, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:

@@ -78,6 +78,8 @@ class SqlUnitOfWork:
         self._use_up()
         with _told():
             await self._transaction.commit()
+        for event in self._events:
+            events.log(event)
 
     def _use_up(self) -> None:
         if self._over:

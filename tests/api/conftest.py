@@ -6,10 +6,11 @@ import pytest
 
 from api.app import create_app
 from application.services import Ports
+from domain.passwords import PasswordPolicy
 from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import sql_storage
-from infrastructure.passwords import BcryptPasswords
+from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from tests.api.gate import Gate, Watch, client_of
 
@@ -36,6 +37,7 @@ async def gate(database_url: str) -> AsyncIterator[Gate]:
         tokens=JoseTokens([hs256_key(SECRET)], issuer="gatepost", audience="gatepost"),
         passwords=BcryptPasswords(cost=4),
         clock=clock,
+        password_policy=PasswordPolicy(is_common=is_common),
     )
     app = create_app(ports, cursor_key=b"k" * 32, cors_origins=[CORS_ORIGIN], log_email=True)
     async with client_of(app) as client:

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -188,6 +189,48 @@ async def test_the_audit_tells_of_logins_and_holds_no_token(
     assert (event.name, event.actor_id, event.at) == ("logged_in", login.user.id, ports.clock.now)
     assert event.subject == f"session:{login.session.id}"
     assert login.refresh_token not in repr(event)
+
+
+# Hashes that are not up to date
+
+
+async def test_an_outdated_hash_is_made_anew_at_the_login(
+    ports: FakePorts, auth: AuthService, anna: User
+) -> None:
+    old = ports.storage.committed.accounts[anna.id].password
+    ports.passwords.outdated.add(old)
+
+    await auth.login(EMAIL, PASSWORD, DEVICE)
+
+    new = ports.storage.committed.accounts[anna.id].password
+    assert new != old
+    assert await ports.passwords.verify(PASSWORD, new)
+    await auth.login(EMAIL, PASSWORD, DEVICE)
+    assert ports.storage.committed.accounts[anna.id].password == new
+
+
+async def test_a_wrong_password_makes_no_hash_anew(
+    ports: FakePorts, auth: AuthService, anna: User
+) -> None:
+    old = ports.storage.committed.accounts[anna.id].password
+    ports.passwords.outdated.add(old)
+    work = ports.passwords.work
+
+    with pytest.raises(InvalidCredentials):
+        await auth.login(EMAIL, "another password", DEVICE)
+
+    assert ports.passwords.work == work + 1
+    assert ports.storage.committed.accounts[anna.id].password == old
+
+
+async def test_several_logins_at_once_with_an_outdated_hash_all_succeed(
+    ports: FakePorts, auth: AuthService, anna: User
+) -> None:
+    ports.passwords.outdated.add(ports.storage.committed.accounts[anna.id].password)
+
+    logins = await asyncio.gather(*(auth.login(EMAIL, PASSWORD, DEVICE) for _ in range(5)))
+
+    assert len({login.session.id for login in logins}) == 5
 
 
 # Who is asking

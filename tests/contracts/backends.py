@@ -11,6 +11,7 @@ from application.ports.storage import Storage
 from domain.posts import Post, PostId
 from domain.sessions import Session
 from domain.users import User, UserId
+from infrastructure.database.posts import POSTS
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.statements import Clause, Database
 from infrastructure.database.unit_of_work import sql_storage
@@ -91,6 +92,8 @@ CHANGE_PASSWORD = (
 _REMOVE_USER = delete(USERS).where(USERS.c.id == bindparam("user"))
 _VOTE = insert(VOTES).values(post_id=bindparam("post_id"), user_id=bindparam("user_id"))
 
+_COUNT_VOTE = update(POSTS).values(votes=POSTS.c.votes + 1).where(POSTS.c.id == bindparam("post"))
+
 
 class SqlBackend(Backend):
     def __init__(self, database: Database) -> None:
@@ -108,6 +111,7 @@ class SqlBackend(Backend):
 
     async def vote(self, post_id: PostId, voter: User) -> None:
         await self._change(_VOTE, post_id=post_id, user_id=voter.id)
+        await self._change(_COUNT_VOTE, post=post_id)
 
     async def _change(self, clause: Clause, **values: Any) -> None:
         async with self.database.transaction() as transaction:

@@ -1,13 +1,14 @@
 """What every hashing of passwords does."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 
 from application.ports.passwords import PasswordHash, Passwords
 from domain.errors import Unavailable
-from infrastructure.passwords import BcryptPasswords
+from infrastructure.passwords import BcryptPasswords, is_common
 from tests.fakes.passwords import FakePasswords
 
 ADAPTERS: dict[str, Callable[[], Passwords]] = {
@@ -98,23 +99,59 @@ async def test_many_at_once_keep_apart(passwords: Passwords) -> None:
 # What only bcrypt has
 
 
+def bcrypt_with(*peppers: str, cost: int = 4) -> BcryptPasswords:
+    return BcryptPasswords(cost=cost, peppers=peppers)
+
+
 async def test_a_hash_of_another_pepper_does_not_match() -> None:
-    known = await BcryptPasswords(cost=4, peppers=["one"]).hash(PASSWORD)
+    known = await bcrypt_with("one").hash(PASSWORD)
 
-    assert await BcryptPasswords(cost=4, peppers=["one"]).verify(PASSWORD, known)
-    assert not await BcryptPasswords(cost=4, peppers=["two"]).verify(PASSWORD, known)
-    assert not await BcryptPasswords(cost=4).verify(PASSWORD, known)
+    assert await bcrypt_with("one").verify(PASSWORD, known)
+    assert not await bcrypt_with("two").verify(PASSWORD, known)
+    assert not await bcrypt_with("").verify(PASSWORD, known)
 
 
-async def test_a_hash_made_at_another_cost_matches() -> None:
-    known = await BcryptPasswords(cost=5).hash(PASSWORD)
+async def test_the_newest_pepper_is_given_and_older_ones_are_known() -> None:
+    old, both = bcrypt_with("old"), bcrypt_with("new", "old")
+    known, fresh = await old.hash(PASSWORD), await both.hash(PASSWORD)
+
+    assert await both.verify(PASSWORD, known)
+    assert not await both.verify("another", known)
+    assert (both.is_outdated(known), both.is_outdated(fresh)) == (True, False)
+    assert await bcrypt_with("new").verify(PASSWORD, fresh)
+    assert not await old.verify(PASSWORD, fresh)
+
+
+async def test_a_hash_made_at_another_cost_matches_and_is_outdated() -> None:
+    known = await bcrypt_with("", cost=5).hash(PASSWORD)
 
     assert "$05$" in known
-    assert await BcryptPasswords(cost=4).verify(PASSWORD, known)
+    for cost in (4, 6, 7):
+        passwords = bcrypt_with("", cost=cost)
+        assert await passwords.verify(PASSWORD, known)
+        assert not await passwords.verify("another", known)
+        assert passwords.is_outdated(known)
+    assert not bcrypt_with("", cost=5).is_outdated(known)
+
+
+async def test_a_cheap_hash_takes_as_long_as_a_dear_one() -> None:
+    """Within wide bounds: the true ones would need a quiet machine."""
+    passwords = bcrypt_with("", cost=10)
+    cheap = await bcrypt_with("", cost=4).hash(PASSWORD)
+
+    async def seconds(known: PasswordHash | None) -> float:
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            await passwords.verify("another", known)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert 0.5 < await seconds(cheap) / await seconds(None) < 2
 
 
 async def test_a_pepper_does_not_show_in_a_hash() -> None:
-    assert "secret" not in await BcryptPasswords(cost=4, peppers=["secret"]).hash(PASSWORD)
+    assert "secret" not in await bcrypt_with("secret").hash(PASSWORD)
 
 
 async def test_too_much_work_at_once_is_refused_and_the_rest_is_done() -> None:
@@ -144,3 +181,18 @@ async def test_whoever_gives_up_makes_room() -> None:
         await asyncio.sleep(0.01)
 
     assert await passwords.hash(PASSWORD)
+
+
+# The list of common ones
+
+
+@pytest.mark.parametrize("password", ["123456789012", "passwordpassword", "qwerty123456"])
+def test_what_everybody_tries_first_is_common(password: str) -> None:
+    assert is_common(password)
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery", "", "short", "\ud800" * 12, "\0" * 12, "пароль и ключ"]
+)
+def test_what_is_not_on_the_list_is_not_common(password: str) -> None:
+    assert not is_common(password)

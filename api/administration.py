@@ -1,0 +1,96 @@
+"""Administration: everybody's accounts and the audit, for admins."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import CurrentUser, UseCases
+from api.errors import documented
+from api.pages import ListQuery, link_next
+from api.users import ID_MAX, OMITTABLE, UserView
+from application.ports.queries import AuditEntry
+from domain.users import Role, UserId
+
+protected = APIRouter(tags=["administration"], generate_unique_id_function=lambda route: route.name)
+
+
+class UserChangeBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: Annotated[Literal["member", "moderator", "admin"] | None, *OMITTABLE] = None
+    is_active: Annotated[bool | None, *OMITTABLE] = None
+
+
+class EventView(BaseModel):
+    """Something that happened. What an event was done to may be gone by now."""
+
+    id: int = Field(examples=[11])
+    at: datetime
+    name: str = Field(examples=["post_edited"])
+    actor_id: int | None = Field(description="Who did it; null for nobody known", examples=[1])
+    subject: str = Field(description="Kind and id", examples=["post:7"])
+    details: dict[str, str | int | bool | None]
+    request_id: str | None
+    ip: str | None = Field(examples=["192.0.2.1"])
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> "EventView":
+        event = entry.event
+        return cls(
+            id=entry.id,
+            at=event.at,
+            name=event.name,
+            actor_id=event.actor_id,
+            subject=event.subject,
+            details=dict(event.details),
+            request_id=entry.request_id,
+            ip=entry.ip,
+        )
+
+
+@protected.get("/users", summary="List users", responses=documented(400, 401, 403, 422, 503))
+async def list_users(
+    query: Annotated[ListQuery, Query()],
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    use_cases: UseCases,
+) -> list[UserView]:
+    page = await use_cases.administration.users(user, query.limit, query.position(request))
+    link_next(page, request, response)
+    return [UserView.of(item) for item in page.items]
+
+
+@protected.patch(
+    "/users/{user_id}",
+    summary="Change a user's role or state",
+    responses=documented(401, 403, 404, 409, 415, 422, 503),
+)
+async def change_user(
+    user_id: Annotated[int, Path(ge=1, le=ID_MAX)],
+    body: UserChangeBody,
+    user: CurrentUser,
+    use_cases: UseCases,
+) -> UserView:
+    changed = await use_cases.administration.change(
+        user,
+        UserId(user_id),
+        role=Role(body.role) if body.role else None,
+        is_active=body.is_active,
+    )
+    return UserView.of(changed)
+
+
+@protected.get("/audit", summary="What happened", responses=documented(400, 401, 403, 422, 503))
+async def list_events(
+    query: Annotated[ListQuery, Query()],
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    use_cases: UseCases,
+) -> list[EventView]:
+    page = await use_cases.administration.audit(user, query.limit, query.position(request))
+    link_next(page, request, response)
+    return [EventView.of(item) for item in page.items]

@@ -1,0 +1,174 @@
+"""Admins: everybody's accounts and the audit."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.users import Role
+from tests.api.gate import Gate, Person, on_one_database, problem_of
+
+
+async def change(gate: Gate, admin: Person, subject: Person, **members: Any) -> httpx.Response:
+    return await gate.client.patch(f"/users/{subject.id}", json=members, headers=admin.headers)
+
+
+async def walk(gate: Gate, path: str, person: Person) -> list[dict[str, Any]]:
+    items, url = [], path
+    while url:
+        answer = await gate.client.get(url, headers=person.headers)
+        assert answer.status_code == 200
+        items += answer.json()
+        url = answer.links.get("next", {}).get("url", "")
+    return items
+
+
+async def test_admins_list_all_users_newest_first(gate: Gate) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+    people = [admin, *[await gate.person() for _ in range(4)]]
+
+    users = await walk(gate, "/users?limit=2", admin)
+
+    assert [user["id"] for user in users] == [person.id for person in reversed(people)]
+    assert users[0] == (await gate.me(people[-1])).json()
+
+
+@on_one_database
+async def test_a_cursor_of_one_list_is_none_of_another(gate: Gate) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+    await gate.person()
+    first = await gate.client.get("/users?limit=1", headers=admin.headers)
+    after = httpx.URL(first.links["next"]["url"]).params["after"]
+
+    for path in ("/audit", "/posts"):
+        answer = await gate.client.get(path, params={"after": after}, headers=admin.headers)
+        problem_of(answer, 400, "invalid_cursor")
+
+
+@on_one_database
+@pytest.mark.parametrize("path", ["/users", "/audit"])
+async def test_the_lists_take_a_limit_and_a_cursor_alone(gate: Gate, path: str) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+    for query in ("limit=0", "limit=101", "sort=newest", "limit=x"):
+        answer = await gate.client.get(f"{path}?{query}", headers=admin.headers)
+        problem_of(answer, 422, "validation_failed")
+    answer = await gate.client.get(f"{path}?after=x", headers=admin.headers)
+    problem_of(answer, 400, "invalid_cursor")
+
+
+async def test_a_change_of_role_acts_on_the_next_request(gate: Gate) -> None:
+    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+    assert (await gate.client.get("/users", headers=anna.headers)).status_code == 403
+
+    answer = await change(gate, admin, anna, role="admin")
+
+    assert answer.status_code == 200
+    assert answer.json() == (await gate.me(anna)).json()
+    assert answer.json()["role"] == "admin"
+    assert (await gate.client.get("/users", headers=anna.headers)).status_code == 200
+    await change(gate, anna, admin, role="member")
+    problem_of(await gate.client.get("/users", headers=admin.headers), 403, "admins_only")
+
+
+async def test_deactivation_ends_all_sessions_and_reactivation_revives_none(gate: Gate) -> None:
+    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+    other = (await gate.log_in(anna.email)).json()["access_token"]
+
+    answer = await change(gate, admin, anna, is_active=False)
+
+    assert answer.json()["is_active"] is False
+    assert (await gate.me(anna)).status_code == 401
+    assert (await gate.log_in(anna.email)).status_code == 401
+    assert (await change(gate, admin, anna, is_active=True)).json()["is_active"] is True
+    for token in (anna.token, other):
+        headers = {"Authorization": f"Bearer {token}"}
+        problem_of(await gate.client.get("/users/me", headers=headers), 401, "invalid_token")
+    fresh = (await gate.log_in(anna.email)).json()["access_token"]
+    headers = {"Authorization": f"Bearer {fresh}"}
+    assert (await gate.client.get("/users/me", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("members", [{"role": "member"}, {"is_active": False}])
+async def test_the_last_admin_stays_one(gate: Gate, members: dict[str, Any]) -> None:
+    admin, gone = await gate.person(role=Role.ADMIN), await gate.person(role=Role.ADMIN)
+    await gate.deactivate(gone)
+
+    problem_of(await change(gate, admin, admin, **members), 409, "last_admin")
+
+    assert (await gate.me(admin)).json()["role"] == "admin"
+    second = await gate.person(role=Role.ADMIN)
+    assert (await change(gate, second, admin, **members)).status_code == 200
+
+
+@pytest.mark.parametrize("admins", [2, 3])
+@pytest.mark.parametrize("members", [{"role": "member"}, {"is_active": False}])
+async def test_of_two_admins_who_demote_each_other_at_one_instant_one_wins(
+    gate: Gate, admins: int, members: dict[str, Any]
+) -> None:
+    for _ in range(5):
+        people = [await gate.person(role=Role.ADMIN) for _ in range(admins)]
+        one, two = people[:2]
+
+        answers = await asyncio.gather(
+            change(gate, one, two, **members), change(gate, two, one, **members)
+        )
+
+        statuses = sorted(answer.status_code for answer in answers)
+        assert statuses[0] == 200
+        assert statuses[1] in (401, 403)
+        roles = [await gate.ports.queries.user(person.id) for person in people]  # type: ignore[arg-type]
+        assert sum(u is not None and u.is_active and u.role is Role.ADMIN for u in roles) == (
+            admins - 1
+        )
+        for person in people:
+            await gate.delete(person)
+
+
+async def test_nothing_asked_changes_nothing(gate: Gate) -> None:
+    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+
+    answer = await change(gate, admin, anna)
+
+    assert answer.json() == (await gate.me(anna)).json()
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    "members",
+    [{"role": None}, {"is_active": None}, {"role": "king"}, {"is_active": 1}, {"email": "a@b.de"}],
+)
+async def test_what_no_user_can_be_is_refused(gate: Gate, members: dict[str, Any]) -> None:
+    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+
+    problem_of(await change(gate, admin, anna, **members), 422, "validation_failed")
+
+
+async def test_an_unknown_user_is_404(gate: Gate) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+
+    answer = await gate.client.patch("/users/4711", json={"role": "admin"}, headers=admin.headers)
+
+    problem_of(answer, 404, "user_not_found")
+
+
+async def test_the_audit_tells_who_did_what_to_whom_and_when(gate: Gate) -> None:
+    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+    headers = anna.headers | {"X-Request-ID": "mine"}
+    body = {"title": "Hello", "content": "First post."}
+    post = (await gate.client.post("/posts", json=body, headers=headers)).json()
+    await change(gate, admin, anna, role="moderator", is_active=False)
+
+    events = await walk(gate, "/audit?limit=2", admin)
+
+    told = [(event["name"], event["actor_id"], event["subject"]) for event in events[:3]]
+    assert told == [
+        ("user_deactivated", admin.id, f"user:{anna.id}"),
+        ("role_changed", admin.id, f"user:{anna.id}"),
+        ("post_written", anna.id, f"post:{post['id']}"),
+    ]
+    assert events[1]["details"] == {"role": "moderator"}
+    assert (events[2]["request_id"], events[2]["ip"]) == ("mine", "127.0.0.1")
+    assert events[2]["at"] == post["created_at"]
+    assert len({event["id"] for event in events}) == len(events)
+    assert "person" not in str(events), "an address"
