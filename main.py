@@ -1,5 +1,6 @@
 """The composition root: settings -> adapters -> the application."""
 
+import asyncio
 import gc
 import hmac
 from collections.abc import AsyncIterator
@@ -10,7 +11,8 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from application.auth import Lifetimes
-from application.services import Ports
+from application.ports.mail import Mailer
+from application.services import Ports, Services
 from domain.passwords import PasswordPolicy
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
@@ -18,6 +20,7 @@ from infrastructure.database.queries import SqlQueries
 from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.logs import set_up_logs
+from infrastructure.mail import ConsoleMailer, SmtpMailer
 from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.settings import Settings, load, secret_key
 from infrastructure.tokens.jose import JoseTokens, hs256_key
@@ -30,10 +33,14 @@ def build() -> FastAPI:
     database = build_database(settings)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.open()
+        services: Services = app.state.services
+        delivery = asyncio.create_task(services.mail.deliver_forever())
         _settle_garbage_collector()
         yield
+        delivery.cancel()
+        await asyncio.wait([delivery])
         await database.close()
         logs.stop()
 
@@ -62,13 +69,21 @@ def build_ports(settings: Settings, database: Database) -> Ports:
             audience=settings.audience,
         ),
         passwords=BcryptPasswords(cost=settings.bcrypt_cost, peppers=settings.peppers),
+        mailer=_mailer(settings),
         clock=system_clock,
+        public_url=settings.public_url,
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),
             refresh=timedelta(seconds=settings.refresh_token_ttl),
         ),
         password_policy=PasswordPolicy(minimum=settings.password_min, is_common=is_common),
     )
+
+
+def _mailer(settings: Settings) -> Mailer:
+    if settings.smtp_url is None:
+        return ConsoleMailer()
+    return SmtpMailer(settings.smtp_url.get_secret_value(), sender=settings.mail_from)
 
 
 def _derived_key(settings: Settings, purpose: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRouter
 
-from api import administration, auth, health, posts, users
+from api import administration, auth, health, one_time_codes, posts, users
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
@@ -16,8 +16,18 @@ from api.errors import add_error_handlers, problem_schemas
 from api.pages import Cursors
 from application.services import Ports, build_services
 
-PUBLIC: tuple[APIRouter, ...] = (auth.public, users.public, health.public)
-PROTECTED: tuple[APIRouter, ...] = (users.protected, administration.protected, posts.protected)
+PUBLIC: tuple[APIRouter, ...] = (
+    auth.public,
+    users.public,
+    one_time_codes.public,
+    health.public,
+)
+PROTECTED: tuple[APIRouter, ...] = (
+    users.protected,
+    one_time_codes.protected,
+    administration.protected,
+    posts.protected,
+)
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 

@@ -77,6 +77,7 @@ class AccountService:
             if change.renames:
                 uow.record(_event("user_renamed", user, now, actor=user.id))
             if change.email is not None:
+                await uow.codes.end_all(user.id)
                 uow.record(_event("address_changed", user, now, actor=user.id))
             await uow.commit()
         return edited
@@ -84,7 +85,7 @@ class AccountService:
     async def change_password(
         self, user: User, *, current: str, new: str, keep: SessionId | None
     ) -> None:
-        """End all sessions but `keep`, and one-time codes. Raises `WeakPassword`."""
+        """And end all sessions but `keep`, and all one-time codes. Raises `WeakPassword`."""
         check_password(Choice(password=new, email=user.email, policy=self._policy))
         known = await self._confirmed(user, current)
         password_hash = await self._passwords.hash(new)
@@ -96,6 +97,7 @@ class AccountService:
             if not changed:
                 raise WrongPassword
             await uow.sessions.end_all(user.id, now, keep)
+            await uow.codes.end_all(user.id)
             uow.record(_event("password_changed", user, now, actor=user.id))
             await uow.commit()
 

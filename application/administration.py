@@ -68,6 +68,7 @@ class AdministrationService:
                 uow.record(_event("user_reactivated", user, now, admin))
             if was_active and not user.is_active:
                 await uow.sessions.end_all(user.id, now)
+                await uow.codes.end_all(user.id)
                 uow.record(_event("user_deactivated", user, now, admin))
             await uow.commit()
         return user

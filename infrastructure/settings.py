@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infrastructure.database.engine import check_url, sqlite_path
+from infrastructure.mail import check_smtp_url
 
 PREFIX = "GATEPOST_"
 ENV_FILE = ".env"
@@ -24,6 +25,11 @@ class BadSettings(Exception):
 
 def _database_url(value: SecretStr) -> SecretStr:
     check_url(value.get_secret_value())
+    return value
+
+
+def _smtp_url(value: SecretStr) -> SecretStr:
+    check_smtp_url(value.get_secret_value())
     return value
 
 
@@ -74,6 +80,11 @@ class Settings(BaseSettings):
     """Or several, comma-separated: the first is given to new hashes, the others are known still."""
     password_min: int = Field(default=12, ge=10, le=64)
     """Characters; the list of common passwords begins at ten."""
+    smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = None
+    """Unset: mails are printed."""
+    mail_from: str = "Gatepost <gatepost@localhost>"
+    public_url: _Origin | None = None
+    """The site that mails link to, for people."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
     cors_origins: Annotated[list[_Origin], *_CommaSeparated] = []
     log_format: Literal["console", "json"] | None = None

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from application.ports.passwords import PasswordHash
 from domain.events import Event, EventId
+from domain.one_time_codes import OneTimeCode
 from domain.pages import Page
 from domain.posts import Post, PostId
 from domain.sessions import Session, SessionId
@@ -64,6 +65,10 @@ class Queries(Protocol):
 
     async def credentials(self, email: str) -> Credentials | None:
         """Addresses compare without case."""
+        ...
+
+    async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
+        """The code with this hash, expired or not, and its user."""
         ...
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:

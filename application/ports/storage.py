@@ -5,15 +5,20 @@ All of it raises `domain.errors.Unavailable` when the database does not answer.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NewType, Protocol
 
+from application.origin import Origin
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials, SeenPost
 from domain.events import Event
+from domain.one_time_codes import OneTimeCode, Purpose
 from domain.posts import NewPost, Post, PostId
 from domain.sessions import NewSession, Session, SessionId
 from domain.users import NewUser, Role, User, UserId
+
+LetterId = NewType("LetterId", int)
 
 
 class Users(Protocol):
@@ -85,6 +90,48 @@ class Posts(Protocol):
         ...
 
 
+class OneTimeCodes(Protocol):
+    async def add(self, code: OneTimeCode) -> None:
+        """Raises `AlreadyGone` when the user is."""
+        ...
+
+    async def use(self, code_hash: str) -> bool:
+        """Remove the code with this hash, expired or not; False when there is none any more."""
+        ...
+
+    async def end_all(self, user_id: UserId) -> None:
+        """Remove all codes of the user."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A wish for a mail with a one-time code, and the request that it came with."""
+
+    id: LetterId
+    purpose: Purpose
+    email: str
+    attempts: int
+    """How often it was claimed, this time included."""
+    origin: Origin
+
+
+class Outbox(Protocol):
+    async def add(self, purpose: Purpose, email: str, now: datetime) -> None:
+        """Have a letter wait that is due at once."""
+        ...
+
+    async def claim(self, now: datetime, *, until: datetime) -> Letter | None:
+        """The letter that is due for longest at `now`, and for nobody else before `until`; None
+        when none is. Two who claim at the same time do not wait for each other and get two letters.
+        """
+        ...
+
+    async def postpone(self, letter_id: LetterId, *, until: datetime) -> None: ...
+
+    async def remove(self, letter_id: LetterId) -> None: ...
+
+
 class UnitOfWork(Protocol):
     """Some changes that happen together or not at all.
 
@@ -97,6 +144,10 @@ class UnitOfWork(Protocol):
     def sessions(self) -> Sessions: ...
     @property
     def posts(self) -> Posts: ...
+    @property
+    def codes(self) -> OneTimeCodes: ...
+    @property
+    def outbox(self) -> Outbox: ...
 
     def record(self, event: Event) -> None:
         """Keep it for the audit, in the same transaction as the changes."""

@@ -1,11 +1,12 @@
 """Reads outside of transactions."""
 
 from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost
+from domain.one_time_codes import OneTimeCode
 from domain.pages import Page
 from domain.posts import PostId
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
-from infrastructure.database import events, posts, schema, sessions, users
+from infrastructure.database import events, one_time_codes, posts, schema, sessions, users
 from infrastructure.database.statements import Database, DatabaseUnavailable
 
 
@@ -27,6 +28,9 @@ class SqlQueries:
 
     async def credentials(self, email: str) -> Credentials | None:
         return await users.credentials(self._database, email)
+
+    async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
+        return await one_time_codes.code(self._database, code_hash)
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         record = await self._post(post_id, viewer)

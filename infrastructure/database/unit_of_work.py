@@ -10,6 +10,8 @@ from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken
 from infrastructure.database import events
+from infrastructure.database.mail import SqlOutbox
+from infrastructure.database.one_time_codes import SqlOneTimeCodes
 from infrastructure.database.posts import SqlPosts
 from infrastructure.database.sessions import SqlSessions
 from infrastructure.database.statements import (
@@ -25,6 +27,7 @@ MEANING: dict[str, type[DomainError]] = {
     "uq_users_email_key": EmailTaken,
     # SQLite does not say which foreign key it was.
     "fk": AlreadyGone,
+    "fk_one_time_codes_user_id": AlreadyGone,
     "fk_posts_owner_id": AlreadyGone,
     "fk_sessions_user_id": AlreadyGone,
     "fk_votes_post_id": AlreadyGone,
@@ -53,6 +56,8 @@ class SqlUnitOfWork:
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
         self.posts = SqlPosts(self)
+        self.codes = SqlOneTimeCodes(self)
+        self.outbox = SqlOutbox(self)
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._use_up()

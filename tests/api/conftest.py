@@ -13,6 +13,7 @@ from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from tests.api.gate import Gate, Watch, client_of
+from tests.fakes.mail import FakeMailer
 
 SECRET = b"tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP"
 CORS_ORIGIN = "https://app.example.org"
@@ -36,6 +37,7 @@ async def gate(database_url: str) -> AsyncIterator[Gate]:
         storage=sql_storage(database),
         tokens=JoseTokens([hs256_key(SECRET)], issuer="gatepost", audience="gatepost"),
         passwords=BcryptPasswords(cost=4),
+        mailer=FakeMailer(),
         clock=clock,
         password_policy=PasswordPolicy(is_common=is_common),
     )

@@ -16,6 +16,9 @@ pytestmark = on_one_database
 PUBLIC = {
     ("POST", "/login"),
     ("POST", "/users"),
+    ("POST", "/verification"),
+    ("POST", "/password-reset"),
+    ("PUT", "/password-reset"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/openapi.json"),

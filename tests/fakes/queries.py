@@ -2,6 +2,7 @@ import asyncio
 from copy import copy
 
 from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost
+from domain.one_time_codes import OneTimeCode
 from domain.pages import InvalidCursor, Page
 from domain.policies import may_read_post
 from domain.posts import Post, PostId
@@ -40,6 +41,11 @@ class FakeQueries:
         if account is None:
             return None
         return Credentials(user=copy(account.user), password=account.password)
+
+    async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
+        state = await self._committed()
+        code = state.codes.get(code_hash)
+        return (code, copy(state.accounts[code.user_id].user)) if code else None
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         state = await self._committed()

@@ -16,8 +16,10 @@ from typing import Any
 from application.origin import ORIGIN
 from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, Credentials, SeenPost
+from application.ports.storage import Letter, LetterId
 from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
+from domain.one_time_codes import OneTimeCode, Purpose
 from domain.posts import NewPost, Post, PostChanged, PostId
 from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
 from domain.users import EmailTaken, NewUser, Role, User, UserId, email_key
@@ -29,6 +31,12 @@ class Account:
     password: PasswordHash
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingLetter:
+    letter: Letter
+    due_at: datetime
+
+
 @dataclass(slots=True)
 class State:
     """All that is stored. What stands in it is only ever replaced, never changed."""
@@ -38,6 +46,8 @@ class State:
     posts: dict[PostId, Post] = field(default_factory=dict)
     votes: set[tuple[PostId, UserId]] = field(default_factory=set)
     events: list[AuditEntry] = field(default_factory=list)
+    codes: dict[str, OneTimeCode] = field(default_factory=dict)
+    outbox: dict[LetterId, "WaitingLetter"] = field(default_factory=dict)
 
     def copy(self) -> "State":
         return State(
@@ -46,6 +56,8 @@ class State:
             dict(self.posts),
             set(self.votes),
             list(self.events),
+            dict(self.codes),
+            dict(self.outbox),
         )
 
     def remove_user(self, user_id: UserId) -> None:
@@ -53,6 +65,7 @@ class State:
         self.accounts.pop(user_id, None)
         self.sessions = {key: s for key, s in self.sessions.items() if s.user_id != user_id}
         self.posts = {key: p for key, p in self.posts.items() if p.owner_id != user_id}
+        self.codes = {key: code for key, code in self.codes.items() if code.user_id != user_id}
         self.votes = {
             (post, voter) for post, voter in self.votes if post in self.posts and voter != user_id
         }
@@ -128,6 +141,8 @@ class FakeUnitOfWork:
         self.users = FakeUsers(self)
         self.sessions = FakeSessions(self)
         self.posts = FakePosts(self)
+        self.codes = FakeOneTimeCodes(self)
+        self.outbox = FakeOutbox(self)
 
     async def state(self) -> State:
         """What this unit of work sees and changes; the first call waits for its turn."""
@@ -309,3 +324,49 @@ class FakePosts:
     async def take_votes_back(self, voter: UserId) -> None:
         state = await self._uow.state()
         state.votes = {vote for vote in state.votes if vote[1] != voter}
+
+
+class FakeOneTimeCodes:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, code: OneTimeCode) -> None:
+        state = await self._uow.state()
+        if code.user_id not in state.accounts:
+            raise self._uow.refuse(AlreadyGone)
+        state.codes[code.code_hash] = code
+
+    async def use(self, code_hash: str) -> bool:
+        return (await self._uow.state()).codes.pop(code_hash, None) is not None
+
+    async def end_all(self, user_id: UserId) -> None:
+        state = await self._uow.state()
+        state.codes = {key: code for key, code in state.codes.items() if code.user_id != user_id}
+
+
+class FakeOutbox:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, purpose: Purpose, email: str, now: datetime) -> None:
+        state = await self._uow.state()
+        id_ = LetterId(self._uow.new_id())
+        letter = Letter(id=id_, purpose=purpose, email=email, attempts=0, origin=ORIGIN.get())
+        state.outbox[id_] = WaitingLetter(letter, now)
+
+    async def claim(self, now: datetime, *, until: datetime) -> Letter | None:
+        state = await self._uow.state()
+        due = [waiting for waiting in state.outbox.values() if waiting.due_at <= now]
+        if not due:
+            return None
+        first = min(due, key=lambda waiting: (waiting.due_at, waiting.letter.id)).letter
+        claimed = replace(first, attempts=first.attempts + 1)
+        state.outbox[first.id] = WaitingLetter(claimed, until)
+        return claimed
+
+    async def postpone(self, letter_id: LetterId, *, until: datetime) -> None:
+        state = await self._uow.state()
+        state.outbox[letter_id] = replace(state.outbox[letter_id], due_at=until)
+
+    async def remove(self, letter_id: LetterId) -> None:
+        (await self._uow.state()).outbox.pop(letter_id, None)

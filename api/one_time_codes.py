@@ -1,0 +1,79 @@
+"""One-time codes: verifying an address, and a new password for whoever forgot theirs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api.dependencies import CurrentUser, UseCases
+from api.errors import documented
+from api.users import EmailAddress, Password
+
+public = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+
+Token = Annotated[str, StringConstraints(max_length=200), Field(description="From the mail")]
+
+
+class VerificationBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    token: Token
+
+
+class ResetRequestBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    email: EmailAddress
+
+
+class ResetBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    token: Token
+    new_password: Password
+
+
+@protected.post(
+    "/users/me/verification",
+    status_code=202,
+    response_class=Response,
+    summary="Have a mail sent that verifies the address",
+    responses=documented(401, 503),
+)
+async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
+    await use_cases.codes.ask_for_verification(user)
+
+
+@public.post(
+    "/verification",
+    status_code=204,
+    response_class=Response,
+    summary="Verify an address",
+    responses=documented(400, 415, 422, 503),
+)
+async def verify(body: VerificationBody, use_cases: UseCases) -> None:
+    await use_cases.codes.verify(body.token)
+
+
+@public.post(
+    "/password-reset",
+    status_code=202,
+    response_class=Response,
+    summary="Have a mail sent that allows a new password",
+    responses=documented(415, 422, 503),
+)
+async def request_password_reset(body: ResetRequestBody, use_cases: UseCases) -> None:
+    """Accepted for every address, whether somebody has it or not."""
+    await use_cases.codes.ask_for_reset(body.email)
+
+
+@public.put(
+    "/password-reset",
+    status_code=204,
+    response_class=Response,
+    summary="Choose a new password",
+    responses=documented(400, 415, 422, 503),
+)
+async def reset_password(body: ResetBody, use_cases: UseCases) -> None:
+    await use_cases.codes.reset(body.token, body.new_password.get_secret_value())

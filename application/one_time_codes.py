@@ -1,0 +1,102 @@
+"""One-time codes: asking for them, and what they are good for."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from application.ports.clock import Clock
+from application.ports.passwords import Passwords
+from application.ports.queries import Credentials, Queries
+from application.ports.storage import Storage, UnitOfWork
+from domain.events import Event
+from domain.one_time_codes import InvalidCode, Purpose, code_hash
+from domain.passwords import Choice, PasswordPolicy, check_password
+from domain.users import User
+
+
+class OneTimeCodeService:
+    """`on_asked` is told whenever there is a mail to be sent."""
+
+    def __init__(
+        self,
+        *,
+        queries: Queries,
+        storage: Storage,
+        passwords: Passwords,
+        clock: Clock,
+        password_policy: PasswordPolicy,
+        on_asked: Callable[[], None],
+    ) -> None:
+        self._queries = queries
+        self._storage = storage
+        self._passwords = passwords
+        self._clock = clock
+        self._policy = password_policy
+        self._on_asked = on_asked
+
+    async def ask_for_verification(self, user: User) -> None:
+        """Have a code mailed to the user, unless they are verified."""
+        if not user.is_verified:
+            await self._ask(Purpose.VERIFICATION, user.email)
+
+    async def ask_for_reset(self, email: str) -> None:
+        """Have a code mailed to the user with this address, if there is one: nothing here, not even
+        the time it takes, tells whether there is.
+        """
+        await self._ask(Purpose.PASSWORD_RESET, email)
+
+    async def verify(self, token: str) -> None:
+        """Believe that the user has their address. Raises `InvalidCode`."""
+        hash_ = code_hash(token, Purpose.VERIFICATION)
+        owner = await self._owner(hash_)
+        async with self._storage() as uow:
+            user = (await _use(uow, hash_, owner)).user
+            user.is_verified = True
+            await uow.users.save(user)
+            uow.record(_event("address_verified", user, self._clock()))
+            await uow.commit()
+
+    async def reset(self, token: str, password: str) -> None:
+        """Give the user this password and end all their sessions.
+
+        Raises `InvalidCode`, or `WeakPassword`, which leaves the token as good as it was.
+        """
+        hash_ = code_hash(token, Purpose.PASSWORD_RESET)
+        owner = await self._owner(hash_)
+        check_password(Choice(password=password, email=owner.email, policy=self._policy))
+        password_hash = await self._passwords.hash(password)
+        now = self._clock()
+        async with self._storage() as uow:
+            known = await _use(uow, hash_, owner)
+            await uow.users.change_password(owner.id, known=known.password, new=password_hash)
+            await uow.codes.end_all(owner.id)
+            await uow.sessions.end_all(owner.id, now)
+            uow.record(_event("password_reset", owner, now))
+            await uow.commit()
+
+    async def _ask(self, purpose: Purpose, email: str) -> None:
+        async with self._storage() as uow:
+            await uow.outbox.add(purpose, email, self._clock())
+            await uow.commit()
+        self._on_asked()
+
+    async def _owner(self, hash_: str) -> User:
+        found = await self._queries.code(hash_)
+        if found is None:
+            raise InvalidCode
+        code, user = found
+        if not code.admits(user, self._clock()):
+            raise InvalidCode
+        return user
+
+
+async def _use(uow: UnitOfWork, hash_: str, owner: User) -> Credentials:
+    """Use the code up; its owner as stored now."""
+    # The user first, as all do who change one: nobody waits for the other crosswise.
+    found = await uow.users.get(owner.id)
+    if found is None or not await uow.codes.use(hash_):
+        raise InvalidCode
+    return found
+
+
+def _event(name: str, user: User, at: datetime) -> Event:
+    return Event(name=name, actor_id=user.id, subject=f"user:{user.id}", at=at)

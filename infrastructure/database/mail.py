@@ -1,0 +1,94 @@
+"""The outbox: row, mapping and repository."""
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlmodel import Field
+
+from application.origin import ORIGIN, Origin
+from application.ports.storage import Letter, LetterId
+from domain.one_time_codes import Purpose
+from infrastructure.database.rows import Row, identity, moment, table
+from infrastructure.database.statements import Transaction
+
+
+class LetterRow(Row, table=True):
+    __tablename__ = "outbox"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: int | None = identity()
+    purpose: str
+    # No foreign key: whose address it is, if anybody's, is looked up when the mail is written.
+    email: str
+    due_at: datetime = moment(index=True)
+    attempts: int = Field(sa_column_kwargs={"server_default": "0"})
+    request_id: str | None
+    ip: str | None
+
+
+OUTBOX = table(LetterRow)
+
+_ADD = insert(OUTBOX).values(
+    purpose=bindparam("purpose"),
+    email=bindparam("email"),
+    due_at=bindparam("due_at"),
+    request_id=bindparam("request_id"),
+    ip=bindparam("ip"),
+)
+_DUE = (
+    select(OUTBOX.c.id)
+    .where(OUTBOX.c.due_at <= bindparam("now"))
+    .order_by(OUTBOX.c.due_at, OUTBOX.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (
+    update(OUTBOX)
+    .values(due_at=bindparam("until"), attempts=OUTBOX.c.attempts + 1)
+    .where(OUTBOX.c.id == _DUE.scalar_subquery())
+    .returning(
+        OUTBOX.c.id,
+        OUTBOX.c.purpose,
+        OUTBOX.c.email,
+        OUTBOX.c.attempts,
+        OUTBOX.c.request_id,
+        OUTBOX.c.ip,
+    )
+)
+_POSTPONE = update(OUTBOX).values(due_at=bindparam("until")).where(OUTBOX.c.id == bindparam("key"))
+_REMOVE = delete(OUTBOX).where(OUTBOX.c.id == bindparam("key"))
+
+
+class SqlOutbox:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def add(self, purpose: Purpose, email: str, now: datetime) -> None:
+        origin = ORIGIN.get()
+        await self._transaction.fetch(
+            _ADD,
+            purpose=purpose.value,
+            email=email,
+            due_at=now,
+            request_id=origin.request_id,
+            ip=origin.ip,
+        )
+
+    async def claim(self, now: datetime, *, until: datetime) -> Letter | None:
+        records = await self._transaction.fetch(_CLAIM, now=now, until=until)
+        if not records:
+            return None
+        id_, purpose, email, attempts, request_id, ip = records[0]
+        return Letter(
+            id=LetterId(id_),
+            purpose=Purpose(purpose),
+            email=email,
+            attempts=attempts,
+            origin=Origin(request_id, ip),
+        )
+
+    async def postpone(self, letter_id: LetterId, *, until: datetime) -> None:
+        await self._transaction.fetch(_POSTPONE, key=letter_id, until=until)
+
+    async def remove(self, letter_id: LetterId) -> None:
+        await self._transaction.fetch(_REMOVE, key=letter_id)

@@ -1,0 +1,100 @@
+"""Mail: over SMTP, or onto the console."""
+
+import asyncio
+import ssl
+import sys
+from email.errors import MessageError
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid, parseaddr
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+
+from application.ports.mail import Mail, MailNotSent, MailRefused
+
+_TIMEOUT = 15.0
+"""Seconds for all of it."""
+
+
+def check_smtp_url(url: str) -> str:
+    """`url`, or ValueError, without the url, when it is not one of an SMTP server."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("must be smtp://HOST:PORT or smtps://USER:PASSWORD@HOST:PORT") from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/"):
+        raise ValueError("must be smtp://HOST:PORT or smtps://USER:PASSWORD@HOST:PORT")
+    return url
+
+
+class SmtpMailer:
+    """`url` is `smtp://[user:password@]host[:port]`, encrypted when the server offers to be
+    (STARTTLS), or `smtps://...`, encrypted from the start. A password is never sent in the clear.
+    `sender` is an address, or a name with one: `Gatepost <gatepost@example.com>`.
+    """
+
+    def __init__(self, url: str, *, sender: str) -> None:
+        parts = urlsplit(check_smtp_url(url))
+        self._sender = sender
+        self._domain = parseaddr(sender)[1].rpartition("@")[2]
+        self._tls = ssl.create_default_context()
+        self._implicit_tls = parts.scheme == "smtps"
+        self._host = parts.hostname
+        self._port = parts.port or (465 if self._implicit_tls else 25)
+        self._username = unquote(parts.username) if parts.username else None
+        self._password = unquote(parts.password) if parts.password else None
+
+    async def send(self, mail: Mail) -> None:
+        try:
+            message = self._message(mail)
+            async with asyncio.timeout(_TIMEOUT):
+                await aiosmtplib.send(
+                    message,
+                    hostname=self._host,
+                    port=self._port,
+                    username=self._username,
+                    password=self._password,
+                    use_tls=self._implicit_tls,
+                    # None: when offered.
+                    start_tls=True if self._username and not self._implicit_tls else None,
+                    tls_context=self._tls,
+                    # Or else it asks the resolver for a name, in the event loop.
+                    local_hostname=self._domain,
+                    timeout=_TIMEOUT,
+                )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            # 4xx is for now, 5xx for good (RFC 5321, section 4.2.1).
+            code = error.recipients[0].code
+            raise (MailRefused if code >= 500 else MailNotSent)(f"recipient, {code}") from None
+        except aiosmtplib.SMTPResponseException as error:
+            raise MailNotSent(f"{type(error).__name__}, {error.code}") from None
+        except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError among them
+            raise MailNotSent(type(error).__name__) from None
+        except (
+            ValueError,
+            LookupError,
+            MessageError,
+        ) as error:  # an address that no mail can be sent to
+            raise MailRefused(type(error).__name__) from None
+
+    def _message(self, mail: Mail) -> EmailMessage:
+        message = EmailMessage()
+        message["From"] = self._sender
+        local, _, domain = mail.to.rpartition("@")
+        message["To"] = f"{local}@{domain.encode('idna').decode()}"
+        message["Subject"] = mail.subject
+        message["Date"] = formatdate(localtime=True)
+        message["Message-ID"] = make_msgid(domain=self._domain)
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(mail.text)
+        message.add_alternative(mail.html, subtype="html")
+        return message
+
+
+class ConsoleMailer:
+    """Prints what would be sent: for trying things out."""
+
+    async def send(self, mail: Mail) -> None:
+        sys.stdout.write(f"\nTo: {mail.to}\nSubject: {mail.subject}\n\n{mail.text}\n")
+        sys.stdout.flush()

@@ -1,0 +1,145 @@
+"""Verifying an address, and a new password for whoever forgot theirs."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from application.services import Services
+from tests.api.gate import PASSWORD, Gate, Person, on_one_database, problem_of
+from tests.fakes.mail import FakeMailer
+
+NEW = "staple battery horse"
+
+
+async def delivered(gate: Gate) -> list[str]:
+    """The tokens in the mails that are sent now."""
+    services: Services = gate.app.state.services
+    mailer = gate.ports.mailer
+    assert isinstance(mailer, FakeMailer)
+    before = len(mailer.sent)
+    while await services.mail.deliver_next():
+        pass
+    texts = [mail.text for mail in mailer.sent[before:]]
+    return [re.findall(r"^[A-Za-z0-9_-]{40,}$", text, re.MULTILINE)[0] for text in texts]
+
+
+async def ask_for_verification(gate: Gate, person: Person) -> str:
+    answer = await gate.client.post("/users/me/verification", headers=person.headers)
+    assert (answer.status_code, answer.content) == (202, b"")
+    (token,) = await delivered(gate)
+    return token
+
+
+async def ask_for_reset(gate: Gate, email: str) -> list[str]:
+    answer = await gate.client.post("/password-reset", json={"email": email})
+    assert (answer.status_code, answer.content) == (202, b"")
+    return await delivered(gate)
+
+
+async def verify(gate: Gate, token: str) -> httpx.Response:
+    return await gate.client.post("/verification", json={"token": token})
+
+
+async def reset(gate: Gate, token: str, password: str = NEW) -> httpx.Response:
+    return await gate.client.put("/password-reset", json={"token": token, "new_password": password})
+
+
+async def test_an_address_is_verified_by_the_token_that_it_was_sent(gate: Gate) -> None:
+    anna = await gate.person()
+    token = await ask_for_verification(gate, anna)
+
+    answer = await verify(gate, token)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (await gate.me(anna)).json()["is_verified"] is True
+    problem_of(await verify(gate, token), 400, "invalid_code")
+    answer = await gate.client.post("/users/me/verification", headers=anna.headers)
+    assert answer.status_code == 202
+    assert await delivered(gate) == []
+
+
+async def test_a_new_address_is_unverified_and_verified_anew(gate: Gate) -> None:
+    anna = await gate.person()
+    await verify(gate, await ask_for_verification(gate, anna))
+    old = await ask_for_reset(gate, anna.email)
+
+    body = {"email": "new@example.com", "current_password": PASSWORD}
+    moved = await gate.client.patch("/users/me", json=body, headers=anna.headers)
+
+    assert moved.json()["is_verified"] is False
+    problem_of(await reset(gate, old[0]), 400, "invalid_code")
+    await verify(gate, await ask_for_verification(gate, anna))
+    assert (await gate.me(anna)).json()["is_verified"] is True
+
+
+async def test_a_reset_gives_a_new_password_and_ends_all_sessions(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    (token,) = await ask_for_reset(gate, anna.email.upper())
+
+    answer = await reset(gate, token)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (await gate.me(anna)).status_code == 401
+    assert (await gate.me(bert)).status_code == 200
+    assert (await gate.log_in(anna.email)).status_code == 401
+    assert (await gate.log_in(anna.email, NEW)).status_code == 200
+    problem_of(await reset(gate, token, "yet another one"), 400, "invalid_code")
+    assert (await gate.log_in(anna.email, NEW)).status_code == 200
+
+
+async def test_nobody_learns_who_has_an_account(gate: Gate) -> None:
+    anna = await gate.person()
+
+    known = await gate.client.post("/password-reset", json={"email": anna.email})
+    unknown = await gate.client.post("/password-reset", json={"email": "nobody@example.com"})
+
+    def told(answer: httpx.Response) -> tuple[Any, ...]:
+        headers = {k: v for k, v in answer.headers.items() if k != "x-request-id"}
+        return answer.status_code, answer.content, headers
+
+    assert told(known) == told(unknown)
+    assert len(await delivered(gate)) == 1
+
+
+async def test_a_weak_password_is_told_and_leaves_the_token_as_good_as_it_was(gate: Gate) -> None:
+    anna = await gate.person()
+    (token,) = await ask_for_reset(gate, anna.email)
+
+    for weak in ("short", "123456789012", anna.email):
+        problem_of(await reset(gate, token, weak), 422, "weak_password")
+
+    assert (await reset(gate, token)).status_code == 204
+
+
+async def test_the_codes_of_a_deactivated_user_are_worthless(gate: Gate) -> None:
+    anna = await gate.person()
+    (token,) = await ask_for_reset(gate, anna.email)
+    await gate.deactivate(anna)
+
+    problem_of(await reset(gate, token), 400, "invalid_code")
+    assert await ask_for_reset(gate, anna.email) == []
+
+
+@on_one_database
+@pytest.mark.parametrize("token", ["", "x", "\0", "é" * 200, "../../etc/passwd"])
+async def test_a_made_up_token_is_invalid(gate: Gate, token: str) -> None:
+    problem_of(await verify(gate, token), 400, "invalid_code")
+    problem_of(await reset(gate, token), 400, "invalid_code")
+
+
+@on_one_database
+@pytest.mark.parametrize("body", [{}, {"token": None}, {"token": 1}, {"token": "x" * 201}])
+async def test_what_is_no_token_at_all_is_refused(gate: Gate, body: dict[str, Any]) -> None:
+    answer = await gate.client.post("/verification", json=body)
+
+    problem_of(answer, 422, "validation_failed")
+
+
+@on_one_database
+@pytest.mark.parametrize("email", ["", "anna", None, 1, "\0@example.com"])
+async def test_a_reset_for_no_address_is_refused(gate: Gate, email: object) -> None:
+    answer = await gate.client.post("/password-reset", json={"email": email})
+
+    problem_of(answer, 422, "validation_failed")

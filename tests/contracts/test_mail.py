@@ -1,0 +1,372 @@
+"""What every storage does with codes and letters, and every mailer with a mail."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+
+from application.origin import ORIGIN, Origin
+from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
+from application.ports.storage import Letter, LetterId
+from domain.errors import AlreadyGone
+from domain.one_time_codes import OneTimeCode, Purpose
+from domain.users import User
+from infrastructure.mail import ConsoleMailer, SmtpMailer, check_smtp_url
+from tests.contracts.backends import Backend
+from tests.fakes.clock import NOON
+from tests.fakes.mail import FakeMailer
+from tests.smtp import Certificate, Inbox, part_of, running_smtp
+
+SECOND = timedelta(seconds=1)
+HALF_MINUTE = 30 * SECOND
+LATER = NOON + HALF_MINUTE
+
+
+def code(user: User, name: str = "hash", **changes: object) -> OneTimeCode:
+    wanted = {"purpose": Purpose.VERIFICATION, "expires_at": LATER} | changes
+    return OneTimeCode(user_id=user.id, code_hash=name, **wanted)  # type: ignore[arg-type]
+
+
+async def add(backend: Backend, *codes: OneTimeCode) -> None:
+    async with backend.storage() as uow:
+        for one in codes:
+            await uow.codes.add(one)
+        await uow.commit()
+
+
+async def use(backend: Backend, name: str) -> bool:
+    async with backend.storage() as uow:
+        used = await uow.codes.use(name)
+        await uow.commit()
+    return used
+
+
+# Codes
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+async def test_a_code_comes_back_whole_with_its_user(backend: Backend, purpose: Purpose) -> None:
+    anna, bert = await backend.add_user(), await backend.add_user()
+    hers = code(anna, "hers", purpose=purpose)
+    await add(backend, hers, code(bert, "his"))
+
+    found = await backend.queries.code("hers")
+
+    assert found is not None
+    assert found[0] == hers
+    assert found[1].id == anna.id
+    assert await backend.queries.code("another") is None
+
+
+async def test_a_code_is_used_once(backend: Backend) -> None:
+    anna = await backend.add_user()
+    await add(backend, code(anna, "one"), code(anna, "two"))
+
+    used = await asyncio.gather(*(use(backend, "one") for _ in range(5)))
+
+    assert sorted(used) == [False] * 4 + [True]
+    assert await backend.queries.code("one") is None
+    assert await use(backend, "two")
+
+
+async def test_all_codes_of_a_user_end_and_those_of_others_do_not(backend: Backend) -> None:
+    anna, bert = await backend.add_user(), await backend.add_user()
+    await add(backend, code(anna, "one"), code(anna, "two"), code(bert, "his"))
+
+    async with backend.storage() as uow:
+        await uow.codes.end_all(anna.id)
+        await uow.commit()
+
+    assert [await use(backend, name) for name in ("one", "two", "his")] == [False, False, True]
+
+
+async def test_codes_go_with_their_user(backend: Backend) -> None:
+    anna = await backend.add_user()
+    await add(backend, code(anna))
+
+    await backend.remove_user(anna.id)
+
+    assert await backend.queries.code("hash") is None
+    with pytest.raises(AlreadyGone):
+        await add(backend, code(anna))
+
+
+# The outbox
+
+
+async def post(backend: Backend, *emails: str) -> None:
+    for second, email in enumerate(emails):
+        async with backend.storage() as uow:
+            await uow.outbox.add(Purpose.PASSWORD_RESET, email, NOON + second * SECOND)
+            await uow.commit()
+
+
+async def claim(backend: Backend, at: timedelta, until: timedelta) -> Letter | None:
+    async with backend.storage() as uow:
+        letter = await uow.outbox.claim(NOON + at, until=NOON + until)
+        await uow.commit()
+    return letter
+
+
+async def test_a_letter_comes_back_whole_with_the_request_that_it_came_with(
+    backend: Backend,
+) -> None:
+    token = ORIGIN.set(Origin("request-1", "192.0.2.1"))
+    try:
+        await post(backend, "Änna@example.com")
+    finally:
+        ORIGIN.reset(token)
+
+    letter = await claim(backend, 0 * SECOND, SECOND)
+
+    assert letter is not None
+    assert (letter.purpose, letter.email) == (Purpose.PASSWORD_RESET, "Änna@example.com")
+    assert letter.attempts == 1
+    assert letter.origin == Origin("request-1", "192.0.2.1")
+
+
+async def test_a_letter_that_is_not_committed_was_never_posted(backend: Backend) -> None:
+    async with backend.storage() as uow:
+        await uow.outbox.add(Purpose.VERIFICATION, "anna@example.com", NOON)
+
+    assert await claim(backend, SECOND, HALF_MINUTE) is None
+
+
+async def test_letters_are_claimed_when_due_and_the_one_due_for_longest_first(
+    backend: Backend,
+) -> None:
+    await post(backend, "a@example.com", "b@example.com")
+
+    assert await claim(backend, -SECOND, HALF_MINUTE) is None
+    claimed = [await claim(backend, 2 * SECOND, HALF_MINUTE) for _ in range(3)]
+
+    assert [letter and letter.email for letter in claimed] == [
+        "a@example.com",
+        "b@example.com",
+        None,
+    ]
+
+
+async def test_a_claim_runs_out_and_is_counted(backend: Backend) -> None:
+    await post(backend, "a@example.com")
+    first = await claim(backend, 0 * SECOND, HALF_MINUTE)
+
+    assert await claim(backend, 29 * SECOND, 60 * SECOND) is None
+    second = await claim(backend, 30 * SECOND, 60 * SECOND)
+
+    assert first is not None
+    assert second is not None
+    assert (second.id, second.attempts) == (first.id, 2)
+
+
+async def test_a_letter_is_postponed_or_removed(backend: Backend) -> None:
+    await post(backend, "a@example.com", "b@example.com")
+    letters = [await claim(backend, 2 * SECOND, 3 * SECOND) for _ in range(2)]
+    first, second = [letter for letter in letters if letter]
+
+    async with backend.storage() as uow:
+        await uow.outbox.postpone(first.id, until=NOON + 10 * SECOND)
+        await uow.outbox.remove(second.id)
+        await uow.outbox.remove(LetterId(4711))
+        await uow.commit()
+
+    assert await claim(backend, 9 * SECOND, 60 * SECOND) is None
+    again = await claim(backend, 10 * SECOND, 60 * SECOND)
+    assert again is not None
+    assert again.id == first.id
+    assert await claim(backend, 50 * SECOND, 60 * SECOND) is None
+
+
+async def test_no_two_claim_the_same_letter_at_the_same_time(backend: Backend) -> None:
+    await post(backend, *(f"user{number}@example.com" for number in range(5)))
+
+    claimed = await asyncio.gather(
+        *(claim(backend, HALF_MINUTE, 2 * HALF_MINUTE) for _ in range(9))
+    )
+
+    letters = [letter.email for letter in claimed if letter]
+    assert len(letters) == len(set(letters))
+    while letter := await claim(backend, HALF_MINUTE, 2 * HALF_MINUTE):
+        letters.append(letter.email)
+    assert sorted(letters) == [f"user{number}@example.com" for number in range(5)]
+
+
+@pytest.mark.parametrize("backend_url", ["postgresql"], indirect=True)
+async def test_a_claimed_letter_holds_up_no_other_claim(backend: Backend) -> None:
+    await post(backend, "a@example.com", "b@example.com")
+
+    async with backend.storage() as uow:
+        first = await uow.outbox.claim(LATER, until=LATER + SECOND)
+        second = await claim(backend, HALF_MINUTE, 2 * HALF_MINUTE)
+        await uow.commit()
+
+    assert first is not None
+    assert second is not None
+    assert (first.email, second.email) == ("a@example.com", "b@example.com")
+
+
+# Mailers
+
+MAIL = Mail(
+    to="anna@example.com",
+    subject="Grüße",
+    text="The token is\n\nabc_123-" + "x" * 60 + "\n\nÄ <b>.\n",
+    html="<p>The token is <code>abc_123</code> Ä</p>\n",
+)
+SENDER = "Gatepost <post@example.org>"
+
+
+@pytest.fixture
+async def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+async def smtp(inbox: Inbox) -> AsyncIterator[str]:
+    async with running_smtp(inbox) as address:
+        yield f"smtp://{address}"
+
+
+@pytest.mark.parametrize("adapter", ["fake", "console", "smtp"])
+async def test_a_mail_is_handed_on(adapter: str, smtp: str) -> None:
+    adapters: dict[str, Mailer] = {
+        "fake": FakeMailer(),
+        "console": ConsoleMailer(),
+        "smtp": SmtpMailer(smtp, sender=SENDER),
+    }
+    await adapters[adapter].send(MAIL)
+
+
+async def test_a_mail_arrives_as_it_was_written(smtp: str, inbox: Inbox) -> None:
+    await SmtpMailer(smtp, sender=SENDER).send(MAIL)
+
+    (mail,) = inbox.mails
+    assert inbox.recipients == ["anna@example.com"]
+    assert (mail["From"], mail["To"], mail["Subject"]) == (SENDER, "anna@example.com", "Grüße")
+    assert mail["Message-ID"].endswith("@example.org>")
+    assert parsedate_to_datetime(mail["Date"]).tzinfo is not None
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert part_of(mail, "plain") == MAIL.text
+    assert part_of(mail, "html") == MAIL.html
+
+
+@pytest.mark.parametrize(
+    ("to", "received"),
+    [
+        ("anna@exämple.com", "anna@xn--exmple-cua.com"),
+        ("änna@example.com", "änna@example.com"),
+        ('"anna b"@example.com', '"anna b"@example.com'),
+        ("anna+tag@example.com", "anna+tag@example.com"),
+    ],
+)
+async def test_a_mail_reaches_addresses_of_every_kind(
+    smtp: str, inbox: Inbox, to: str, received: str
+) -> None:
+    mail = Mail(to=to, subject=MAIL.subject, text=MAIL.text, html=MAIL.html)
+
+    await SmtpMailer(smtp, sender=SENDER).send(mail)
+
+    assert inbox.recipients == [received]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [("550 unknown", MailRefused), ("450 full", MailNotSent)]
+)
+async def test_a_refused_address_is_so_for_good_or_for_now(
+    smtp: str, inbox: Inbox, answer: str, error: type[Exception]
+) -> None:
+    inbox.refused = answer
+
+    with pytest.raises(error) as failure:
+        await SmtpMailer(smtp, sender=SENDER).send(MAIL)
+
+    assert "anna" not in str(failure.value)
+
+
+@pytest.mark.parametrize("to", ["anna@", "no address", "anna@example.com\nBcc: eve@example.com"])
+async def test_what_is_no_address_is_refused(smtp: str, inbox: Inbox, to: str) -> None:
+    mail = Mail(to=to, subject=MAIL.subject, text=MAIL.text, html=MAIL.html)
+
+    with pytest.raises(MailRefused):
+        await SmtpMailer(smtp, sender=SENDER).send(mail)
+    assert inbox.mails == []
+
+
+async def test_a_server_that_does_not_answer_may_do_so_later() -> None:
+    with pytest.raises(MailNotSent):
+        await SmtpMailer("smtp://127.0.0.1:1", sender=SENDER).send(MAIL)
+
+
+async def test_the_way_is_encrypted_when_the_server_offers_it(
+    inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+
+    async with running_smtp(inbox, starttls=certificate) as address:
+        await SmtpMailer(f"smtp://{address}", sender=SENDER).send(MAIL)
+    async with running_smtp(inbox, tls=certificate) as address:
+        await SmtpMailer(f"smtps://{address}", sender=SENDER).send(MAIL)
+    async with running_smtp(inbox) as address:
+        await SmtpMailer(f"smtp://{address}", sender=SENDER).send(MAIL)
+
+    assert inbox.encrypted == [True, True, False]
+
+
+async def test_a_server_that_nobody_vouches_for_gets_nothing(inbox: Inbox, tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path)
+
+    async with running_smtp(inbox, starttls=certificate) as address:
+        with pytest.raises(MailNotSent):
+            await SmtpMailer(f"smtp://{address}", sender=SENDER).send(MAIL)
+    async with running_smtp(inbox, tls=certificate) as address:
+        with pytest.raises(MailNotSent):
+            await SmtpMailer(f"smtps://{address}", sender=SENDER).send(MAIL)
+
+    assert inbox.mails == []
+
+
+async def test_a_password_is_never_sent_in_the_clear(smtp: str, inbox: Inbox) -> None:
+    url = smtp.replace("//", "//me:secret@")
+
+    with pytest.raises(MailNotSent):
+        await SmtpMailer(url, sender=SENDER).send(MAIL)
+
+    assert inbox.mails == []
+
+
+async def test_a_password_logs_in_where_it_is_safe(
+    inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+
+    async with running_smtp(inbox, starttls=certificate, login=("me", "a:secret")) as address:
+        with pytest.raises(MailNotSent):
+            await SmtpMailer(f"smtp://me:wrong@{address}", sender=SENDER).send(MAIL)
+        await SmtpMailer(f"smtp://me:a%3Asecret@{address}", sender=SENDER).send(MAIL)
+
+    assert len(inbox.mails) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://mail", "mail", "smtp://", "smtp://host:port", "smtp://a/b", "smtp://u:p@h:99999"],
+)
+def test_a_bad_url_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ValueError, match="must be smtp") as error:
+        check_smtp_url(url)
+    assert str(error.value).endswith("smtps://USER:PASSWORD@HOST:PORT")
+
+
+async def test_the_console_shows_the_token_alone_on_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await ConsoleMailer().send(MAIL)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "To: anna@example.com" in lines
+    assert "abc_123-" + "x" * 60 in lines

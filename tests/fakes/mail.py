@@ -1,0 +1,14 @@
+from application.ports.mail import Mail
+
+
+class FakeMailer:
+    """Keeps what was `sent`. Set `trouble` to have it raised instead."""
+
+    def __init__(self) -> None:
+        self.sent: list[Mail] = []
+        self.trouble: BaseException | None = None
+
+    async def send(self, mail: Mail) -> None:
+        if self.trouble:
+            raise self.trouble
+        self.sent.append(mail)
