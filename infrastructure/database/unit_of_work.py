@@ -53,6 +53,7 @@ class SqlUnitOfWork:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._over = False
+        self._recorded: list[Event] = []
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
         self.posts = SqlPosts(self)
@@ -68,6 +69,7 @@ class SqlUnitOfWork:
 
     def record(self, event: Event) -> None:
         events.record(self._transaction, event)
+        self._recorded.append(event)
 
     async def add(self, clause: Insert, **values: Any) -> int:
         self._use_up()
@@ -83,7 +85,7 @@ class SqlUnitOfWork:
         self._use_up()
         with _told():
             await self._transaction.commit()
-        for event in self._events:
+        for event in self._recorded:
             events.log(event)
 
     def _use_up(self) -> None:

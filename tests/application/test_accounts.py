@@ -1,17 +1,26 @@
 import asyncio
 from dataclasses import asdict, replace
-from datetime import timedelta
 
 import pytest
 
 from application.services import Services, build_services
 from domain.errors import Unavailable
-from domain.passwords import PasswordPolicy, WeakPassword
-from domain.users import BadEmail, EmailTaken, Role, User, UserDraft, UserId, UserNotFound
+from domain.passwords import PasswordPolicy, WeakPassword, WrongPassword
+from domain.users import (
+    BadEmail,
+    EmailTaken,
+    ProfileChange,
+    Role,
+    User,
+    UserDraft,
+    UserId,
+    UserNotFound,
+)
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
 
 PASSWORD = "correct horse battery"
+NEW = "staple battery horse"
 
 
 async def stored(ports: FakePorts, email: str) -> User:
@@ -97,49 +106,10 @@ async def test_nothing_is_stored_when_hashing_is_refused(
     assert ports.storage.committed.accounts == {}
 
 
-async def test_a_user_becomes_an_admin_and_keeps_the_password(
-    ports: FakePorts, services: Services
-) -> None:
-    anna = await services.accounts.register(
-        UserDraftFactory.build(email="anna@example.com"), PASSWORD
-    )
-    before = ports.storage.committed.accounts[anna.id].password
-
-    promoted = await services.administration.make_admin("Anna@Example.com")
-
-    assert promoted is not None
-    assert asdict(promoted) == asdict(anna) | {"role": Role.ADMIN}
-    assert (await services.accounts.user(anna.id)).role is Role.ADMIN
-    assert ports.storage.committed.accounts[anna.id].password == before
-
-
-async def test_an_unknown_address_becomes_no_admin(ports: FakePorts, services: Services) -> None:
-    assert await services.administration.make_admin("nobody@example.com") is None
-    assert ports.storage.committed.accounts == {}
-
-
 async def test_an_admin_registers_as_one(services: Services) -> None:
     admin = await services.accounts.register(UserDraftFactory.build(), PASSWORD, Role.ADMIN)
 
     assert (await services.accounts.user(admin.id)).role is Role.ADMIN
-
-
-async def test_the_audit_tells_of_registrations_and_promotions(
-    ports: FakePorts, services: Services
-) -> None:
-    anna = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
-    with pytest.raises(EmailTaken):
-        await services.accounts.register(UserDraftFactory.build(email=anna.email), PASSWORD)
-    ports.clock.advance(timedelta(hours=1))
-    await services.accounts.make_admin(anna.email)
-    await services.accounts.make_admin("nobody@example.com")
-
-    told = [entry.event for entry in ports.storage.committed.events]
-    assert [(event.name, event.at) for event in told] == [
-        ("user_registered", anna.created_at),
-        ("user_promoted", ports.clock.now),
-    ]
-    assert {(event.actor_id, event.subject) for event in told} == {(None, f"user:{anna.id}")}
 
 
 async def test_an_unknown_user_is_not_found(services: Services) -> None:
@@ -152,3 +122,92 @@ async def test_what_is_down_is_told(ports: FakePorts, services: Services, down: 
     ports.storage.down = down
 
     assert await services.what_is_down() == down
+
+
+# One's own account
+
+
+@pytest.fixture
+async def anna(services: Services) -> User:
+    return await services.accounts.register(UserDraft(email="anna@example.com"), PASSWORD)
+
+
+async def test_a_password_changes_for_whoever_knows_the_old_one(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    with pytest.raises(WrongPassword):
+        await services.accounts.change_password(anna, current="wrong one", new=NEW, keep=None)
+    await services.accounts.change_password(anna, current=PASSWORD, new=NEW, keep=None)
+
+    known = ports.storage.committed.accounts[anna.id].password
+    assert await ports.passwords.verify(NEW, known)
+    assert ports.storage.committed.events[-1].event.name == "password_changed"
+
+
+async def test_of_several_changes_of_a_password_at_once_one_wins(
+    services: Services, anna: User
+) -> None:
+    answers = await asyncio.gather(
+        *(
+            services.accounts.change_password(
+                anna, current=PASSWORD, new=f"{NEW} {number}", keep=None
+            )
+            for number in range(5)
+        ),
+        return_exceptions=True,
+    )
+
+    assert (
+        sorted(type(answer).__name__ for answer in answers) == ["NoneType"] + ["WrongPassword"] * 4
+    )
+
+
+async def test_a_password_is_not_confirmed_by_who_has_the_address_now(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    """The request was authenticated, then the address went from one to the other."""
+    ports.storage.change_user(anna.id, email="moved@example.com")
+    await services.accounts.register(UserDraft(email=anna.email), "the password of another")
+
+    with pytest.raises(WrongPassword):
+        await services.accounts.delete(anna, "the password of another")
+
+
+async def test_an_edit_leaves_alone_what_it_does_not_name(services: Services, anna: User) -> None:
+    named = await services.accounts.edit(anna, ProfileChange(name="Anna", renames=True))
+    moved = await services.accounts.edit(anna, ProfileChange(email="b@example.com"), PASSWORD)
+
+    assert (named.name, named.email) == ("Anna", anna.email)
+    assert (moved.name, moved.email) == ("Anna", "b@example.com")
+
+
+async def test_an_edit_of_nothing_is_no_event(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.accounts.edit(anna, ProfileChange())
+
+    assert [entry.event.name for entry in ports.storage.committed.events] == ["user_registered"]
+
+
+async def test_an_address_needs_the_password(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    for wrong in (None, "", "wrong one"):
+        with pytest.raises(WrongPassword):
+            await services.accounts.edit(anna, ProfileChange(email="b@example.com"), wrong)
+
+    assert (await stored(ports, anna.email)).id == anna.id
+
+
+async def test_the_last_admin_cannot_leave(ports: FakePorts, services: Services) -> None:
+    admins = [
+        await services.accounts.register(UserDraftFactory.build(), PASSWORD, Role.ADMIN)
+        for _ in range(2)
+    ]
+
+    answers = await asyncio.gather(
+        *(services.accounts.delete(admin, PASSWORD) for admin in admins), return_exceptions=True
+    )
+
+    assert sorted(type(answer).__name__ for answer in answers) == ["LastAdmin", "NoneType"]
+    assert len(ports.storage.committed.accounts) == 1

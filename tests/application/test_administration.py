@@ -1,0 +1,138 @@
+from dataclasses import asdict
+from datetime import timedelta
+
+import pytest
+
+from application.services import Services
+from domain.policies import AdminsOnly
+from domain.users import EmailTaken, LastAdmin, Role, User
+from tests.factories import UserDraftFactory
+from tests.fakes.ports import FakePorts
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+async def admin(services: Services) -> User:
+    return await services.accounts.register(UserDraftFactory.build(), PASSWORD, Role.ADMIN)
+
+
+@pytest.fixture
+async def anna(services: Services) -> User:
+    return await services.accounts.register(UserDraftFactory.build(), PASSWORD)
+
+
+async def test_a_user_becomes_an_admin_and_keeps_the_password(
+    ports: FakePorts, services: Services
+) -> None:
+    anna = await services.accounts.register(
+        UserDraftFactory.build(email="anna@example.com"), PASSWORD
+    )
+    before = ports.storage.committed.accounts[anna.id].password
+
+    promoted = await services.administration.make_admin("Anna@Example.com")
+
+    assert promoted is not None
+    assert asdict(promoted) == asdict(anna) | {"role": Role.ADMIN}
+    assert (await services.accounts.user(anna.id)).role is Role.ADMIN
+    assert ports.storage.committed.accounts[anna.id].password == before
+
+
+async def test_an_unknown_address_becomes_no_admin(ports: FakePorts, services: Services) -> None:
+    assert await services.administration.make_admin("nobody@example.com") is None
+    assert ports.storage.committed.accounts == {}
+
+
+async def test_the_audit_tells_of_registrations_and_promotions(
+    ports: FakePorts, services: Services
+) -> None:
+    anna = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
+    with pytest.raises(EmailTaken):
+        await services.accounts.register(UserDraftFactory.build(email=anna.email), PASSWORD)
+    ports.clock.advance(timedelta(hours=1))
+    await services.administration.make_admin(anna.email)
+    await services.administration.make_admin("nobody@example.com")
+
+    told = [entry.event for entry in ports.storage.committed.events]
+    assert [(event.name, event.at) for event in told] == [
+        ("user_registered", anna.created_at),
+        ("user_promoted", ports.clock.now),
+    ]
+    assert {(event.actor_id, event.subject) for event in told} == {(None, f"user:{anna.id}")}
+
+
+async def change(
+    services: Services,
+    admin: User,
+    user: User,
+    *,
+    role: Role | None = None,
+    is_active: bool | None = None,
+) -> User:
+    return await services.administration.change(admin, user.id, role=role, is_active=is_active)
+
+
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.MODERATOR])
+async def test_only_admins_administer(services: Services, anna: User, role: Role) -> None:
+    anna.role = role
+
+    with pytest.raises(AdminsOnly):
+        await services.administration.users(anna, 10, None)
+    with pytest.raises(AdminsOnly):
+        await services.administration.audit(anna, 10, None)
+    with pytest.raises(AdminsOnly):
+        await change(services, anna, anna, role=Role.ADMIN)
+
+
+async def test_who_was_demoted_meanwhile_administers_no_more(
+    ports: FakePorts, services: Services, admin: User, anna: User
+) -> None:
+    """The request was authenticated before."""
+    ports.storage.change_user(admin.id, role=Role.MEMBER)
+    ports.storage.change_user(anna.id, role=Role.ADMIN)
+
+    with pytest.raises(AdminsOnly):
+        await change(services, admin, anna, role=Role.MEMBER)
+
+
+async def test_every_change_is_an_event_and_no_change_is_none(
+    ports: FakePorts, services: Services, admin: User, anna: User
+) -> None:
+    before = len(ports.storage.committed.events)
+
+    await change(services, admin, anna)
+    await change(services, admin, anna, role=Role.MEMBER, is_active=True)
+    assert len(ports.storage.committed.events) == before
+    await change(services, admin, anna, role=Role.MODERATOR, is_active=False)
+    await change(services, admin, anna, is_active=True)
+
+    events = [entry.event for entry in ports.storage.committed.events[before:]]
+    assert [event.name for event in events] == [
+        "role_changed",
+        "user_deactivated",
+        "user_reactivated",
+    ]
+    assert {(event.actor_id, event.subject) for event in events} == {(admin.id, f"user:{anna.id}")}
+
+
+async def test_deactivation_calls_all_tokens_in(
+    ports: FakePorts, services: Services, admin: User, anna: User
+) -> None:
+    ports.clock.advance(timedelta(hours=1))
+
+    await change(services, admin, anna, is_active=False)
+    await change(services, admin, anna, is_active=True)
+
+    assert (await services.accounts.user(anna.id)).tokens_valid_from == ports.clock.now
+
+
+async def test_the_last_admin_stays(services: Services, admin: User, anna: User) -> None:
+    for changes in ({"role": Role.MODERATOR}, {"is_active": False}):
+        with pytest.raises(LastAdmin):
+            await services.administration.change(
+                admin,
+                admin.id,
+                **({"role": None, "is_active": None} | changes),
+            )
+    await change(services, admin, anna, role=Role.ADMIN)
+    await change(services, admin, admin, role=Role.MEMBER)

@@ -1,0 +1,250 @@
+"""Mail with one-time codes: who gets what, when and how often."""
+
+import asyncio
+import re
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from application.mail import ATTEMPTS_MAX, CLAIM, pause_after
+from application.ports.mail import Mail, MailNotSent, MailRefused
+from application.services import Services, build_services
+from domain.users import ProfileChange, User
+from tests.factories import UserDraftFactory
+from tests.fakes.ports import FakePorts
+
+EMAIL = "anna@example.com"
+PASSWORD = "correct horse battery"
+NEW = "staple battery horse"
+SECOND = timedelta(seconds=1)
+TOKEN = re.compile(r"[A-Za-z0-9_-]{20,}")
+
+
+@pytest.fixture
+async def anna(services: Services) -> User:
+    return await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
+
+
+def token_of(mail: Mail) -> str:
+    """What stands alone on a line."""
+    (token,) = (line for line in mail.text.splitlines() if TOKEN.fullmatch(line))
+    return token
+
+
+async def reset_token(ports: FakePorts, services: Services, email: str = EMAIL) -> str:
+    await services.codes.ask_for_reset(email)
+    assert await services.mail.deliver_next()
+    return token_of(ports.mailer.sent[-1])
+
+
+async def verification_token(ports: FakePorts, services: Services, user: User) -> str:
+    await services.codes.ask_for_verification(user)
+    assert await services.mail.deliver_next()
+    return token_of(ports.mailer.sent[-1])
+
+
+async def password_is(ports: FakePorts, password: str) -> bool:
+    known = await ports.queries.credentials(EMAIL)
+    return await ports.passwords.verify(password, known.password if known else None)
+
+
+# What is mailed, and to whom
+
+
+async def test_who_has_no_account_gets_no_mail_and_cannot_be_told_by_the_work(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    for email in ("nobody@example.com", EMAIL):
+        work = ports.passwords.work
+        await services.codes.ask_for_reset(email)
+        assert ports.passwords.work == work
+
+    assert len(ports.storage.committed.outbox) == 2
+    while await services.mail.deliver_next():
+        pass
+    assert [mail.to for mail in ports.mailer.sent] == [EMAIL]
+    assert ports.storage.committed.outbox == {}
+
+
+async def test_a_mail_goes_to_the_address_as_it_was_registered(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await reset_token(ports, services, "ANNA@example.com")
+
+    assert ports.mailer.sent[0].to == EMAIL
+
+
+async def test_a_deactivated_user_gets_no_mail(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.storage.change_user(anna.id, is_active=False)
+    await services.codes.ask_for_reset(EMAIL)
+
+    assert await services.mail.deliver_next()
+
+    assert ports.mailer.sent == []
+    assert ports.storage.committed.codes == {}
+
+
+async def test_whoever_is_verified_is_not_mailed_about_it(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.codes.ask_for_verification(anna)
+    ports.storage.change_user(anna.id, is_verified=True)
+    verified = await services.accounts.user(anna.id)
+
+    await services.codes.ask_for_verification(verified)
+
+    assert len(ports.storage.committed.outbox) == 1
+    await services.mail.deliver_next()
+    assert ports.mailer.sent == []
+
+
+async def test_a_letter_to_an_address_that_was_left_is_not_sent(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.codes.ask_for_verification(anna)
+    await services.accounts.edit(anna, ProfileChange(email="new@example.com"), PASSWORD)
+
+    await services.mail.deliver_next()
+
+    assert ports.mailer.sent == []
+
+
+async def test_a_mail_has_its_token_in_text_and_html_and_says_until_when(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    token = await reset_token(ports, services)
+
+    (mail,) = ports.mailer.sent
+    assert token in mail.html
+    assert "2026-11-23 13:00 UTC" in mail.text
+    assert "2026-11-23 13:00 UTC" in mail.html
+    assert token not in repr(mail)
+    assert "http" not in mail.text
+
+
+async def test_a_letter_that_was_not_sent_is_tried_again_later_and_later(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.codes.ask_for_reset(EMAIL)
+    ports.mailer.trouble = MailNotSent("no answer")
+
+    for seconds in (2, 4, 8):
+        assert await services.mail.deliver_next()
+        ports.clock.advance(seconds * SECOND - timedelta(microseconds=1))
+        assert not await services.mail.deliver_next()
+        ports.clock.advance(timedelta(microseconds=1))
+    ports.mailer.trouble = None
+
+    assert await services.mail.deliver_next()
+    assert not await services.mail.deliver_next()
+    await services.codes.reset(token_of(ports.mailer.sent[0]), NEW)
+
+
+def test_the_pauses_grow_to_an_hour_and_attempts_end_after_a_day_or_two() -> None:
+    pauses = [pause_after(attempts) for attempts in range(1, ATTEMPTS_MAX)]
+
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == timedelta(hours=1)
+    assert timedelta(days=1) < sum(pauses, timedelta()) < timedelta(days=2)
+
+
+async def test_there_is_a_last_attempt(ports: FakePorts, services: Services, anna: User) -> None:
+    await services.codes.ask_for_reset(EMAIL)
+    ports.mailer.trouble = MailNotSent("no answer")
+
+    attempts = 0
+    while ports.storage.committed.outbox:
+        assert await services.mail.deliver_next()
+        attempts += 1
+        ports.clock.advance(timedelta(hours=1))
+
+    assert attempts == ATTEMPTS_MAX
+
+
+async def test_a_refused_letter_is_not_tried_again(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.codes.ask_for_reset(EMAIL)
+    ports.mailer.trouble = MailRefused("no such address")
+
+    assert await services.mail.deliver_next()
+
+    assert ports.storage.committed.outbox == {}
+
+
+async def test_a_letter_with_trouble_of_its_own_holds_up_no_other(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.codes.ask_for_reset(EMAIL)
+    ports.mailer.trouble = ZeroDivisionError()
+    assert await services.mail.deliver_next()
+    ports.mailer.trouble = None
+
+    await services.codes.ask_for_verification(anna)
+    assert await services.mail.deliver_next()
+
+    assert len(ports.mailer.sent) == 1
+    assert len(ports.storage.committed.outbox) == 1
+
+
+async def test_a_letter_whose_sender_died_is_sent_by_another(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.codes.ask_for_reset(EMAIL)
+    ports.mailer.trouble = asyncio.CancelledError()
+    with suppress(asyncio.CancelledError):
+        await services.mail.deliver_next()
+    ports.mailer.trouble = None
+
+    assert not await services.mail.deliver_next()
+    ports.clock.advance(CLAIM)
+    assert await services.mail.deliver_next()
+
+    assert len(ports.mailer.sent) == 1
+
+
+async def test_several_who_deliver_at_once_send_each_letter_once(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    for _ in range(3):
+        await services.codes.ask_for_reset(EMAIL)
+
+    await asyncio.gather(*(services.mail.deliver_next() for _ in range(8)))
+
+    assert len({token_of(mail) for mail in ports.mailer.sent}) == 3
+
+
+async def test_a_letter_is_sent_as_soon_as_it_is_posted_and_after_a_breakdown(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    delivery = asyncio.create_task(services.mail.deliver_forever())
+    await asyncio.sleep(0.01)
+    ports.storage.down = ["database"]
+    services.mail.wake()
+    await asyncio.sleep(0.01)
+    ports.storage.down = []
+
+    await services.codes.ask_for_reset(EMAIL)
+    async with asyncio.timeout(1):
+        while not ports.mailer.sent:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    delivery.cancel()
+    with suppress(asyncio.CancelledError):
+        await delivery
+
+
+async def test_a_mail_links_to_the_public_site_if_there_is_one(
+    ports: FakePorts, anna: User
+) -> None:
+    services = build_services(replace(ports, public_url="https://example.org/"))
+    token = await reset_token(ports, services)
+
+    (mail,) = ports.mailer.sent
+    link = f"https://example.org/password-reset#{token}"
+    assert link in mail.text.splitlines()
+    assert f'href="{link}"' in mail.html
