@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,13 +10,17 @@ from domain.users import (
     NAME_MAX,
     BadEmail,
     BadName,
+    LastAdmin,
+    ProfileChange,
     Role,
     UserDraft,
+    UserId,
     UserNotFound,
+    an_admin_is_left,
     email_key,
     register,
 )
-from tests.factories import UserDraftFactory
+from tests.factories import UserDraftFactory, UserFactory
 from tests.fakes.clock import NOON
 
 
@@ -127,3 +133,80 @@ def test_the_key_of_a_key_is_itself(text: str) -> None:
 
 def test_who_is_not_found_is_named_by_id() -> None:
     assert UserNotFound(7).detail == "User with id: 7 was not found"
+
+
+def test_an_edit_changes_what_it_names_alone() -> None:
+    anna = UserFactory.build(name="Anna", email="anna@example.com", is_verified=True)
+
+    anna.edit(ProfileChange())
+    assert (anna.name, anna.email, anna.is_verified) == ("Anna", "anna@example.com", True)
+    anna.edit(ProfileChange(name="  Hanna ", renames=True))
+    assert (anna.name, anna.email, anna.is_verified) == ("Hanna", "anna@example.com", True)
+    anna.edit(ProfileChange(name=None, renames=True))
+    assert anna.name is None
+
+
+def test_another_address_is_unverified_and_the_same_one_as_it_was() -> None:
+    anna = UserFactory.build(email="anna@example.com", is_verified=True)
+
+    anna.edit(ProfileChange(email="anna@example.com"))
+    assert anna.is_verified
+    anna.edit(ProfileChange(email="Anna@example.com"))
+    assert (anna.email, anna.is_verified) == ("Anna@example.com", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (ProfileChange(name="", renames=True), BadName),
+        (ProfileChange(name="x" * (NAME_MAX + 1), renames=True), BadName),
+        (ProfileChange(email="no address"), BadEmail),
+        (ProfileChange(email="a@b\0"), BadEmail),
+    ],
+)
+def test_an_edit_keeps_the_rules_of_registration(
+    change: ProfileChange, error: type[RuleBroken]
+) -> None:
+    anna = UserFactory.build(name="Anna")
+
+    with pytest.raises(error):
+        anna.edit(change)
+    assert anna.name == "Anna"
+
+
+def test_deactivation_calls_tokens_in_once() -> None:
+    anna = UserFactory.build()
+    later, latest = NOON + timedelta(hours=1), NOON + timedelta(hours=2)
+
+    for is_active, now in ((True, later), (False, later), (False, latest), (True, latest)):
+        anna.administer(role=None, is_active=is_active, admins=[], now=now)
+
+    assert anna.is_active
+    assert anna.tokens_valid_from == later
+
+
+@pytest.mark.parametrize(
+    ("role", "is_active"), [(Role.MEMBER, None), (Role.MODERATOR, True), (None, False)]
+)
+def test_the_last_admin_stays_an_active_one(role: Role | None, is_active: bool | None) -> None:
+    admin = UserFactory.build(role=Role.ADMIN)
+
+    with pytest.raises(LastAdmin):
+        admin.administer(role=role, is_active=is_active, admins=[admin.id], now=NOON)
+    other = UserFactory.build(role=Role.ADMIN)
+    other.administer(role=role, is_active=is_active, admins=[admin.id, other.id], now=NOON)
+
+
+def test_the_last_admin_may_be_confirmed_in_office() -> None:
+    admin = UserFactory.build(role=Role.ADMIN)
+
+    admin.administer(role=Role.ADMIN, is_active=True, admins=[admin.id], now=NOON)
+
+
+def test_an_admin_is_left_when_it_is_another_one() -> None:
+    one, two = UserId(1), UserId(2)
+
+    for admins in ([two], [one, two], []):
+        an_admin_is_left(one, admins)
+    with pytest.raises(LastAdmin):
+        an_admin_is_left(one, [one])
