@@ -11,6 +11,7 @@ import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from api.users import email_address
 from application.services import Services, build_services
 from domain.errors import DomainError
 from domain.users import Role, UserDraft
@@ -33,7 +34,10 @@ app = typer.Typer(
 def main() -> None:
     try:
         app()
-    except (BadSettings, UnfitKey, schema.MigrationFailed, DomainError) as error:
+    except DomainError as error:
+        reason = str(error.__cause__ or "").partition("\n")[0]
+        fail(f"{error}: {reason}" if reason else str(error))
+    except (BadSettings, UnfitKey, schema.MigrationFailed) as error:
         fail(str(error))
 
 
@@ -51,9 +55,10 @@ def serve(
 ) -> None:
     """Serve the API. An embedded SQLite database is migrated first."""
     settings = load()
-    if sqlite_path(settings.database):
+    if asyncio.run(_revision(settings)) != schema.newest():
+        if not sqlite_path(settings.database):
+            fail(f"migrations: {_HARM['migrations']}")
         schema.migrate(settings.database)
-    asyncio.run(_with_services(settings, _refuse_unless_ready))
     listener = _listen(host, port)
     config = uvicorn.Config(
         "main:build",
@@ -117,11 +122,18 @@ def create_admin(
         await services.accounts.register(UserDraft(email=email), password, Role.ADMIN)
 
     settings = load()
+    try:
+        email = email_address(email)
+    except ValueError as error:
+        fail(f"EMAIL: {error}")
     if asyncio.run(_with_services(settings, promote)):
         print(f"{email} is an admin now, with the same password as before")
         return
     if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
+        try:
+            password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            fail("the password is not UTF-8")
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     asyncio.run(_with_services(settings, register))
@@ -156,15 +168,20 @@ def check() -> None:
 
 
 _HARM = {
-    "database": "it does not answer",
+    "database": "it does not answer, or does not let us in",
     "migrations": "the schema is not at the newest revision, run `gatepost migrate`",
 }
 
 
-async def _refuse_unless_ready(services: Services) -> None:
-    down = await services.what_is_down()
-    if down:
-        raise BadSettings("\n".join(f"{part}: {_HARM[part]}" for part in down))
+async def _revision(settings: Settings) -> str | None:
+    """The schema's, of a database that answers; with settings that the service can start with."""
+    database = build_database(settings)
+    build_ports(settings, database)
+    await database.open()
+    try:
+        return await schema.revision(database)
+    finally:
+        await database.close()
 
 
 async def _with_services(settings: Settings, use: Callable[[Services], Awaitable[T]]) -> T:

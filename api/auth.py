@@ -1,5 +1,6 @@
 """Logging in."""
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request, Response
@@ -7,6 +8,7 @@ from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
 from api.dependencies import UseCases
 from api.errors import documented
+from api.users import email_address
 from application.auth import Device, Login
 from domain.users import EMAIL_MAX
 
@@ -46,8 +48,11 @@ class TokensView(BaseModel):
 async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
+    username = form.username
+    with suppress(ValueError):  # which is nobody's address then
+        username = email_address(username)
     login = await use_cases.auth.login(
-        form.username, form.password.get_secret_value(), device_of(request)
+        username, form.password.get_secret_value(), device_of(request)
     )
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)

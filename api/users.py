@@ -19,7 +19,8 @@ protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: 
 ID_MAX = 2**63 - 1
 
 
-def _email_address(value: str) -> str:
+def email_address(value: str) -> str:
+    """The one form in which an address is registered and looked for; else ValueError."""
     try:
         return validate_email(value, check_deliverability=False).normalized
     except EmailNotValidError:
@@ -30,7 +31,7 @@ def _email_address(value: str) -> str:
 EmailAddress = Annotated[
     str,
     StringConstraints(max_length=EMAIL_MAX),
-    AfterValidator(_email_address),
+    AfterValidator(email_address),
     Field(json_schema_extra={"format": "email"}, examples=["anna@example.com"]),
 ]
 Name = Annotated[

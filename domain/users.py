@@ -37,7 +37,7 @@ class BadName(RuleBroken):
 
 
 class BadEmail(RuleBroken):
-    detail = f"email must have at most {EMAIL_MAX} characters, one @ and no control characters"
+    detail = f"email must have at most {EMAIL_MAX} characters, one @ and no spaces"
 
 
 def email_key(email: str) -> str:
@@ -73,7 +73,8 @@ RegistrationRule = Callable[[UserDraft], None]
 
 def email_is_sound(draft: UserDraft) -> None:
     # The grammar of addresses is the edge's business; this is what every layer relies on.
-    if len(draft.email) > EMAIL_MAX or "@" not in draft.email or not draft.email.isprintable():
+    email = draft.email
+    if len(email) > EMAIL_MAX or email.count("@") != 1 or not email.isprintable() or " " in email:
         raise BadEmail
 
 
