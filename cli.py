@@ -176,9 +176,9 @@ _HARM = {
 async def _revision(settings: Settings) -> str | None:
     """The schema's, of a database that answers; with settings that the service can start with."""
     database = build_database(settings)
-    build_ports(settings, database)
     await database.open()
     try:
+        build_ports(settings, database)
         return await schema.revision(database)
     finally:
         await database.close()
