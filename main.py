@@ -9,8 +9,8 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from api.app import create_app
-from application.auth import Lifetimes
 from application.services import Ports
+from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
@@ -67,6 +67,7 @@ def build_ports(settings: Settings, database: Database) -> Ports:
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),
             refresh=timedelta(seconds=settings.refresh_token_ttl),
+            session=timedelta(seconds=settings.session_ttl),
         ),
         password_min=settings.password_min,
     )

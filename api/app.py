@@ -17,7 +17,7 @@ from api.pages import Cursors
 from application.services import Ports, build_services
 
 PUBLIC: tuple[APIRouter, ...] = (auth.public, users.public, health.public)
-PROTECTED: tuple[APIRouter, ...] = (users.protected, posts.protected)
+PROTECTED: tuple[APIRouter, ...] = (auth.protected, users.protected, posts.protected)
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from application.accounts import AccountService
-from application.auth import AuthService, Lifetimes
+from application.auth import AuthService
 from application.ports.clock import Clock
 from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
+from domain.sessions import Lifetimes
 
 
 @dataclass(frozen=True, kw_only=True)

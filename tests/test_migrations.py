@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from infrastructure.database.rows import Row
 from tests.contracts.backends import SqlBackend
 from tests.postgres import PostgresServer
 
-TABLES = {"users", "sessions", "posts", "votes"}
+TABLES = {"users", "sessions", "spent_refresh_tokens", "posts", "votes", "events"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -201,7 +200,7 @@ def test_several_processes_that_migrate_at_once_end_well(url: str) -> None:
 
 def test_a_migration_that_fails_halfway_leaves_nothing(url: str) -> None:
     clash = "CREATE TABLE votes (id INTEGER)"  # the last table that the first revision makes
-    schema.run(url, lambda connection: connection.execute(text(clash)))  # type: ignore[func-returns-value]
+    schema.run(url, lambda connection: connection.execute(text(clash)))
 
     with pytest.raises(Exception, match="votes"):
         schema.migrate(url, "0001")
@@ -210,12 +209,12 @@ def test_a_migration_that_fails_halfway_leaves_nothing(url: str) -> None:
 
 
 @pytest.fixture(params=["nobody", "silence", "no database", "no user", "no file", "no sqlite"])
-def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database that can't be used, for one reason or another."""
     server: PostgresServer = request.getfixturevalue("postgres")
     file = tmp_path / "noise.db"
     file.write_bytes(b"noise" * 1000)
-    yield {
+    return {
         "nobody": "postgresql://gatepost@127.0.0.1:1/gatepost",
         "silence": "postgresql://gatepost@127.0.0.1:notaport/gatepost",
         "no database": server.url("missing"),

@@ -1,6 +1,8 @@
 """Reads outside of transactions."""
 
-from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost
+from datetime import datetime
+
+from application.ports.queries import AuditEntry, Credentials, PostList, Refreshing, SeenPost
 from domain.pages import Page
 from domain.posts import PostId
 from domain.sessions import Session, SessionId
@@ -18,6 +20,12 @@ class SqlQueries:
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
         record = await self._session(session_id)
         return None if record is None else sessions.session_user_of(record)
+
+    async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
+        return await sessions.sessions(self._database, user_id, now)
+
+    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
+        return await sessions.refreshing(self._database, refresh_hash)
 
     async def user(self, user_id: UserId) -> User | None:
         return await users.user(self._database, user_id)

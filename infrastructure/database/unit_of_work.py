@@ -25,6 +25,7 @@ MEANING: dict[str, type[DomainError]] = {
     "fk": AlreadyGone,
     "fk_posts_owner_id": AlreadyGone,
     "fk_sessions_user_id": AlreadyGone,
+    "fk_spent_refresh_tokens_session_id": AlreadyGone,
     "fk_votes_post_id": AlreadyGone,
     "fk_votes_user_id": AlreadyGone,
 }

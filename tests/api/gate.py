@@ -77,6 +77,7 @@ class Person:
     email: str
     name: str | None
     token: str
+    refresh_token: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -107,8 +108,13 @@ class Gate:
             await self.change(_SET_ROLE, key=user_id, to=role.value)
         login = await self.log_in(email)
         assert login.status_code == 200, login.text
-        token = login.json()["access_token"]
-        return Person(id=user_id, email=email, name=name, token=token)
+        return Person(
+            id=user_id,
+            email=email,
+            name=name,
+            token=login.json()["access_token"],
+            refresh_token=login.json()["refresh_token"],
+        )
 
     async def log_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
         return await self.client.post("/login", data={"username": email, "password": password})

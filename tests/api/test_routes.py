@@ -15,6 +15,7 @@ pytestmark = on_one_database
 # By the contract. What is not here is closed.
 PUBLIC = {
     ("POST", "/login"),
+    ("POST", "/refresh"),
     ("POST", "/users"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
