@@ -2,13 +2,14 @@
 
 import gc
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from fastapi import FastAPI
 
 from api.app import create_app
+from application.ports.tokens import Tokens
 from application.services import Ports
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
@@ -18,8 +19,9 @@ from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.logs import set_up_logs
 from infrastructure.passwords import BcryptPasswords
-from infrastructure.settings import Settings, load, secret_key
-from infrastructure.tokens.jose import JoseTokens, hs256_key
+from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
+from infrastructure.tokens import keyfile
+from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
 
 
 def build() -> FastAPI:
@@ -51,15 +53,15 @@ def build_database(settings: Settings) -> Database:
 
 
 def build_ports(settings: Settings, database: Database) -> Ports:
-    """Every adapter. Raises `BadSettings`, and `WeakKey` for a secret that can be guessed."""
+    """Every adapter. Raises `BadSettings`, and `UnfitKey` for keys that must not sign."""
+    if settings.tokens not in TOKENS:
+        raise BadSettings(f"{PREFIX}TOKENS: must be one of {', '.join(TOKENS)}")
+    tokens = TOKENS[settings.tokens](settings, database)
     return Ports(
         queries=SqlQueries(database),
         storage=sql_storage(database),
-        tokens=JoseTokens(
-            [hs256_key(secret_key(settings))],
-            issuer=settings.issuer,
-            audience=settings.audience,
-        ),
+        tokens=tokens,
+        public_keys=tokens.jwk_set()["keys"] if isinstance(tokens, JoseTokens) else (),
         passwords=BcryptPasswords(
             cost=settings.bcrypt_cost, pepper=settings.pepper.get_secret_value()
         ),
@@ -71,6 +73,30 @@ def build_ports(settings: Settings, database: Database) -> Ports:
         ),
         password_min=settings.password_min,
     )
+
+
+def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
+    return JoseTokens(_signing_keys(settings), issuer=settings.issuer, audience=settings.audience)
+
+
+TOKENS: dict[str, Callable[[Settings, Database], Tokens]] = {
+    "jose": jose_tokens,
+}
+"""The technologies of access tokens that there are, each a line."""
+
+
+def _signing_keys(settings: Settings) -> list[SigningKey]:
+    """The keys in use. The last one signs: the newest for the algorithm that is set."""
+    path, algorithm = settings.keys_file, settings.algorithm
+    keys = [kept.key for kept in keyfile.read(path)] if path else []
+    fit = [key for key in keys if key.algorithm == algorithm]
+    if not fit and algorithm == "HS256":
+        fit = [hs256_key(secret_key(settings))]
+    if not fit:
+        raise BadSettings(
+            f"{PREFIX}KEYS_FILE: a key for {algorithm} is needed, `gatepost keys new` makes one"
+        )
+    return [key for key in keys if key is not fit[-1]] + [fit[-1]]
 
 
 def _derived_key(settings: Settings, purpose: str) -> bytes:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Path, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
 from api.dependencies import CurrentSession, CurrentUser, UseCases
@@ -14,6 +15,7 @@ from domain.users import EMAIL_MAX
 
 public = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
 
+well_known = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
 protected = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
 
 USER_AGENT_MAX = 256
@@ -130,6 +132,21 @@ async def end_session(
     session_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
 ) -> None:
     await use_cases.auth.end_session(SessionId(session_id), user)
+
+
+class JwkSet(JSONResponse):
+    media_type = "application/jwk-set+json"
+
+
+@well_known.get(
+    "/.well-known/jwks.json",
+    summary="The public keys of access tokens",
+    response_class=JwkSet,
+)
+async def read_keys(response: Response, use_cases: UseCases) -> dict[str, list[dict[str, str]]]:
+    """A JWK set (RFC 7517, section 5), empty while tokens are not signed with a key pair."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return {"keys": [dict(key) for key in use_cases.public_keys]}
 
 
 def device_of(request: Request) -> Device:

@@ -1,6 +1,6 @@
 """What the application needs, and what it offers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from application.accounts import AccountService
@@ -23,6 +23,8 @@ class Ports:
     tokens: Tokens
     passwords: Passwords
     clock: Clock
+    public_keys: Sequence[Mapping[str, str]] = ()
+    """What others verify our tokens with, as JWKs (RFC 7517)."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     password_min: int = 12
 
@@ -34,6 +36,8 @@ class Services:
     auth: AuthService
     accounts: AccountService
     posts: PostService
+    public_keys: Sequence[Mapping[str, str]]
+    """What others verify our tokens with, as JWKs (RFC 7517)."""
     what_is_down: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
 
@@ -56,5 +60,6 @@ def build_services(ports: Ports) -> Services:
             password_min=ports.password_min,
         ),
         posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        public_keys=ports.public_keys,
         what_is_down=ports.queries.ready,
     )

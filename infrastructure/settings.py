@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     database_connections: int = Field(default=5, ge=2, le=100)
     """At most, for each worker."""
     secret_key: SecretStr | None = None
+    tokens: str = "jose"
+    """The technology of access tokens, by its name in `main.TOKENS`."""
+    algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
+    keys_file: Path | None = None
     issuer: str = "gatepost"
     audience: str = "gatepost"
     access_token_ttl: int = Field(default=3600, ge=1, le=86_400)

@@ -17,6 +17,7 @@ pytestmark = on_one_database
 METHODS = {
     "/login": {"POST"},
     "/refresh": {"POST"},
+    "/.well-known/jwks.json": {"GET", "HEAD"},
     "/logout": {"POST"},
     "/sessions": {"GET", "HEAD", "DELETE"},
     "/sessions/{session_id}": {"DELETE"},

@@ -16,6 +16,7 @@ pytestmark = on_one_database
 PUBLIC = {
     ("POST", "/login"),
     ("POST", "/refresh"),
+    ("GET", "/.well-known/jwks.json"),
     ("POST", "/users"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
