@@ -106,7 +106,7 @@ def kid_of(done: "subprocess.CompletedProcess[str]") -> str:
 def test_keys_are_changed_without_logging_anybody_out(place: Place, algorithm: str) -> None:
     place.settings |= {"ALGORITHM": algorithm, "KEYS_FILE": "keys.json"}
     key_a = kid_of(place.run("keys", "new"))
-    with place.serving() as service:
+    with place.serving("--workers", "2") as service:
         register(service)
         old = log_in(service)
 
@@ -116,7 +116,7 @@ def test_keys_are_changed_without_logging_anybody_out(place: Place, algorithm: s
         (key_a, algorithm, "verifies"),
         (key_b, algorithm, "signs"),
     ]
-    with place.serving() as service:
+    with place.serving("--workers", "2") as service:
         assert ask(service, old).status_code == 200
         new = log_in(service)
         assert ask(service, new).status_code == 200
@@ -128,7 +128,7 @@ def test_keys_are_changed_without_logging_anybody_out(place: Place, algorithm: s
         assert not {"d", "p", "q", "k"} & {name for key in published.json()["keys"] for name in key}
 
     assert kid_of(place.run("keys", "retire", key_a)) == key_a
-    with place.serving() as service:
+    with place.serving("--workers", "2") as service:
         assert ask(service, old).status_code == 401
         assert ask(service, new).status_code == 200
         with service.client() as client:
