@@ -2,7 +2,7 @@
 
 import gc
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -22,6 +22,20 @@ from infrastructure.passwords import BcryptPasswords
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
+from infrastructure.tokens.opaque import OpaqueTokens
+
+
+def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
+    return JoseTokens(_signing_keys(settings), issuer=settings.issuer, audience=settings.audience)
+
+
+Technologies = Mapping[str, Callable[[Settings, Database], Tokens]]
+
+TOKENS: Technologies = {
+    "jose": jose_tokens,
+    "opaque": lambda _, database: OpaqueTokens(database),
+}
+"""The technologies of access tokens that there are, each a line."""
 
 
 def build() -> FastAPI:
@@ -52,11 +66,13 @@ def build_database(settings: Settings) -> Database:
     return open_database(settings.database, connections=settings.database_connections)
 
 
-def build_ports(settings: Settings, database: Database) -> Ports:
+def build_ports(
+    settings: Settings, database: Database, *, technologies: Technologies = TOKENS
+) -> Ports:
     """Every adapter. Raises `BadSettings`, and `UnfitKey` for keys that must not sign."""
-    if settings.tokens not in TOKENS:
-        raise BadSettings(f"{PREFIX}TOKENS: must be one of {', '.join(TOKENS)}")
-    tokens = TOKENS[settings.tokens](settings, database)
+    if settings.tokens not in technologies:
+        raise BadSettings(f"{PREFIX}TOKENS: must be one of {', '.join(technologies)}")
+    tokens = technologies[settings.tokens](settings, database)
     return Ports(
         queries=SqlQueries(database),
         storage=sql_storage(database),
@@ -73,16 +89,6 @@ def build_ports(settings: Settings, database: Database) -> Ports:
         ),
         password_min=settings.password_min,
     )
-
-
-def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
-    return JoseTokens(_signing_keys(settings), issuer=settings.issuer, audience=settings.audience)
-
-
-TOKENS: dict[str, Callable[[Settings, Database], Tokens]] = {
-    "jose": jose_tokens,
-}
-"""The technologies of access tokens that there are, each a line."""
 
 
 def _signing_keys(settings: Settings) -> list[SigningKey]:

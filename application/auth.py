@@ -69,7 +69,7 @@ class AuthService:
         """
         now = self._clock()
         claims = await self._tokens.verify(token, now)
-        found = await self._queries.session_user(claims.session_id)
+        found = claims.found or await self._queries.session_user(claims.session_id)
         if found is None:
             raise InvalidToken
         session, user = found

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 # For all tables to be registered.
+import infrastructure.database.access_tokens
 import infrastructure.database.unit_of_work  # noqa: F401
 from infrastructure.database import schema
 from infrastructure.database.engine import open_database
@@ -22,7 +23,16 @@ from infrastructure.database.rows import Row
 from tests.contracts.backends import SqlBackend
 from tests.postgres import PostgresServer
 
-TABLES = {"users", "sessions", "spent_refresh_tokens", "posts", "votes", "events"}
+TABLES = {
+    "users",
+    "sessions",
+    "spent_refresh_tokens",
+    "access_tokens",
+    "identities",
+    "posts",
+    "votes",
+    "events",
+}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -77,6 +77,10 @@ class Queries(Protocol):
 
     async def user(self, user_id: UserId) -> User | None: ...
 
+    async def identified(self, issuer: str, subject: str) -> User | None:
+        """The user that an outside provider knows by this name."""
+        ...
+
     async def credentials(self, email: str) -> Credentials | None:
         """Addresses compare without case."""
         ...

@@ -52,6 +52,16 @@ class Sessions(Protocol):
         ...
 
 
+class Identities(Protocol):
+    async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
+        """A verified user without a password, whom an outside provider knows by this name.
+
+        All tokens are valid, whenever they were issued. Raises `EmailTaken` when another user has
+        the address, or this very user is there already.
+        """
+        ...
+
+
 class Posts(Protocol):
     async def add(self, post: NewPost) -> Post:
         """Raises `AlreadyGone` when the owner is."""
@@ -80,6 +90,8 @@ class UnitOfWork(Protocol):
     def users(self) -> Users: ...
     @property
     def sessions(self) -> Sessions: ...
+    @property
+    def identities(self) -> Identities: ...
     @property
     def posts(self) -> Posts: ...
 

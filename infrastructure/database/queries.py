@@ -7,7 +7,7 @@ from domain.pages import Page
 from domain.posts import PostId
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
-from infrastructure.database import events, posts, schema, sessions, users
+from infrastructure.database import events, identities, posts, schema, sessions, users
 from infrastructure.database.statements import Database, DatabaseUnavailable
 
 
@@ -29,6 +29,9 @@ class SqlQueries:
 
     async def user(self, user_id: UserId) -> User | None:
         return await users.user(self._database, user_id)
+
+    async def identified(self, issuer: str, subject: str) -> User | None:
+        return await identities.identified(self._database, issuer, subject)
 
     async def credentials(self, email: str) -> Credentials | None:
         return await users.credentials(self._database, email)

@@ -8,6 +8,7 @@ from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken
 from infrastructure.database import events
+from infrastructure.database.identities import SqlIdentities
 from infrastructure.database.posts import SqlPosts
 from infrastructure.database.sessions import SqlSessions
 from infrastructure.database.statements import (
@@ -21,6 +22,9 @@ from infrastructure.database.users import SqlUsers
 
 MEANING: dict[str, type[DomainError]] = {
     "uq_users_email_key": EmailTaken,
+    # As PostgreSQL calls it, and SQLite: of two first sights, one comes second.
+    "pk_identities": EmailTaken,
+    "uq_identities_key": EmailTaken,
     # SQLite does not say which foreign key it was.
     "fk": AlreadyGone,
     "fk_posts_owner_id": AlreadyGone,
@@ -52,6 +56,7 @@ class SqlUnitOfWork:
         self._events: list[Event] = []
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
+        self.identities = SqlIdentities(self)
         self.posts = SqlPosts(self)
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:

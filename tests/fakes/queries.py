@@ -43,6 +43,11 @@ class FakeQueries:
         account = (await self._committed()).accounts.get(user_id)
         return copy(account.user) if account else None
 
+    async def identified(self, issuer: str, subject: str) -> User | None:
+        state = await self._committed()
+        account = state.accounts.get(state.identities.get((issuer, subject), UserId(0)))
+        return copy(account.user) if account else None
+
     async def credentials(self, email: str) -> Credentials | None:
         account = (await self._committed()).account(email)
         if account is None:

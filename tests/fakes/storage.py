@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -38,6 +38,8 @@ class State:
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     refresh_hashes: dict[str, SessionId] = field(default_factory=dict)
     """Of each session; the last one is the one that continues it, those before are spent."""
+    identities: dict[tuple[str, str], UserId] = field(default_factory=dict)
+    """By issuer and subject."""
     posts: dict[PostId, Post] = field(default_factory=dict)
     votes: set[tuple[PostId, UserId]] = field(default_factory=set)
     events: list[AuditEntry] = field(default_factory=list)
@@ -47,6 +49,7 @@ class State:
             dict(self.accounts),
             dict(self.sessions),
             dict(self.refresh_hashes),
+            dict(self.identities),
             dict(self.posts),
             set(self.votes),
             list(self.events),
@@ -128,6 +131,7 @@ class FakeStorage:
             {key: account for key, account in state.accounts.items() if key != user_id},
             sessions,
             {key: id_ for key, id_ in state.refresh_hashes.items() if id_ in sessions},
+            {key: id_ for key, id_ in state.identities.items() if id_ != user_id},
             posts,
             {(post, voter) for post, voter in state.votes if post in posts and voter != user_id},
             state.events,
@@ -145,6 +149,7 @@ class FakeUnitOfWork:
         self._recorded: list[Event] = []
         self.users = FakeUsers(self)
         self.sessions = FakeSessions(self)
+        self.identities = FakeIdentities(self)
         self.posts = FakePosts(self)
 
     async def state(self) -> State:
@@ -272,6 +277,21 @@ class FakeSessions:
         for id_, session in state.sessions.items():
             if id_ in ids:
                 state.sessions[id_] = replace(session, revoked_at=now)
+
+
+class FakeIdentities:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
+        state = await self._uow.state()
+        if (issuer, subject) in state.identities:
+            raise self._uow.refuse(EmailTaken)
+        added = await FakeUsers(self._uow).add(user, PasswordHash(""))
+        added = replace(added, is_verified=True, tokens_valid_from=datetime(1970, 1, 1, tzinfo=UTC))
+        state.accounts[added.id] = Account(copy(added), PasswordHash(""))
+        state.identities[issuer, subject] = added.id
+        return added
 
 
 class FakePosts:

@@ -62,7 +62,7 @@ def known_to_both_workers(service: Service, tokens: dict[str, Any]) -> None:
 
 
 @on_both_databases
-@pytest.mark.parametrize("technology", ["jose"])
+@pytest.mark.parametrize("technology", ["jose", "opaque"])
 def test_the_end_of_a_session_acts_on_the_very_next_request_in_every_worker(
     place: Place, technology: str
 ) -> None:
