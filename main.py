@@ -2,15 +2,16 @@
 
 import gc
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from fastapi import FastAPI
 
 from api.app import create_app
-from application.auth import Lifetimes
+from application.ports.tokens import Tokens
 from application.services import Ports
+from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
@@ -18,8 +19,23 @@ from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.logs import set_up_logs
 from infrastructure.passwords import BcryptPasswords
-from infrastructure.settings import Settings, load, secret_key
-from infrastructure.tokens.jose import JoseTokens, hs256_key
+from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
+from infrastructure.tokens import keyfile
+from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
+from infrastructure.tokens.opaque import OpaqueTokens
+
+
+def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
+    return JoseTokens(_signing_keys(settings), issuer=settings.issuer, audience=settings.audience)
+
+
+Technologies = Mapping[str, Callable[[Settings, Database], Tokens]]
+
+TOKENS: Technologies = {
+    "jose": jose_tokens,
+    "opaque": lambda _, database: OpaqueTokens(database),
+}
+"""The technologies of access tokens that there are, each a line."""
 
 
 def build() -> FastAPI:
@@ -50,16 +66,18 @@ def build_database(settings: Settings) -> Database:
     return open_database(settings.database, connections=settings.database_connections)
 
 
-def build_ports(settings: Settings, database: Database) -> Ports:
-    """Every adapter. Raises `BadSettings`, and `WeakKey` for a secret that can be guessed."""
+def build_ports(
+    settings: Settings, database: Database, *, technologies: Technologies = TOKENS
+) -> Ports:
+    """Every adapter. Raises `BadSettings`, and `UnfitKey` for keys that must not sign."""
+    if settings.tokens not in technologies:
+        raise BadSettings(f"{PREFIX}TOKENS: must be one of {', '.join(technologies)}")
+    tokens = technologies[settings.tokens](settings, database)
     return Ports(
         queries=SqlQueries(database),
         storage=sql_storage(database),
-        tokens=JoseTokens(
-            [hs256_key(secret_key(settings))],
-            issuer=settings.issuer,
-            audience=settings.audience,
-        ),
+        tokens=tokens,
+        public_keys=tokens.jwk_set()["keys"] if isinstance(tokens, JoseTokens) else (),
         passwords=BcryptPasswords(
             cost=settings.bcrypt_cost, pepper=settings.pepper.get_secret_value()
         ),
@@ -67,9 +85,24 @@ def build_ports(settings: Settings, database: Database) -> Ports:
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),
             refresh=timedelta(seconds=settings.refresh_token_ttl),
+            session=timedelta(seconds=settings.session_ttl),
         ),
         password_min=settings.password_min,
     )
+
+
+def _signing_keys(settings: Settings) -> list[SigningKey]:
+    """The keys in use. The last one signs: the newest for the algorithm that is set."""
+    path, algorithm = settings.keys_file, settings.algorithm
+    keys = [kept.key for kept in keyfile.read(path)] if path else []
+    fit = [key for key in keys if key.algorithm == algorithm]
+    if not fit and algorithm == "HS256":
+        fit = [hs256_key(secret_key(settings))]
+    if not fit:
+        raise BadSettings(
+            f"{PREFIX}KEYS_FILE: a key for {algorithm} is needed, `gatepost keys new` makes one"
+        )
+    return [key for key in keys if key is not fit[-1]] + [fit[-1]]
 
 
 def _derived_key(settings: Settings, purpose: str) -> bytes:

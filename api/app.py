@@ -16,8 +16,8 @@ from api.errors import add_error_handlers, problem_schemas
 from api.pages import Cursors
 from application.services import Ports, build_services
 
-PUBLIC: tuple[APIRouter, ...] = (auth.public, users.public, health.public)
-PROTECTED: tuple[APIRouter, ...] = (users.protected, posts.protected)
+PUBLIC: tuple[APIRouter, ...] = (auth.public, auth.well_known, users.public, health.public)
+PROTECTED: tuple[APIRouter, ...] = (auth.protected, users.protected, posts.protected)
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 

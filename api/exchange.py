@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from domain.sessions import Session
 from domain.users import User
 
 SCOPE_KEY = "gatepost.exchange"
@@ -14,6 +15,8 @@ class Exchange:
     request_id: str
     user: User | None = None
     """The current user, once there is one."""
+    session: Session | None = None
+    """The one that the current user's token is of."""
     status: int = 0
     """Of the answer; 0 while there is none."""
 

@@ -1,16 +1,17 @@
 """What the application needs, and what it offers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from application.accounts import AccountService
-from application.auth import AuthService, Lifetimes
+from application.auth import AuthService
 from application.ports.clock import Clock
 from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
+from domain.sessions import Lifetimes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class Ports:
     tokens: Tokens
     passwords: Passwords
     clock: Clock
+    public_keys: Sequence[Mapping[str, str]] = ()
+    """What others verify our tokens with, as JWKs (RFC 7517)."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     password_min: int = 12
 
@@ -33,6 +36,8 @@ class Services:
     auth: AuthService
     accounts: AccountService
     posts: PostService
+    public_keys: Sequence[Mapping[str, str]]
+    """What others verify our tokens with, as JWKs (RFC 7517)."""
     what_is_down: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
 
@@ -55,5 +60,6 @@ def build_services(ports: Ports) -> Services:
             password_min=ports.password_min,
         ),
         posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        public_keys=ports.public_keys,
         what_is_down=ports.queries.ready,
     )

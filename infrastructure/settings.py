@@ -63,12 +63,18 @@ class Settings(BaseSettings):
     database_connections: int = Field(default=5, ge=2, le=100)
     """At most, for each worker."""
     secret_key: SecretStr | None = None
+    tokens: str = "jose"
+    """The technology of access tokens, by its name in `main.TOKENS`."""
+    algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
+    keys_file: Path | None = None
     issuer: str = "gatepost"
     audience: str = "gatepost"
-    access_token_ttl: int = Field(default=3600, ge=60, le=86_400)
+    access_token_ttl: int = Field(default=3600, ge=1, le=86_400)
     """Seconds."""
-    refresh_token_ttl: int = Field(default=30 * 86_400, ge=3600, le=366 * 86_400)
-    """Seconds."""
+    refresh_token_ttl: int = Field(default=30 * 86_400, ge=1, le=366 * 86_400)
+    """Seconds that a session lasts without a refresh."""
+    session_ttl: int = Field(default=90 * 86_400, ge=1, le=3660 * 86_400)
+    """Seconds that a session lasts at most, however often it is refreshed."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
     pepper: SecretStr = SecretStr("")
     password_min: int = Field(default=12, ge=8, le=64)

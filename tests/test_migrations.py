@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Identity, inspect, text
 
 # For all tables to be registered.
+import infrastructure.database.access_tokens
 import infrastructure.database.unit_of_work  # noqa: F401
 from infrastructure.database import schema
 from infrastructure.database.engine import open_database

@@ -11,7 +11,7 @@ from api.app import create_app
 from tests.fakes.ports import fake_ports
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
-PUBLIC = {"login", "register", "is_live", "is_ready"}
+PUBLIC = {"login", "refresh", "read_keys", "register", "is_live", "is_ready"}
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
@@ -45,6 +45,12 @@ def test_operations_have_the_names_that_generated_clients_call(document: dict[st
 
     assert names == {
         "login": "post /login",
+        "refresh": "post /refresh",
+        "read_keys": "get /.well-known/jwks.json",
+        "logout": "post /logout",
+        "list_sessions": "get /sessions",
+        "end_sessions": "delete /sessions",
+        "end_session": "delete /sessions/{session_id}",
         "register": "post /users",
         "read_current_user": "get /users/me",
         "read_user": "get /users/{user_id}",

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import any_, bindparam, insert, select
+from sqlalchemy import ColumnElement, any_, bindparam, insert, or_, select, update
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
+from application.ports.queries import Refreshing
 from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
 from domain.users import User, UserId
 from infrastructure.database.lookups import Lookup, lookup
@@ -30,6 +31,19 @@ class SessionRow(Row, table=True):
 
 
 SESSIONS = table(SessionRow)
+
+
+class SpentRefreshTokenRow(Row, table=True):
+    """A refresh token that another one has taken the place of."""
+
+    __tablename__ = "spent_refresh_tokens"
+
+    hash: str = Field(primary_key=True)
+    session_id: int = reference("sessions.id", index=True)
+    spent_at: datetime = moment()
+
+
+SPENT = table(SpentRefreshTokenRow)
 
 SESSION_COLUMNS = (
     SESSIONS.c.id,
@@ -74,6 +88,49 @@ _ADD = (
 )
 
 
+_HASH = bindparam("hash", type_=SESSIONS.c.refresh_hash.type)
+_REFRESHING = _SESSION_USER.where(
+    or_(
+        SESSIONS.c.refresh_hash == _HASH,
+        SESSIONS.c.id == select(SPENT.c.session_id).where(SPENT.c.hash == _HASH).scalar_subquery(),
+    )
+)
+_REFRESHING = _REFRESHING.with_only_columns(SESSIONS.c.refresh_hash, *_REFRESHING.selected_columns)
+_ROTATE = (
+    update(SESSIONS)
+    .values(
+        refresh_hash=bindparam("fresh"),
+        last_used_at=bindparam("used_at"),
+        expires_at=bindparam("ends_at"),
+    )
+    .where(
+        SESSIONS.c.id == bindparam("key"),
+        SESSIONS.c.refresh_hash == bindparam("spent"),
+        SESSIONS.c.revoked_at.is_(None),
+    )
+    .returning(SESSIONS.c.id)
+)
+_SPEND = insert(SPENT).values(
+    hash=bindparam("hash"), session_id=bindparam("session_id"), spent_at=bindparam("spent_at")
+)
+
+
+def _going_on(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+    of_user = SESSIONS.c.user_id == bindparam("owner")
+    goes_on = SESSIONS.c.expires_at > bindparam("now", type_=Instant)
+    return (of_user, SESSIONS.c.revoked_at.is_(None), goes_on, *conditions)
+
+
+_BY_USER = (
+    select(*SESSION_COLUMNS)
+    .where(*_going_on())
+    .order_by(SESSIONS.c.last_used_at.desc(), SESSIONS.c.id.desc())
+)
+_END = update(SESSIONS).values(revoked_at=bindparam("now", type_=Instant)).returning(SESSIONS.c.id)
+_END_ONE = _END.where(*_going_on(SESSIONS.c.id == bindparam("key")))
+_END_ALL = _END.where(*_going_on(SESSIONS.c.id != bindparam("but")))
+
+
 def session_of(record: Record) -> Session:
     """The session in the `SESSION_COLUMNS` of a record."""
     id_, user_id, created_at, last_used_at, expires_at, revoked_at, user_agent, ip = record
@@ -99,6 +156,20 @@ def session_user_of(record: Record) -> tuple[Session, User]:
     return session_of(record[:width]), user_of(record[width:])
 
 
+async def sessions(database: Database, user_id: UserId, now: datetime) -> list[Session]:
+    records = await database.fetch_long(_BY_USER, owner=user_id, now=now)
+    return [session_of(record) for record in records]
+
+
+async def refreshing(database: Database, refresh_hash: str) -> Refreshing | None:
+    records = await database.fetch(_REFRESHING, hash=refresh_hash)
+    if not records:
+        return None
+    current, *record = records[0]
+    session, user = session_user_of(record)
+    return Refreshing(session=session, user=user, is_spent=current != refresh_hash)
+
+
 class SqlSessions:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -117,3 +188,28 @@ class SqlSessions:
         if not records:
             raise InvalidCredentials
         return session_of(records[0])
+
+    async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:
+        rotated = await self._transaction.fetch(
+            _ROTATE,
+            key=session.id,
+            spent=spent,
+            fresh=fresh,
+            used_at=session.last_used_at,
+            ends_at=session.expires_at,
+        )
+        if not rotated:
+            return False
+        await self._transaction.fetch(
+            _SPEND, hash=spent, session_id=session.id, spent_at=session.last_used_at
+        )
+        return True
+
+    async def end(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
+        ended = await self._transaction.fetch(_END_ONE, key=session_id, owner=user_id, now=now)
+        return bool(ended)
+
+    async def end_all(self, user_id: UserId, now: datetime, *, but: SessionId | None = None) -> int:
+        # No session has the id 0.
+        ended = await self._transaction.fetch(_END_ALL, owner=user_id, now=now, but=but or 0)
+        return len(ended)

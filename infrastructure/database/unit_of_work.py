@@ -10,6 +10,7 @@ from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken
 from infrastructure.database import events
+from infrastructure.database.identities import SqlIdentities
 from infrastructure.database.posts import SqlPosts
 from infrastructure.database.sessions import SqlSessions
 from infrastructure.database.statements import (
@@ -23,10 +24,14 @@ from infrastructure.database.users import SqlUsers
 
 MEANING: dict[str, type[DomainError]] = {
     "uq_users_email_key": EmailTaken,
+    # As PostgreSQL calls it, and SQLite: of two first sights, one comes second.
+    "pk_identities": EmailTaken,
+    "uq_identities_key": EmailTaken,
     # SQLite does not say which foreign key it was.
     "fk": AlreadyGone,
     "fk_posts_owner_id": AlreadyGone,
     "fk_sessions_user_id": AlreadyGone,
+    "fk_spent_refresh_tokens_session_id": AlreadyGone,
     "fk_votes_post_id": AlreadyGone,
     "fk_votes_user_id": AlreadyGone,
 }
@@ -52,6 +57,7 @@ class SqlUnitOfWork:
         self._over = False
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
+        self.identities = SqlIdentities(self)
         self.posts = SqlPosts(self)
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:

@@ -13,7 +13,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -31,19 +31,11 @@ from jose.backends.cryptography_backend import (
 from jose.exceptions import JOSEError
 from jose.utils import base64url_encode
 
-from application.ports.tokens import Claims
+from application.ports.tokens import LEEWAY, Claims
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 
 TOKEN_MAX = 4096  # Characters. Ours have about 300, with RS256 630, with ES256 380.
-
-LEEWAY = timedelta(seconds=5)
-"""How far ahead of our clock a token may have been issued.
-
-Machines' clocks differ: with none, the next machine would refuse a token for a moment after login.
-With more, a token dated ahead could outlive a revocation of all that came before. `exp` has none,
-though RFC 7519 would allow it (section 4.1.4): a token ends on time, and a client can renew it.
-"""
 
 _LAST_MOMENT = 253_402_300_799  # 9999-12-31T23:59:59Z: as far as datetime reaches
 _LAST_ID = 2**63 - 1

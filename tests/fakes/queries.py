@@ -1,7 +1,8 @@
 import asyncio
 from copy import copy
+from datetime import datetime
 
-from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost
+from application.ports.queries import AuditEntry, Credentials, PostList, Refreshing, SeenPost
 from domain.pages import InvalidCursor, Page
 from domain.policies import may_read_post
 from domain.posts import Post, PostId
@@ -23,8 +24,28 @@ class FakeQueries:
             return None
         return copy(session), copy(state.accounts[session.user_id].user)
 
+    async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
+        return [copy(session) for session in (await self._committed()).sessions_of(user_id, now)]
+
+    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
+        state = await self._committed()
+        session_id = state.refresh_hashes.get(refresh_hash)
+        if session_id is None:
+            return None
+        session = copy(state.sessions[session_id])
+        return Refreshing(
+            session=session,
+            user=copy(state.accounts[session.user_id].user),
+            is_spent=state.refresh_hash(session_id) != refresh_hash,
+        )
+
     async def user(self, user_id: UserId) -> User | None:
         account = (await self._committed()).accounts.get(user_id)
+        return copy(account.user) if account else None
+
+    async def identified(self, issuer: str, subject: str) -> User | None:
+        state = await self._committed()
+        account = state.accounts.get(state.identities.get((issuer, subject), UserId(0)))
         return copy(account.user) if account else None
 
     async def credentials(self, email: str) -> Credentials | None:
