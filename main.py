@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from application.ports.tokens import Tokens
 from application.services import Ports
+from application.visitors import VisitorService
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
@@ -21,6 +22,7 @@ from infrastructure.logs import set_up_logs
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
 from infrastructure.tokens import keyfile
+from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
 from infrastructure.tokens.opaque import OpaqueTokens
 
@@ -29,10 +31,31 @@ def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
     return JoseTokens(_signing_keys(settings), issuer=settings.issuer, audience=settings.audience)
 
 
+def issuer_tokens(settings: Settings, database: Database) -> IssuerTokens:
+    missing = [name for name in ("issuer", "audience") if name not in settings.model_fields_set]
+    if missing:
+        raise BadSettings(
+            "\n".join(f"{PREFIX}{name.upper()}: required with TOKENS=issuer" for name in missing)
+        )
+    if not settings.issuer.startswith(("https://", "http://")):
+        raise BadSettings(f"{PREFIX}ISSUER: must be the provider's https address")
+    urls = (settings.issuer, settings.jwks_url or "https:")
+    if settings.in_production and not all(url.startswith("https:") for url in urls):
+        raise BadSettings(f"{PREFIX}ISSUER, {PREFIX}JWKS_URL: must be https in production")
+    visitors = VisitorService(queries=SqlQueries(database), storage=sql_storage(database))
+    return IssuerTokens(
+        issuer=settings.issuer,
+        audience=settings.audience,
+        jwks_url=settings.jwks_url,
+        user_of=visitors.user,
+    )
+
+
 Technologies = Mapping[str, Callable[[Settings, Database], Tokens]]
 
 TOKENS: Technologies = {
     "jose": jose_tokens,
+    "issuer": issuer_tokens,
     "opaque": lambda _, database: OpaqueTokens(database),
 }
 """The technologies of access tokens that there are, each a line."""
@@ -77,6 +100,7 @@ def build_ports(
         queries=SqlQueries(database),
         storage=sql_storage(database),
         tokens=tokens,
+        logs_in=not isinstance(tokens, IssuerTokens),
         public_keys=tokens.jwk_set()["keys"] if isinstance(tokens, JoseTokens) else (),
         passwords=BcryptPasswords(
             cost=settings.bcrypt_cost, pepper=settings.pepper.get_secret_value()

@@ -23,6 +23,8 @@ class Ports:
     tokens: Tokens
     passwords: Passwords
     clock: Clock
+    logs_in: bool = True
+    """Whether users log in here. False: an outside provider issues their tokens."""
     public_keys: Sequence[Mapping[str, str]] = ()
     """What others verify our tokens with, as JWKs (RFC 7517)."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)

@@ -68,7 +68,10 @@ class Settings(BaseSettings):
     algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
     keys_file: Path | None = None
     issuer: str = "gatepost"
+    """What tokens name as theirs; with TOKENS=issuer, the provider's address."""
     audience: str = "gatepost"
+    jwks_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Unset: as the provider's discovery document says."""
     access_token_ttl: int = Field(default=3600, ge=1, le=86_400)
     """Seconds."""
     refresh_token_ttl: int = Field(default=30 * 86_400, ge=1, le=366 * 86_400)

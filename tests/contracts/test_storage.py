@@ -489,6 +489,79 @@ async def test_a_user_has_many_sessions(backend: Backend) -> None:
 # Posts
 
 
+# Who comes from an outside provider
+
+
+async def test_a_visitor_is_a_verified_user_without_a_password(backend: Backend) -> None:
+    new = NewUserFactory.build(email="anna@example.com", name=None)
+
+    async with backend.storage() as uow:
+        user = await uow.identities.add(new, issuer="https://a.test", subject="1")
+        await uow.commit()
+
+    assert user.is_verified
+    assert user.is_active
+    assert user.tokens_valid_from < NOON - timedelta(days=10_000)
+    found = await backend.queries.identified("https://a.test", "1")
+    assert found is not None
+    assert asdict(found) == asdict(user)
+    credentials = await backend.queries.credentials("anna@example.com")
+    assert credentials is not None
+    assert credentials.password == ""
+
+
+@pytest.mark.parametrize(
+    ("issuer", "subject"),
+    [("https://b.test", "1"), ("https://a.test", "2"), ("https://a.test", ""), ("", "1")],
+)
+async def test_a_visitor_is_known_by_issuer_and_subject_together(
+    backend: Backend, issuer: str, subject: str
+) -> None:
+    async with backend.storage() as uow:
+        await uow.identities.add(NewUserFactory.build(), issuer="https://a.test", subject="1")
+        await uow.commit()
+
+    assert await backend.queries.identified(issuer, subject) is None
+
+
+async def test_a_visitor_who_is_gone_is_not_known_any_more(backend: Backend) -> None:
+    async with backend.storage() as uow:
+        user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
+        await uow.commit()
+
+    await backend.remove_user(user.id)
+
+    assert await backend.queries.identified("https://a", "1") is None
+
+
+async def test_a_visitor_is_not_added_with_the_address_of_another(backend: Backend) -> None:
+    anna = await backend.add_user()
+
+    for email, subject in ((anna.email.upper(), "1"), ("new@example.com", "2")):
+        with suppress(EmailTaken):
+            async with backend.storage() as uow:
+                new = NewUserFactory.build(email=email)
+                await uow.identities.add(new, issuer="https://a.test", subject=subject)
+                await uow.commit()
+
+    assert await backend.queries.identified("https://a.test", "1") is None
+    assert await backend.queries.identified("https://a.test", "2") is not None
+
+
+async def test_a_visitor_is_added_once(backend: Backend) -> None:
+    async with backend.storage() as uow:
+        user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
+        await uow.commit()
+
+    async with backend.storage() as uow:
+        with pytest.raises(EmailTaken):
+            await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
+
+    found = await backend.queries.identified("https://a", "1")
+    assert found is not None
+    assert found.id == user.id
+
+
 # Sessions go on and end
 
 

@@ -31,7 +31,7 @@ from application.ports.tokens import LEEWAY, Claims
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 from infrastructure.tokens.jose import (
-    _PAYLOAD_AND_SIGNATURE,
+    PAYLOAD_AND_SIGNATURE,
     JoseTokens,
     SigningKey,
     UnfitKey,
@@ -479,7 +479,7 @@ async def test_spare_bits_of_the_payload_must_be_zero_although_the_signature_cov
 def test_of_the_texts_that_mean_the_same_bytes_one_has_the_right_form(segment: str) -> None:
     is_canonical = len(segment) % 4 != 1 and encoded(decoded(segment)) == segment
 
-    assert bool(_PAYLOAD_AND_SIGNATURE.fullmatch(f"{segment}.{segment}")) == is_canonical
+    assert bool(PAYLOAD_AND_SIGNATURE.fullmatch(f"{segment}.{segment}")) == is_canonical
 
 
 async def test_three_segments_are_a_token_and_no_other_number(
