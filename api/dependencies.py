@@ -9,6 +9,7 @@ from fastapi.security import OAuth2PasswordBearer
 from fastapi.security.base import SecurityBase
 
 from api.exchange import exchange_of
+from api.limits import limit_writes
 from application.services import Services
 from domain.sessions import InvalidToken, NotAuthenticated
 from domain.users import User
@@ -39,10 +40,12 @@ class BearerToken(SecurityBase):
 
 
 async def authenticate(request: Request) -> User:
-    """The user that the request comes from, noted for the log too."""
+    """The user that the request comes from, noted for the log too; their writes are counted."""
     services: Services = request.app.state.services
     user = await services.auth.authenticate(bearer_token(request))
     exchange_of(request).user = user
+    if request.scope["method"] != "GET":  # nor HEAD, which is GET in here
+        await limit_writes(request, user)
     return user
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from application.accounts import AccountService
 from application.auth import AuthService, Lifetimes
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
+from application.ports.limits import Limits
 from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
@@ -21,6 +23,7 @@ class Ports:
     storage: Storage
     tokens: Tokens
     passwords: Passwords
+    limits: Limits
     clock: Clock
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     password_min: int = 12
@@ -33,17 +36,20 @@ class Services:
     auth: AuthService
     accounts: AccountService
     posts: PostService
+    limits: Limits
+    """For what is limited by where a request comes from, and from whom."""
     what_is_down: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
 
 
 def build_services(ports: Ports) -> Services:
+    check = PasswordCheck(passwords=ports.passwords, queries=ports.queries, limits=ports.limits)
     return Services(
         auth=AuthService(
             queries=ports.queries,
             storage=ports.storage,
             tokens=ports.tokens,
-            passwords=ports.passwords,
+            passwords=check,
             clock=ports.clock,
             lifetimes=ports.lifetimes,
         ),
@@ -55,5 +61,6 @@ def build_services(ports: Ports) -> Services:
             password_min=ports.password_min,
         ),
         posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        limits=ports.limits,
         what_is_down=ports.queries.ready,
     )

@@ -12,6 +12,7 @@ from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from tests.api.gate import Gate, Watch, client_of
+from tests.fakes.limits import FakeLimits
 
 SECRET = b"tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP"
 CORS_ORIGIN = "https://app.example.org"
@@ -35,6 +36,7 @@ async def gate(database_url: str) -> AsyncIterator[Gate]:
         storage=sql_storage(database),
         tokens=JoseTokens([hs256_key(SECRET)], issuer="gatepost", audience="gatepost"),
         passwords=BcryptPasswords(cost=4),
+        limits=FakeLimits(),
         clock=clock,
     )
     app = create_app(ports, cursor_key=b"k" * 32, cors_origins=[CORS_ORIGIN], log_email=True)
