@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from api.app import create_app
+from application.ports.limits import Limits
 from application.services import Ports
 from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
@@ -27,16 +28,26 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def gate(database_url: str) -> AsyncIterator[Gate]:
+def clock() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    """None, but for tests that are about them."""
+    return FakeLimits()
+
+
+@pytest.fixture
+async def gate(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator[Gate]:
     database = open_database(database_url)
     await database.open()
-    clock = Watch()
     ports = Ports(
         queries=SqlQueries(database),
         storage=sql_storage(database),
         tokens=JoseTokens([hs256_key(SECRET)], issuer="gatepost", audience="gatepost"),
         passwords=BcryptPasswords(cost=4),
-        limits=FakeLimits(),
+        limits=limits,
         clock=clock,
     )
     app = create_app(ports, cursor_key=b"k" * 32, cors_origins=[CORS_ORIGIN], log_email=True)

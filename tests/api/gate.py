@@ -151,9 +151,13 @@ class Gate:
 
 
 @asynccontextmanager
-async def client_of(app: FastAPI, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(
+    app: FastAPI, root_path: str = "", *, ip: str = "127.0.0.1"
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client to whom a crash is an answer too, as it is over a network."""
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, root_path=root_path)
+    transport = httpx.ASGITransport(
+        app=app, raise_app_exceptions=False, root_path=root_path, client=(ip, 1)
+    )
     async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
         yield client
 

@@ -1,7 +1,6 @@
 """What every counting of limits does."""
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
