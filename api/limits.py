@@ -1,7 +1,7 @@
 """Limits on requests, and how answers tell of limits (draft-ietf-httpapi-ratelimit-headers-11).
 
-An answer tells of the limit that its request was counted by, a 429 of the one that is used up. Those
-on an account are told by a 429 alone: how they stand is news about somebody else.
+An answer tells of the limit that its request was counted by, a 429 of the one that is used up.
+Limits on an account are told by a 429 alone: how they stand is news about somebody else.
 """
 
 from collections.abc import Sequence

@@ -79,9 +79,8 @@ class AuthService:
         """Start a session. Raises `InvalidCredentials`, the same in content and in time for an
         unknown address, a wrong password and a deactivated user. Raises `TooManyRequests`.
         """
-        known = await self._queries.credentials(email)
-        passes = await self._passwords.passes(email, password, known, device.ip)
-        if known is None or not passes:
+        known = await self._passwords.credentials(email, password, device.ip)
+        if known is None:
             raise InvalidCredentials
         now = self._clock()
         refresh_token = secrets.token_urlsafe(32)

@@ -33,7 +33,7 @@ class ValkeyServer:
         """As `GATEPOST_REDIS_URL` takes it."""
         return f"redis://127.0.0.1:{self._port}/0"
 
-    def client(self) -> "valkey.Valkey[bytes]":
+    def client(self) -> valkey.Valkey:
         return valkey.Valkey(port=self._port)
 
     def start(self) -> None:

@@ -35,7 +35,7 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One use of what `limit` limits, by whoever `key` stands for. No key leaves the process."""
+    """One use of what `limit` limits, by whoever `key` stands for: the adapter's own secret."""
 
     limit: Limit
     key: str
