@@ -218,7 +218,9 @@ async def test_a_window_that_began_again_is_not_forgotten() -> None:
     others = [Use(Limit.WRITES, str(number)) for number in range(100, 104)]
     for use in (*others, WRITE):
         await limits.take(use)
-    clock.advance(timedelta(seconds=60))
+    clock.advance(timedelta(seconds=30))
+    await limits.take(Use(Limit.WRITES, "later"))
+    clock.advance(timedelta(seconds=30))
     for _ in range(QUOTA):
         await limits.take(WRITE)
     ends = [window.ends_at for window in limits._windows[Limit.WRITES].values()]
