@@ -9,6 +9,7 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from api.app import create_app
+from application.ports.limits import Limit, Limits
 from application.ports.tokens import Tokens
 from application.services import Ports
 from application.visitors import VisitorService
@@ -18,6 +19,7 @@ from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.limits import NoLimits, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
@@ -66,6 +68,7 @@ def build() -> FastAPI:
     settings = load()
     logs = set_up_logs(settings.log_format or ("json" if settings.in_production else "console"))
     database = build_database(settings)
+    ports = build_ports(settings, database)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -73,10 +76,12 @@ def build() -> FastAPI:
         _settle_garbage_collector()
         yield
         await database.close()
+        if isinstance(ports.limits, SharedLimits):
+            await ports.limits.close()
         logs.stop()
 
     return create_app(
-        build_ports(settings, database),
+        ports,
         cursor_key=_derived_key(settings, "cursors"),
         cors_origins=settings.cors_origins,
         access_log=logs.request,
@@ -105,6 +110,7 @@ def build_ports(
         passwords=BcryptPasswords(
             cost=settings.bcrypt_cost, pepper=settings.pepper.get_secret_value()
         ),
+        limits=build_limits(settings),
         clock=system_clock,
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),
@@ -127,6 +133,16 @@ def _signing_keys(settings: Settings) -> list[SigningKey]:
             f"{PREFIX}KEYS_FILE: a key for {algorithm} is needed, `gatepost keys new` makes one"
         )
     return [key for key in keys if key is not fit[-1]] + [fit[-1]]
+
+
+def build_limits(settings: Settings) -> Limits:
+    if settings.rate_limits == "off":
+        return NoLimits()
+    rates = {limit: rate(getattr(settings, f"limit_{limit.name.lower()}")) for limit in Limit}
+    if settings.redis_url is None:
+        return ProcessLimits(rates, system_clock)
+    url = settings.redis_url.get_secret_value()
+    return SharedLimits(rates, system_clock, url=url, key=_derived_key(settings, "limits"))
 
 
 def _derived_key(settings: Settings, purpose: str) -> bytes:

@@ -10,8 +10,10 @@ from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
 from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.errors import documented
+from api.limits import limit_network
 from api.users import email_address
 from application.auth import Device, Login
+from application.ports.limits import Limit
 from domain.sessions import Session, SessionId
 from domain.users import EMAIL_MAX
 
@@ -80,10 +82,11 @@ class SessionView(BaseModel):
         )
 
 
-@public.post("/login", summary="Log in", responses=documented(401, 415, 422, 503))
+@public.post("/login", summary="Log in", responses=documented(401, 415, 422, 429, 503))
 async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
+    await limit_network(request, Limit.LOGINS)
     username = form.username
     with suppress(ValueError):  # which is nobody's address then
         username = email_address(username)

@@ -9,6 +9,7 @@ from fastapi.security import OAuth2PasswordBearer
 from fastapi.security.base import SecurityBase
 
 from api.exchange import exchange_of
+from api.limits import limit_writes
 from application.services import Services
 from domain.sessions import InvalidToken, NotAuthenticated, Session
 from domain.users import User
@@ -39,10 +40,12 @@ class BearerToken(SecurityBase):
 
 
 async def authenticate(request: Request) -> User:
-    """The user that the request comes from; the exchange has the session too."""
+    """Who sends the request; the exchange has the session too. A write is counted as theirs."""
     services: Services = request.app.state.services
     exchange = exchange_of(request)
     exchange.user, exchange.session = await services.auth.authenticate(bearer_token(request))
+    if request.scope["method"] != "GET":  # nor HEAD, which is GET in here
+        await limit_writes(request, exchange.user)
     return exchange.user
 
 

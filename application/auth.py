@@ -4,8 +4,8 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Claims, Tokens
@@ -50,7 +50,7 @@ class AuthService:
         queries: Queries,
         storage: Storage,
         tokens: Tokens,
-        passwords: Passwords,
+        passwords: PasswordCheck,
         clock: Clock,
         lifetimes: Lifetimes,
     ) -> None:
@@ -81,11 +81,10 @@ class AuthService:
 
     async def login(self, email: str, password: str, device: Device) -> Login:
         """Start a session. Raises `InvalidCredentials`, the same in content and in time for an
-        unknown address, a wrong password and a deactivated user.
+        unknown address, a wrong password and a deactivated user. Raises `TooManyRequests`.
         """
-        known = await self._queries.credentials(email)
-        matches = await self._passwords.verify(password, known.password if known else None)
-        if known is None or not matches or not known.user.is_active:
+        known = await self._passwords.credentials(email, password, device.ip)
+        if known is None:
             raise InvalidCredentials
         now = self._clock()
         refresh_token = _new_refresh_token()

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from application.accounts import AccountService
 from application.auth import AuthService
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
+from application.ports.limits import Limits
 from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
@@ -22,6 +24,7 @@ class Ports:
     storage: Storage
     tokens: Tokens
     passwords: Passwords
+    limits: Limits
     clock: Clock
     logs_in: bool = True
     """Whether users log in here. False: an outside provider issues their tokens."""
@@ -40,17 +43,20 @@ class Services:
     posts: PostService
     public_keys: Sequence[Mapping[str, str]]
     """What others verify our tokens with, as JWKs (RFC 7517)."""
+    limits: Limits
+    """For what is limited by where a request comes from, and from whom."""
     what_is_down: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
 
 
 def build_services(ports: Ports) -> Services:
+    check = PasswordCheck(passwords=ports.passwords, queries=ports.queries, limits=ports.limits)
     return Services(
         auth=AuthService(
             queries=ports.queries,
             storage=ports.storage,
             tokens=ports.tokens,
-            passwords=ports.passwords,
+            passwords=check,
             clock=ports.clock,
             lifetimes=ports.lifetimes,
         ),
@@ -63,5 +69,6 @@ def build_services(ports: Ports) -> Services:
         ),
         posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
         public_keys=ports.public_keys,
+        limits=ports.limits,
         what_is_down=ports.queries.ready,
     )

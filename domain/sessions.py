@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
 from typing import NewType
 
 from domain.errors import NotFound, Unauthenticated
@@ -87,6 +88,23 @@ class NewSession:
     """`refresh_hash` of the one refresh token that continues it."""
     user_agent: str | None
     ip: str | None
+
+
+def network_of(ip: str | None) -> str:
+    """What counts as one place of all that an address can be.
+
+    Of IPv6, a subscriber has a /64 at the least, so that is one place. What is no address (of a
+    Unix socket there is none) stays as it is.
+    """
+    try:
+        address = ip_address(ip or "")
+    except ValueError:
+        return ip or ""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+        address = address.ipv4_mapped
+    return str(address)
 
 
 def refresh_hash(token: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infrastructure.database.engine import check_url, sqlite_path
+from infrastructure.limits import check_redis_url, rate
 
 PREFIX = "GATEPOST_"
 ENV_FILE = ".env"
@@ -24,6 +25,16 @@ class BadSettings(Exception):
 
 def _database_url(value: SecretStr) -> SecretStr:
     check_url(value.get_secret_value())
+    return value
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    check_redis_url(value.get_secret_value())
+    return value
+
+
+def _rate(value: str) -> str:
+    rate(value)
     return value
 
 
@@ -40,6 +51,7 @@ def _parts(value: object) -> object:
 
 
 _Network = Annotated[str, AfterValidator(_network)]
+_Rate = Annotated[str, AfterValidator(_rate)]
 _Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]
 _CommaSeparated = (NoDecode, BeforeValidator(_parts))
 
@@ -84,6 +96,17 @@ class Settings(BaseSettings):
     """Characters."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
     cors_origins: Annotated[list[_Origin], *_CommaSeparated] = []
+    rate_limits: Literal["on", "off"] = "on"
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    """Unset: every worker counts for itself."""
+    limit_logins: _Rate = "60/minute"
+    limit_login_failures: _Rate = "10/minute"
+    limit_account_failures: _Rate = "100/hour"
+    limit_refreshes: _Rate = "60/minute"
+    limit_registrations: _Rate = "20/hour"
+    limit_resets: _Rate = "20/hour"
+    limit_account_resets: _Rate = "5/hour"
+    limit_writes: _Rate = "120/minute"
     log_format: Literal["console", "json"] | None = None
     """Unset: console in development, json in production."""
 

@@ -99,6 +99,11 @@ def test_an_operation_that_takes_input_may_refuse_it(document: dict[str, Any]) -
         assert ("422" in operation["responses"]) is takes_input
 
 
+def test_a_change_may_be_refused_for_being_one_too_many(document: dict[str, Any]) -> None:
+    for method, _, operation in operations(document):
+        assert ("429" in operation["responses"]) is (method != "get"), operation["operationId"]
+
+
 def test_the_framework_s_own_errors_are_not_documented(document: dict[str, Any]) -> None:
     assert "ValidationError" not in json.dumps(document)
 

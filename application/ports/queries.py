@@ -85,6 +85,10 @@ class Queries(Protocol):
         """Addresses compare without case."""
         ...
 
+    async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
+        """Whether one of the user's sessions that are kept began in this `network_of` addresses."""
+        ...
+
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         """The post, draft or not."""
         ...

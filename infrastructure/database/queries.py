@@ -36,6 +36,9 @@ class SqlQueries:
     async def credentials(self, email: str) -> Credentials | None:
         return await users.credentials(self._database, email)
 
+    async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
+        return await sessions.has_logged_in_from(self._database, user_id, network)
+
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         record = await self._post(post_id, viewer)
         return None if record is None else posts.seen_post_of(record)

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, any_, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Index, any_, bindparam, insert, or_, select, update
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Refreshing
-from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
+from domain.sessions import InvalidCredentials, NewSession, Session, SessionId, network_of
 from domain.users import User, UserId
 from infrastructure.database.lookups import Lookup, lookup
 from infrastructure.database.rows import IDS, Instant, Row, identity, moment, reference, table
@@ -17,10 +17,13 @@ from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 class SessionRow(Row, table=True):
     __tablename__ = "sessions"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        Index("ix_sessions_user_id_network", "user_id", "network"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: int | None = identity()
-    user_id: int = reference("users.id", index=True)
+    user_id: int = reference("users.id")
     created_at: datetime = moment()
     last_used_at: datetime = moment()
     expires_at: datetime = moment()
@@ -28,6 +31,7 @@ class SessionRow(Row, table=True):
     refresh_hash: str = Field(unique=True)
     user_agent: str | None
     ip: str | None
+    network: str | None
 
 
 SESSIONS = table(SessionRow)
@@ -59,6 +63,11 @@ SESSION_COLUMNS = (
 _SESSION_USER = select(*SESSION_COLUMNS, *USER_COLUMNS).join(
     USERS, USERS.c.id == SESSIONS.c.user_id
 )
+_FROM_NETWORK = (
+    select(SESSIONS.c.id)
+    .where(SESSIONS.c.user_id == bindparam("user_id"), SESSIONS.c.network == bindparam("network"))
+    .limit(1)
+)
 _BY_ID = _SESSION_USER.where(SESSIONS.c.id == bindparam("id"))
 _BY_IDS = _SESSION_USER.where(SESSIONS.c.id == any_(bindparam("id", type_=IDS)))
 _BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selected_columns)
@@ -67,7 +76,16 @@ _BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selecte
 _ADD = (
     insert(SESSIONS)
     .from_select(
-        ["user_id", "created_at", "last_used_at", "expires_at", "refresh_hash", "user_agent", "ip"],
+        [
+            "user_id",
+            "created_at",
+            "last_used_at",
+            "expires_at",
+            "refresh_hash",
+            "user_agent",
+            "ip",
+            "network",
+        ],
         select(
             USERS.c.id,
             bindparam("created_at", type_=Instant),
@@ -76,6 +94,7 @@ _ADD = (
             bindparam("refresh_hash", type_=SESSIONS.c.refresh_hash.type),
             bindparam("user_agent", type_=SESSIONS.c.user_agent.type),
             bindparam("ip", type_=SESSIONS.c.ip.type),
+            bindparam("network", type_=SESSIONS.c.network.type),
         )
         .where(
             USERS.c.id == bindparam("user_id"),
@@ -170,6 +189,10 @@ async def refreshing(database: Database, refresh_hash: str) -> Refreshing | None
     return Refreshing(session=session, user=user, is_spent=current != refresh_hash)
 
 
+async def has_logged_in_from(database: Database, user_id: UserId, network: str) -> bool:
+    return bool(await database.fetch(_FROM_NETWORK, user_id=user_id, network=network))
+
+
 class SqlSessions:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -184,6 +207,7 @@ class SqlSessions:
             refresh_hash=session.refresh_hash,
             user_agent=session.user_agent,
             ip=session.ip,
+            network=network_of(session.ip),
         )
         if not records:
             raise InvalidCredentials

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.api.gate import Gate, open_gate
+from application.ports.limits import Limits
+from tests.api.gate import Gate, Watch, open_gate
+from tests.fakes.limits import FakeLimits
 
 CORS_ORIGIN = "https://app.example.org"
 
@@ -18,6 +20,19 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def gate(database_url: str) -> AsyncIterator[Gate]:
-    async with open_gate(database_url, cors_origins=[CORS_ORIGIN], log_email=True) as gate:
+def clock() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    """None, but for tests that are about them."""
+    return FakeLimits()
+
+
+@pytest.fixture
+async def gate(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator[Gate]:
+    async with open_gate(
+        database_url, limits=limits, clock=clock, cors_origins=[CORS_ORIGIN], log_email=True
+    ) as gate:
         yield gate

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from sqlalchemy import bindparam, delete, update
 
 from api.app import create_app
+from application.ports.limits import Limits
 from application.ports.tokens import Tokens
 from application.services import Ports
 from domain.users import Role
@@ -24,6 +25,7 @@ from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.database.users import USERS
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.tokens.jose import JoseTokens, hs256_key
+from tests.fakes.limits import FakeLimits
 
 URL = "http://gatepost"
 SECRET = b"tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP"
@@ -170,17 +172,22 @@ class Gate:
 
 @asynccontextmanager
 async def open_gate(
-    url: str, tokens: Callable[[Database], Tokens] = jose_tokens, **of_app: Any
+    url: str,
+    tokens: Callable[[Database], Tokens] = jose_tokens,
+    limits: Limits | None = None,
+    clock: Watch | None = None,
+    **of_app: Any,
 ) -> AsyncIterator[Gate]:
     """The application on the database at `url`, with access tokens of some technology."""
     database = open_database(url)
     await database.open()
-    clock = Watch()
+    clock = clock or Watch()
     ports = Ports(
         queries=SqlQueries(database),
         storage=sql_storage(database),
         tokens=tokens(database),
         passwords=BcryptPasswords(cost=4),
+        limits=limits or FakeLimits(),
         clock=clock,
     )
     app = create_app(ports, cursor_key=b"k" * 32, **of_app)
@@ -190,9 +197,13 @@ async def open_gate(
 
 
 @asynccontextmanager
-async def client_of(app: FastAPI, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(
+    app: FastAPI, root_path: str = "", *, ip: str = "127.0.0.1"
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client to whom a crash is an answer too, as it is over a network."""
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, root_path=root_path)
+    transport = httpx.ASGITransport(
+        app=app, raise_app_exceptions=False, root_path=root_path, client=(ip, 1)
+    )
     async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
         yield client
 

@@ -6,7 +6,7 @@ from application.ports.queries import AuditEntry, Credentials, PostList, Refresh
 from domain.pages import InvalidCursor, Page
 from domain.policies import may_read_post
 from domain.posts import Post, PostId
-from domain.sessions import Session, SessionId
+from domain.sessions import Session, SessionId, network_of
 from domain.users import User, UserId
 from tests.fakes.storage import FakeStorage, State
 
@@ -53,6 +53,10 @@ class FakeQueries:
         if account is None:
             return None
         return Credentials(user=copy(account.user), password=account.password)
+
+    async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
+        sessions = (await self._committed()).sessions.values()
+        return any(s.user_id == user_id and network_of(s.ip) == network for s in sessions)
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         state = await self._committed()

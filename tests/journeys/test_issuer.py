@@ -53,7 +53,7 @@ def ask(service: Service, token: str) -> httpx.Response:
 def trust(place: Place, provider: str) -> None:
     place.settings |= {"TOKENS": "issuer", "ISSUER": provider, "AUDIENCE": "gatepost-tests"}
     if not place.database_url.startswith("sqlite"):
-        assert place.run("migrate").returncode == 0
+        assert place.run("migrate").status == 0
 
 
 @on_both_databases
