@@ -1,6 +1,7 @@
 """Limits: counted in this process, or in a Redis or Valkey that several share.
 
 docs/decisions/0012-limits.md says why the windows are fixed and why the process counts by itself.
+The client of Redis is imported only where there is one: it takes a while.
 """
 
 import asyncio
@@ -16,8 +17,6 @@ from typing import TypeVar
 
 import limits
 from limits.aio.storage import RedisStorage
-from valkey.asyncio import ConnectionPool
-from valkey.exceptions import ValkeyError
 
 from application.ports.clock import Clock
 from application.ports.limits import Limit, Standing, TooManyRequests, Use
@@ -52,6 +51,8 @@ def rate(text: str) -> Rate:
 
 def check_redis_url(url: str) -> None:
     """Raises ValueError, never with the URL in it."""
+    from valkey.asyncio import ConnectionPool
+
     try:
         ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
     except (TypeError, ValueError):
@@ -125,9 +126,13 @@ class SharedLimits:
     """
 
     def __init__(self, rates: Mapping[Limit, Rate], clock: Clock, *, url: str, key: bytes) -> None:
+        from valkey.asyncio import ConnectionPool
+        from valkey.exceptions import ValkeyError
+
         self._rates = rates
         self._clock = clock
         self._key = key
+        self._failures = (ValkeyError, OSError)
         self._pool = ConnectionPool.from_url(url)
         self._storage = RedisStorage(
             "async+valkey://",
@@ -190,7 +195,7 @@ class SharedLimits:
         try:
             async with asyncio.timeout(_TIMEOUT):
                 answer = await work(uses)
-        except (ValkeyError, OSError) as error:
+        except self._failures as error:
             if self._ask_again_at is None:
                 log.warning("Redis is down, limits are counted in each process: %r", error)
             self._ask_again_at = self._clock() + _PAUSE
