@@ -100,17 +100,18 @@ async def login(
 @public.post(
     "/refresh",
     summary="Go on with a session",
-    responses=documented(401, 415, 422, 503),
+    responses=documented(401, 415, 422, 429, 503),
 )
 async def refresh(
-    form: Annotated[RefreshForm, Form()], response: Response, use_cases: UseCases
+    form: Annotated[RefreshForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
+    await limit_network(request, Limit.REFRESHES)
     login = await use_cases.auth.refresh(form.refresh_token.get_secret_value())
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)
 
 
-@protected.post("/logout", status_code=204, summary="Log out", responses=documented(401, 503))
+@protected.post("/logout", status_code=204, summary="Log out", responses=documented(401, 429, 503))
 async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     await use_cases.auth.logout(session)
 
@@ -124,7 +125,7 @@ async def list_sessions(
 
 
 @protected.delete(
-    "/sessions", status_code=204, summary="Log out everywhere", responses=documented(401, 503)
+    "/sessions", status_code=204, summary="Log out everywhere", responses=documented(401, 429, 503)
 )
 async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.auth.end_sessions(user)
@@ -134,7 +135,7 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     "/sessions/{session_id}",
     status_code=204,
     summary="End one session",
-    responses=documented(401, 404, 422, 503),
+    responses=documented(401, 404, 422, 429, 503),
 )
 async def end_session(
     session_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
