@@ -5,18 +5,23 @@ import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from api.users import email_address
 from application.services import Services, build_services
 from domain.errors import DomainError
 from domain.users import Role, UserDraft
+from infrastructure.clock import system_clock
 from infrastructure.database import schema
 from infrastructure.database.engine import sqlite_path
 from infrastructure.settings import BadSettings, Settings, load
+from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
 from main import build, build_database, build_ports
 
@@ -33,7 +38,10 @@ app = typer.Typer(
 def main() -> None:
     try:
         app()
-    except (BadSettings, UnfitKey, schema.MigrationFailed, DomainError) as error:
+    except DomainError as error:
+        reason = str(error.__cause__ or "").partition("\n")[0]
+        fail(f"{error}: {reason}" if reason else str(error))
+    except (BadSettings, UnfitKey, schema.MigrationFailed) as error:
         fail(str(error))
 
 
@@ -51,9 +59,10 @@ def serve(
 ) -> None:
     """Serve the API. An embedded SQLite database is migrated first."""
     settings = load()
-    if sqlite_path(settings.database):
+    if asyncio.run(_revision(settings)) != schema.newest():
+        if not sqlite_path(settings.database):
+            fail(f"migrations: {_HARM['migrations']}")
         schema.migrate(settings.database)
-    asyncio.run(_with_services(settings, _refuse_unless_ready))
     listener = _listen(host, port)
     config = uvicorn.Config(
         "main:build",
@@ -117,15 +126,69 @@ def create_admin(
         await services.accounts.register(UserDraft(email=email), password, Role.ADMIN)
 
     settings = load()
+    try:
+        email = email_address(email)
+    except ValueError as error:
+        fail(f"EMAIL: {error}")
     if asyncio.run(_with_services(settings, promote)):
         print(f"{email} is an admin now, with the same password as before")
         return
     if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
+        try:
+            password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            fail("the password is not UTF-8")
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     asyncio.run(_with_services(settings, register))
     print(f"{email} is registered as an admin")
+
+
+keys_app = typer.Typer(help="The keys in KEYS_FILE that sign access tokens.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+@keys_app.command("new")
+def new_key() -> None:
+    """Make a key for ALGORITHM: it signs from the next start on, and the others still verify."""
+    settings = load()
+    key = keyfile.add(_keys_file(settings), settings.algorithm, system_clock())
+    print(f"{key.kid}  {key.algorithm}\nIt signs once all processes are started anew")
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """Show the keys, the newest last."""
+    settings = load()
+    kept = keyfile.read(_keys_file(settings))
+    signs = [entry for entry in kept if entry.key.algorithm == settings.algorithm][-1:]
+    for entry in kept:
+        made = datetime.fromtimestamp(entry.made, UTC).isoformat() if entry.made else "-"
+        use = "signs" if entry in signs else "verifies"
+        print(f"{entry.key.kid}  {entry.key.algorithm}  {made}  {use}")
+
+
+# A key's name may start with a hyphen.
+@keys_app.command("retire", context_settings={"ignore_unknown_options": True})
+def retire_key(
+    kid: Annotated[str, typer.Argument(help="As `gatepost keys list` shows it.")],
+) -> None:
+    """Take a key away: its tokens are dead from the next start on."""
+    settings = load()
+    path = _keys_file(settings)
+    of_algorithm = [
+        entry.key.kid for entry in keyfile.read(path) if entry.key.algorithm == settings.algorithm
+    ]
+    if of_algorithm[-1:] == [kid]:
+        fail(f"{kid} signs; make another key first, with `gatepost keys new`")
+    keyfile.retire(path, kid)
+    print(f"{kid} is retired; its tokens are dead once all processes are started anew")
+
+
+def _keys_file(settings: Settings) -> Path:
+    if settings.keys_file is None:
+        raise BadSettings("GATEPOST_KEYS_FILE: not set; it names the file with the keys")
+    return settings.keys_file
 
 
 @app.command()
@@ -158,15 +221,20 @@ def check() -> None:
 
 
 _HARM = {
-    "database": "it does not answer",
+    "database": "it does not answer, or does not let us in",
     "migrations": "the schema is not at the newest revision, run `gatepost migrate`",
 }
 
 
-async def _refuse_unless_ready(services: Services) -> None:
-    down = await services.what_is_down()
-    if down:
-        raise BadSettings("\n".join(f"{part}: {_HARM[part]}" for part in down))
+async def _revision(settings: Settings) -> str | None:
+    """The schema's, of a database that answers; with settings that the service can start with."""
+    database = build_database(settings)
+    await database.open()
+    try:
+        build_ports(settings, database)
+        return await schema.revision(database)
+    finally:
+        await database.close()
 
 
 async def _with_services(settings: Settings, use: Callable[[Services], Awaitable[T]]) -> T:

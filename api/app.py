@@ -18,16 +18,28 @@ from application.services import Ports, build_services
 
 PUBLIC: tuple[APIRouter, ...] = (
     auth.public,
+    auth.well_known,
     users.public,
     one_time_codes.public,
+    one_time_codes.resets,
     health.public,
 )
 PROTECTED: tuple[APIRouter, ...] = (
+    auth.protected,
     users.protected,
+    users.with_password,
     one_time_codes.protected,
     administration.protected,
     posts.protected,
 )
+
+OWN_LOGIN: tuple[APIRouter, ...] = (
+    auth.public,
+    auth.protected,
+    users.with_password,
+    one_time_codes.resets,
+)
+"""What is not there when an outside provider logs users in."""
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 
@@ -70,12 +82,13 @@ def create_app(
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
     # Routes are tried in this order. Not by include_router, which would match each path twice.
-    for router in PROTECTED:
+    left_out = () if ports.logs_in else OWN_LOGIN
+    for router in (router for router in PROTECTED if router not in left_out):
         for route in router.routes:
             if not asks_for_the_current_user(route):
                 raise TypeError(f"{route} is protected and does not ask for the current user")
             app.router.routes.append(route)
-    for router in PUBLIC:
+    for router in (router for router in PUBLIC if router not in left_out):
         app.router.routes.extend(router.routes)
     add_docs(app)
     add_error_handlers(app)

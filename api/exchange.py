@@ -1,9 +1,11 @@
 """What one request and its answer are called by, from the edge to the log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
 
+from application.ports.limits import Standing
 from domain.sessions import Session
 from domain.users import User
 
@@ -16,7 +18,9 @@ class Exchange:
     user: User | None = None
     """The current user, once there is one."""
     session: Session | None = None
-    """The session that the current user's token speaks for."""
+    """The one that the current user's token is of."""
+    standings: Sequence[Standing] = ()
+    """Of the limits that the answer tells."""
     status: int = 0
     """Of the answer; 0 while there is none."""
 
@@ -24,3 +28,8 @@ class Exchange:
 def exchange_of(request: Request) -> Exchange:
     exchange: Exchange = request.scope[SCOPE_KEY]
     return exchange
+
+
+def address_of(request: Request) -> str | None:
+    """Where the request comes from, as far as trusted proxies tell."""
+    return request.client.host if request.client else None

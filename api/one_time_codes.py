@@ -2,15 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
+from api.limits import limit_network
 from api.users import EmailAddress, Password
+from application.ports.limits import Limit, use_of_account
 
 public = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
 protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+resets = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
 
 Token = Annotated[str, StringConstraints(max_length=200), Field(description="From the mail")]
 
@@ -39,9 +42,11 @@ class ResetBody(BaseModel):
     status_code=202,
     response_class=Response,
     summary="Have a mail sent that verifies the address",
-    responses=documented(401, 503),
+    responses=documented(401, 429, 503),
 )
 async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
+    # Whose address it is, nobody knows yet: it gets no more mail than one that forgot a password.
+    await use_cases.limits.take(use_of_account(Limit.ACCOUNT_RESETS, user.email, "verification"))
     await use_cases.codes.ask_for_verification(user)
 
 
@@ -56,19 +61,23 @@ async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     await use_cases.codes.verify(body.token)
 
 
-@public.post(
+@resets.post(
     "/password-reset",
     status_code=202,
     response_class=Response,
     summary="Have a mail sent that allows a new password",
-    responses=documented(415, 422, 503),
+    responses=documented(415, 422, 429, 503),
 )
-async def request_password_reset(body: ResetRequestBody, use_cases: UseCases) -> None:
+async def request_password_reset(
+    body: ResetRequestBody, request: Request, use_cases: UseCases
+) -> None:
     """Accepted for every address, whether somebody has it or not."""
+    await limit_network(request, Limit.RESETS)
+    await use_cases.limits.take(use_of_account(Limit.ACCOUNT_RESETS, body.email))
     await use_cases.codes.ask_for_reset(body.email)
 
 
-@public.put(
+@resets.put(
     "/password-reset",
     status_code=204,
     response_class=Response,

@@ -121,7 +121,7 @@ async def list_posts(
     "/posts",
     status_code=201,
     summary="Write a post",
-    responses=documented(401, 409, 415, 422, 503),
+    responses=documented(401, 409, 415, 422, 429, 503),
 )
 async def create_post(
     body: PostBody, request: Request, response: Response, user: CurrentUser, use_cases: UseCases
@@ -139,7 +139,7 @@ async def read_post(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -
 @protected.put(
     "/posts/{post_id}",
     summary="Replace a post",
-    responses=documented(401, 403, 404, 415, 422, 503),
+    responses=documented(401, 403, 404, 415, 422, 429, 503),
 )
 async def replace_post(
     post_id: PostPath, body: PostBody, user: CurrentUser, use_cases: UseCases
@@ -152,7 +152,7 @@ async def replace_post(
     status_code=204,
     response_class=Response,
     summary="Delete a post",
-    responses=documented(401, 403, 404, 422, 503),
+    responses=documented(401, 403, 404, 422, 429, 503),
 )
 async def delete_post(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.posts.delete(PostId(post_id), user)

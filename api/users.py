@@ -19,17 +19,22 @@ from pydantic_core import PydanticCustomError
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
-from api.exchange import exchange_of
+from api.exchange import address_of, exchange_of
+from api.limits import limit_network
+from application.ports.limits import Limit
 from domain.policies import may_see_account
 from domain.users import EMAIL_MAX, NAME_MAX, ProfileChange, User, UserDraft, UserId
 
 public = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
 protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
 
+with_password = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+
 ID_MAX = 2**63 - 1
 
 
-def _email_address(value: str) -> str:
+def email_address(value: str) -> str:
+    """The one form in which an address is registered and looked for; else ValueError."""
     try:
         return validate_email(value, check_deliverability=False).normalized
     except EmailNotValidError:
@@ -40,7 +45,7 @@ def _email_address(value: str) -> str:
 EmailAddress = Annotated[
     str,
     StringConstraints(max_length=EMAIL_MAX),
-    AfterValidator(_email_address),
+    AfterValidator(email_address),
     Field(json_schema_extra={"format": "email"}, examples=["anna@example.com"]),
 ]
 Name = Annotated[
@@ -162,11 +167,12 @@ class UserView(BaseModel):
 
 
 @public.post(
-    "/users", status_code=201, summary="Register", responses=documented(409, 415, 422, 503)
+    "/users", status_code=201, summary="Register", responses=documented(409, 415, 422, 429, 503)
 )
 async def register(
     body: Registration, request: Request, response: Response, use_cases: UseCases
 ) -> UserView:
+    await limit_network(request, Limit.REGISTRATIONS)
     user = await use_cases.accounts.register(body.to_draft(), body.password.get_secret_value())
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/{user.id}"
     return UserView.of(user)
@@ -180,12 +186,17 @@ async def read_current_user(user: CurrentUser) -> UserView:
 @protected.patch(
     "/users/me",
     summary="Change name and address",
-    responses=documented(401, 403, 409, 415, 422, 503),
+    responses=documented(401, 403, 409, 415, 422, 429, 503),
 )
-async def edit_current_user(body: ProfileBody, user: CurrentUser, use_cases: UseCases) -> UserView:
+async def edit_current_user(
+    body: ProfileBody, request: Request, user: CurrentUser, use_cases: UseCases
+) -> UserView:
     secret = body.current_password
     current_password = secret.get_secret_value() if secret else None
-    return UserView.of(await use_cases.accounts.edit(user, body.to_change(), current_password))
+    edited = await use_cases.accounts.edit(
+        user, body.to_change(), current_password, ip=address_of(request)
+    )
+    return UserView.of(edited)
 
 
 @protected.post(
@@ -193,18 +204,21 @@ async def edit_current_user(body: ProfileBody, user: CurrentUser, use_cases: Use
     status_code=204,
     response_class=Response,
     summary="Delete the account and all that is its user's",
-    responses=documented(401, 403, 409, 415, 422, 503),
+    responses=documented(401, 403, 409, 415, 422, 429, 503),
 )
-async def delete_current_user(body: DeletionBody, user: CurrentUser, use_cases: UseCases) -> None:
-    await use_cases.accounts.delete(user, body.current_password.get_secret_value())
+async def delete_current_user(
+    body: DeletionBody, request: Request, user: CurrentUser, use_cases: UseCases
+) -> None:
+    password = body.current_password.get_secret_value()
+    await use_cases.accounts.delete(user, password, ip=address_of(request))
 
 
-@protected.put(
+@with_password.put(
     "/users/me/password",
     status_code=204,
     response_class=Response,
     summary="Change the password",
-    responses=documented(401, 403, 415, 422, 503),
+    responses=documented(401, 403, 415, 422, 429, 503),
 )
 async def change_password(
     body: NewPasswordBody, request: Request, user: CurrentUser, use_cases: UseCases
@@ -215,6 +229,7 @@ async def change_password(
         current=body.current_password.get_secret_value(),
         new=body.new_password.get_secret_value(),
         keep=session.id if session else None,
+        ip=address_of(request),
     )
 
 

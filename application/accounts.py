@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.passwords import Passwords
 from application.ports.queries import Credentials, Queries
@@ -22,8 +23,8 @@ from domain.users import (
 
 
 class AccountService:
-    """What is done to one's own account and asks for the current password raises `WrongPassword`,
-    as it does when the password is changed by somebody else at the same time.
+    """What asks for the current password raises `WrongPassword`, also when somebody else changes
+    it at the same time, and `TooManyRequests`: a wrong one counts as a login that failed at `ip`.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class AccountService:
         queries: Queries,
         storage: Storage,
         passwords: Passwords,
+        check: PasswordCheck,
         clock: Clock,
         password_policy: PasswordPolicy,
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._passwords = passwords
+        self._check = check
         self._clock = clock
         self._policy = password_policy
 
@@ -60,7 +63,12 @@ class AccountService:
         return user
 
     async def edit(
-        self, user: User, change: ProfileChange, current_password: str | None = None
+        self,
+        user: User,
+        change: ProfileChange,
+        current_password: str | None = None,
+        *,
+        ip: str | None = None,
     ) -> User:
         """The user as they are then. The password is needed for another address, which is
         unverified and kills the codes that were sent to the old one. Raises `EmailTaken` or the
@@ -68,7 +76,7 @@ class AccountService:
         """
         known = None
         if change.email is not None:
-            known = await self._confirmed(user, current_password or "")
+            known = await self._confirmed(user, current_password or "", ip)
         async with self._storage() as uow:
             edited = await _locked(uow, user, known)
             edited.edit(change)
@@ -83,11 +91,17 @@ class AccountService:
         return edited
 
     async def change_password(
-        self, user: User, *, current: str, new: str, keep: SessionId | None
+        self,
+        user: User,
+        *,
+        current: str,
+        new: str,
+        keep: SessionId | None,
+        ip: str | None = None,
     ) -> None:
         """And end all sessions but `keep`, and all one-time codes. Raises `WeakPassword`."""
         check_password(Choice(password=new, email=user.email, policy=self._policy))
-        known = await self._confirmed(user, current)
+        known = await self._confirmed(user, current, ip)
         password_hash = await self._passwords.hash(new)
         now = self._clock()
         async with self._storage() as uow:
@@ -96,14 +110,14 @@ class AccountService:
             )
             if not changed:
                 raise WrongPassword
-            await uow.sessions.end_all(user.id, now, keep)
+            await uow.sessions.end_all(user.id, now, but=keep)
             await uow.codes.end_all(user.id)
             uow.record(_event("password_changed", user, now, actor=user.id))
             await uow.commit()
 
-    async def delete(self, user: User, current_password: str) -> None:
+    async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
         """And all that is theirs. Raises `LastAdmin`."""
-        known = await self._confirmed(user, current_password)
+        known = await self._confirmed(user, current_password, ip)
         async with self._storage() as uow:
             an_admin_is_left(user.id, await uow.users.admins())
             # Locked first: a vote of theirs that is under way is seen below, or never cast.
@@ -113,12 +127,10 @@ class AccountService:
             uow.record(_event("user_deleted", user, self._clock(), actor=user.id))
             await uow.commit()
 
-    async def _confirmed(self, user: User, password: str) -> Credentials:
-        known = await self._queries.credentials(user.email)
-        if known is not None and known.user.id != user.id:  # the address went on to somebody else
-            known = None
-        matches = await self._passwords.verify(password, known.password if known else None)
-        if known is None or not matches:
+    async def _confirmed(self, user: User, password: str, ip: str | None) -> Credentials:
+        known = await self._check.credentials(user.email, password, ip)
+        # The address may have gone on to somebody else by now.
+        if known is None or known.user.id != user.id:
             raise WrongPassword
         return known
 

@@ -1,14 +1,16 @@
 """What the application needs, and what it offers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from application.accounts import AccountService
 from application.administration import AdministrationService
-from application.auth import AuthService, Lifetimes
+from application.auth import AuthService
 from application.mail import MailService
 from application.one_time_codes import OneTimeCodeService
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
+from application.ports.limits import Limits
 from application.ports.mail import Mailer
 from application.ports.passwords import Passwords
 from application.ports.queries import Queries
@@ -16,6 +18,7 @@ from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
 from domain.passwords import PasswordPolicy
+from domain.sessions import Lifetimes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,13 @@ class Ports:
     storage: Storage
     tokens: Tokens
     passwords: Passwords
+    limits: Limits
     mailer: Mailer
     clock: Clock
+    logs_in: bool = True
+    """Whether users log in here. False: an outside provider issues their tokens."""
+    public_keys: Sequence[Mapping[str, str]] = ()
+    """What others verify our tokens with, as JWKs (RFC 7517)."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     public_url: str | None = None
     """The site that mails link to."""
@@ -44,11 +52,16 @@ class Services:
     codes: OneTimeCodeService
     mail: MailService
     posts: PostService
+    public_keys: Sequence[Mapping[str, str]]
+    """What others verify our tokens with, as JWKs (RFC 7517)."""
+    limits: Limits
+    """For what is limited by where a request comes from, and from whom."""
     what_is_down: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
 
 
 def build_services(ports: Ports) -> Services:
+    check = PasswordCheck(passwords=ports.passwords, queries=ports.queries, limits=ports.limits)
     mail = MailService(
         queries=ports.queries,
         storage=ports.storage,
@@ -61,7 +74,7 @@ def build_services(ports: Ports) -> Services:
             queries=ports.queries,
             storage=ports.storage,
             tokens=ports.tokens,
-            passwords=ports.passwords,
+            passwords=check,
             clock=ports.clock,
             lifetimes=ports.lifetimes,
         ),
@@ -69,6 +82,7 @@ def build_services(ports: Ports) -> Services:
             queries=ports.queries,
             storage=ports.storage,
             passwords=ports.passwords,
+            check=check,
             clock=ports.clock,
             password_policy=ports.password_policy,
         ),
@@ -85,5 +99,7 @@ def build_services(ports: Ports) -> Services:
         ),
         mail=mail,
         posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        public_keys=ports.public_keys,
+        limits=ports.limits,
         what_is_down=ports.queries.ready,
     )

@@ -41,7 +41,7 @@ class BadName(RuleBroken):
 
 
 class BadEmail(RuleBroken):
-    detail = f"email must have at most {EMAIL_MAX} characters, one @ and no control characters"
+    detail = f"email must have at most {EMAIL_MAX} characters, one @ and no spaces"
 
 
 def email_key(email: str) -> str:
@@ -68,6 +68,11 @@ class User:
     created_at: datetime
     tokens_valid_from: datetime
     """Tokens issued before this moment are dead."""
+
+    def admits_tokens_of(self, issued_at: datetime) -> bool:
+        """Whether a token issued at that moment may speak for the user."""
+        # Tokens carry whole seconds (RFC 7519, section 2, NumericDate).
+        return self.is_active and issued_at >= self.tokens_valid_from.replace(microsecond=0)
 
     def edit(self, change: "ProfileChange") -> None:
         """Raises `BadName` or `BadEmail`."""
@@ -124,7 +129,8 @@ RegistrationRule = Callable[[UserDraft], None]
 
 def email_is_sound(draft: UserDraft) -> None:
     # The grammar of addresses is the edge's business; this is what every layer relies on.
-    if len(draft.email) > EMAIL_MAX or "@" not in draft.email or not draft.email.isprintable():
+    email = draft.email
+    if len(email) > EMAIL_MAX or email.count("@") != 1 or not email.isprintable() or " " in email:
         raise BadEmail
 
 

@@ -23,7 +23,7 @@ def _console(moment: float, level: str, message: str, fields: _Fields) -> str:
     """For people."""
     clock = datetime.fromtimestamp(moment, UTC).astimezone().strftime("%H:%M:%S")
     details = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
-    return f"{clock} {level:<7} {message}  {details}"
+    return f"{clock} {level:<7} {message}  {details}".rstrip()
 
 
 def _json(moment: float, level: str, message: str, fields: _Fields) -> str:

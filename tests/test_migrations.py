@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Identity, inspect, text
 
 # For all tables to be registered.
+import infrastructure.database.access_tokens
 import infrastructure.database.unit_of_work  # noqa: F401
 from infrastructure.database import schema
 from infrastructure.database.engine import open_database
@@ -136,7 +137,7 @@ def test_models_and_schema_do_not_drift_apart(url: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "statement"),
     [
-        ("add_index", "DROP INDEX ix_sessions_user_id"),
+        ("add_index", "DROP INDEX ix_sessions_user_id_network"),
         ("remove_table", "CREATE TABLE stars (id INTEGER)"),
         ("remove_column", "ALTER TABLE posts ADD COLUMN stars INTEGER"),
         ("modify_default", "ALTER TABLE posts ALTER COLUMN votes SET DEFAULT 1"),

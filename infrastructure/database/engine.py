@@ -21,7 +21,8 @@ def check_url(url: str) -> str:
     with suppress(ValueError):  # which would tell what it could not read
         parts = urlsplit(url)
         server = parts.scheme in ("postgresql", "postgres") and parts.port != 0
-        if server or (sqlite_path(url) or Path()).name:
+        file = (sqlite_path(url) or Path()).name
+        if server or (file and file != ":memory:"):
             return url
     raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
 

@@ -7,6 +7,7 @@ the commit, which waits for the disk, run in a thread of their own.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -61,7 +62,7 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
         path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=512
     )
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection, timeout)
         connection.execute("PRAGMA foreign_keys = ON")
         # With WAL, a commit reaches the disk before it is acknowledged at FULL alone.
         connection.execute("PRAGMA synchronous = FULL")
@@ -69,6 +70,20 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
+    """SQLite itself does not wait for another process that is at this with a new file."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 class SqliteDatabase:

@@ -97,7 +97,7 @@ class DatabaseUnavailable(Unavailable):
 class SchemaMissing(DatabaseUnavailable):
     """A table is not there."""
 
-    detail = "The database has not been migrated"
+    detail = "The database has not been migrated: run `gatepost migrate`"
 
 
 class OutcomeUnknown(Unavailable):

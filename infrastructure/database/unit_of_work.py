@@ -10,6 +10,7 @@ from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken
 from infrastructure.database import events
+from infrastructure.database.identities import SqlIdentities
 from infrastructure.database.mail import SqlOutbox
 from infrastructure.database.one_time_codes import SqlOneTimeCodes
 from infrastructure.database.posts import SqlPosts
@@ -25,11 +26,15 @@ from infrastructure.database.users import SqlUsers
 
 MEANING: dict[str, type[DomainError]] = {
     "uq_users_email_key": EmailTaken,
+    # As PostgreSQL calls it, and SQLite: of two first sights, one comes second.
+    "pk_identities": EmailTaken,
+    "uq_identities_key": EmailTaken,
     # SQLite does not say which foreign key it was.
     "fk": AlreadyGone,
     "fk_one_time_codes_user_id": AlreadyGone,
     "fk_posts_owner_id": AlreadyGone,
     "fk_sessions_user_id": AlreadyGone,
+    "fk_spent_refresh_tokens_session_id": AlreadyGone,
     "fk_votes_post_id": AlreadyGone,
     "fk_votes_user_id": AlreadyGone,
 }
@@ -56,6 +61,7 @@ class SqlUnitOfWork:
         self._recorded: list[Event] = []
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
+        self.identities = SqlIdentities(self)
         self.posts = SqlPosts(self)
         self.codes = SqlOneTimeCodes(self)
         self.outbox = SqlOutbox(self)

@@ -279,3 +279,11 @@ def decoded(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         for part in token.split(".")[:2]
     )
     return header, claims
+
+
+async def test_an_address_is_known_in_every_form_that_it_may_be_registered_in(gate: Gate) -> None:
+    body = {"email": "anna@xn--exmple-cua.com", "password": PASSWORD}
+    assert (await gate.client.post("/users", json=body)).status_code == 201
+
+    for form in ("anna@xn--exmple-cua.com", "anna@exämple.com", "ANNA@EXÄMPLE.COM"):
+        assert (await gate.log_in(form)).status_code == 200, form

@@ -21,8 +21,12 @@ DELETION = {"current_password": PASSWORD}
 NEW_PASSWORD = {"current_password": PASSWORD, "new_password": "staple battery horse"}
 
 # A row for each: the body that is sent, and the status for each of WHO. What stands in braces
-# belongs to the owner: their account, a post of theirs.
+# belongs to the owner: their account, a post and a session of theirs.
 MATRIX: dict[tuple[str, str], tuple[Any, tuple[int, ...]]] = {
+    ("POST", "/logout"): (None, (401, 204, 204, 204, 204, 401)),
+    ("GET", "/sessions"): (None, (401, 200, 200, 200, 200, 401)),
+    ("DELETE", "/sessions"): (None, (401, 204, 204, 204, 204, 401)),
+    ("DELETE", "/sessions/{session_id}"): (None, (401, 404, 204, 404, 404, 401)),
     ("GET", "/users/me"): (None, (401, 200, 200, 200, 200, 401)),
     ("PATCH", "/users/me"): ({"name": "A"}, (401, 200, 200, 200, 200, 401)),
     ("POST", "/users/me/deletion"): (DELETION, (401, 204, 204, 204, 204, 401)),
@@ -66,7 +70,9 @@ async def world_of(gate: Gate, *, published: bool) -> World:
         "admin": await gate.person(role=Role.ADMIN),
         "deactivated": deactivated,
     }
-    return World(people, lambda template: template.format(user_id=owner.id, post_id=post["id"]))
+    (session,) = (await gate.client.get("/sessions", headers=owner.headers)).json()
+    ids = {"user_id": owner.id, "post_id": post["id"], "session_id": session["id"]}
+    return World(people, lambda template: template.format(**ids))
 
 
 def protected(app: FastAPI) -> set[tuple[str, str]]:

@@ -16,6 +16,7 @@ from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
 from domain.sessions import InvalidCredentials
 from infrastructure.database.engine import check_url, open_database, sqlite_path
+from infrastructure.database.sqlite import connect
 from tests.contracts.backends import CHANGE_PASSWORD, PASSWORD, SqlBackend
 from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory
 from tests.postgres import PostgresServer
@@ -212,6 +213,20 @@ async def test_sqlite_waits_for_another_process_without_holding_up_the_readers(
 
             other.execute("ROLLBACK")
         await writer
+
+
+async def test_a_new_sqlite_waits_for_another_process_that_is_at_it(tmp_path: Path) -> None:
+    """It is not in WAL mode yet, and SQLite does not wait by itself to bring it there."""
+    path = tmp_path / "gatepost.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE versions (number INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
+        opening = asyncio.create_task(asyncio.to_thread(connect, path, timeout=5))
+        done, _ = await asyncio.wait([opening], timeout=0.05)
+        assert not done
+        other.execute("COMMIT")
+
+        (await opening).close()
 
 
 @pytest.mark.parametrize("kind", ["no directory", "a directory", "another file"])

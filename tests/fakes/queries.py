@@ -1,12 +1,13 @@
 import asyncio
 from copy import copy
+from datetime import datetime
 
-from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost
+from application.ports.queries import AuditEntry, Credentials, PostList, Refreshing, SeenPost
 from domain.one_time_codes import OneTimeCode
 from domain.pages import InvalidCursor, Page
 from domain.policies import may_read_post
 from domain.posts import Post, PostId
-from domain.sessions import Session, SessionId
+from domain.sessions import Session, SessionId, network_of
 from domain.users import User, UserId
 from tests.fakes.storage import FakeStorage, State
 
@@ -24,6 +25,21 @@ class FakeQueries:
             return None
         return copy(session), copy(state.accounts[session.user_id].user)
 
+    async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
+        return [copy(session) for session in (await self._committed()).sessions_of(user_id, now)]
+
+    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
+        state = await self._committed()
+        session_id = state.refresh_hashes.get(refresh_hash)
+        if session_id is None:
+            return None
+        session = copy(state.sessions[session_id])
+        return Refreshing(
+            session=session,
+            user=copy(state.accounts[session.user_id].user),
+            is_spent=state.refresh_hash(session_id) != refresh_hash,
+        )
+
     async def user(self, user_id: UserId) -> User | None:
         account = (await self._committed()).accounts.get(user_id)
         return copy(account.user) if account else None
@@ -36,6 +52,11 @@ class FakeQueries:
         found = [user for user in found if after is None or user.id < after[0]]
         return Page(found[:limit], next=(found[limit - 1].id,) if len(found) > limit else None)
 
+    async def identified(self, issuer: str, subject: str) -> User | None:
+        state = await self._committed()
+        account = state.accounts.get(state.identities.get((issuer, subject), UserId(0)))
+        return copy(account.user) if account else None
+
     async def credentials(self, email: str) -> Credentials | None:
         account = (await self._committed()).account(email)
         if account is None:
@@ -46,6 +67,10 @@ class FakeQueries:
         state = await self._committed()
         code = state.codes.get(code_hash)
         return (code, copy(state.accounts[code.user_id].user)) if code else None
+
+    async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
+        sessions = (await self._committed()).sessions.values()
+        return any(s.user_id == user_id and network_of(s.ip) == network for s in sessions)
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         state = await self._committed()

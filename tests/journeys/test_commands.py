@@ -1,0 +1,347 @@
+"""The command `gatepost`: what it does, and what it says when it can't."""
+
+import json
+import os
+import signal
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.journeys.processes import PATIENCE, Place, Service, on_both_databases
+
+PASSWORD = "correct horse battery"
+SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
+NOWHERE = "postgresql://gatepost:hunter2@127.0.0.1:1/gatepost"
+COMMANDS = ["serve", "migrate", "create-admin", "check", "openapi"]
+
+
+def log_in(client: httpx.Client, email: str, password: str = PASSWORD) -> dict[str, str]:
+    answer = client.post("/login", data={"username": email, "password": password})
+    assert answer.status_code == 200, answer.text
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+def test_serving_tells_where_the_api_and_its_page_are(service: Service) -> None:
+    with service.client() as client:
+        assert service.url.startswith("http://127.0.0.1:")
+        assert client.get("/docs").status_code == 200
+        assert client.get("/openapi.json").status_code == 200
+        assert "server" not in client.get("/health/live").headers
+
+
+def test_ctrl_c_ends_serving_without_a_traceback(place: Place) -> None:
+    with place.serving() as service:
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(PATIENCE) in (0, 130)
+        assert "Traceback" not in service.log.read_text()
+
+
+def test_a_port_in_use_is_one_clear_line(place: Place, service: Service) -> None:
+    port = httpx.URL(service.url).port
+
+    line = place.refusal("serve", "--port", str(port))
+
+    assert line == f"cannot listen on 127.0.0.1 port {port}: Address already in use"
+
+
+def test_a_host_that_is_not_ours_is_one_clear_line(place: Place) -> None:
+    assert place.refusal("serve", "--host", "192.0.2.1", "--port", "0").startswith(
+        "cannot listen on 192.0.2.1 port 0: "
+    )
+
+
+@pytest.mark.parametrize("command", [["serve"], ["migrate"], ["create-admin", "a@example.com"]])
+def test_an_unreachable_database_is_one_clear_line(place: Place, command: list[str]) -> None:
+    place.database_url = NOWHERE
+
+    line = place.refusal(*command, given=f"{PASSWORD}\n")
+
+    assert "database" in line.lower()
+    assert "not answer" in line
+    assert "hunter2" not in line
+
+
+def test_a_directory_that_is_not_there_is_one_clear_line(place: Place) -> None:
+    place.database_url = f"sqlite:///{place.directory}/missing/gatepost.db"
+
+    assert place.refusal("serve") == "The database does not answer: unable to open database file"
+
+
+def test_a_schema_that_is_too_old_is_not_served_on_postgresql(
+    place: Place, empty_postgres_url: str
+) -> None:
+    place.database_url = empty_postgres_url
+
+    assert "`gatepost migrate`" in place.refusal("serve", "--port", "0")
+
+    migrated = place.run("migrate")
+    assert (migrated.status, migrated.stderr) == (0, "")
+    assert migrated.stdout.startswith("The schema is at revision ")
+    assert place.run("migrate").stdout == migrated.stdout
+    assert "migrations" not in place.run("check").stdout
+
+
+def test_an_embedded_database_is_migrated_by_serving(service: Service) -> None:
+    with closing(sqlite3.connect(service.place.directory / "gatepost.db")) as connection:
+        revision = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+
+    assert len(revision) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "about"),
+    [
+        ("ENVIRONMENT", "hunter2", "'development' or 'production'"),
+        ("DATABASE_URL", "mysql://hunter2@localhost/x", "sqlite:///FILE or postgresql://"),
+        (
+            "DATABASE_URL",
+            "postgresql://gatepost:p/hunter2@localhost/x",
+            "sqlite:///FILE or postgresql://",
+        ),
+        (
+            "DATABASE_URL",
+            "postgresql://gatepost:a#hunter2@localhost/x",
+            "sqlite:///FILE or postgresql://",
+        ),
+        ("DATABASE_URL", "sqlite:///", "sqlite:///FILE or postgresql://"),
+        ("ACCESS_TOKEN_TTL", "hunter2", "integer"),
+        ("ACCESS_TOKEN_TTL", "0", "greater than or equal to 60"),
+        ("BCRYPT_COST", "3", "greater than or equal to 4"),
+        ("TRUSTED_PROXIES", "10.0.0.1, hunter2", "addresses or networks"),
+        ("CORS_ORIGINS", "*", "pattern"),
+        ("LOG_FORMAT", "hunter2", "'console' or 'json'"),
+    ],
+)
+def test_a_bad_setting_is_one_line_with_its_name_and_without_its_value(
+    place: Place, name: str, value: str, about: str
+) -> None:
+    place.settings[name] = value
+
+    line = place.refusal("check")
+
+    assert line.startswith(f"GATEPOST_{name}: ")
+    assert about in line
+    assert "hunter2" not in line
+
+
+def test_every_bad_setting_and_every_unknown_one_has_a_line(place: Place) -> None:
+    place.settings |= {"DATABASE_URI": "x", "LOG_FORMAT": "y", "PORT": "hunter2"}
+
+    lines = place.refusals("check")
+
+    assert [line.partition(":")[0] for line in lines] == [
+        "GATEPOST_DATABASE_URI",
+        "GATEPOST_PORT",
+        "GATEPOST_LOG_FORMAT",
+    ]
+    assert lines[0] == (
+        "GATEPOST_DATABASE_URI: there is no such setting; do you mean GATEPOST_DATABASE_URL?"
+    )
+    assert lines[1] == "GATEPOST_PORT: there is no such setting"
+
+
+def test_an_unknown_setting_in_a_file_is_found_too_and_other_programs_variables_are_not(
+    place: Place,
+) -> None:
+    (place.directory / ".env").write_text("POSTGRES_PASSWORD=x\nGATEPOST_SECRET_KEI=hunter2\n")
+
+    assert place.refusal("check") == (
+        "GATEPOST_SECRET_KEI: there is no such setting; do you mean GATEPOST_SECRET_KEY?"
+    )
+
+
+def test_settings_come_from_a_file_and_the_environment_comes_first(place: Place) -> None:
+    (place.directory / ".env").write_text(
+        "GATEPOST_ACCESS_TOKEN_TTL=120\nGATEPOST_REFRESH_TOKEN_TTL=7200\n"
+    )
+    place.settings["REFRESH_TOKEN_TTL"] = "3600"
+
+    with place.serving() as service, service.client() as client:
+        client.post("/users", json={"email": "anna@example.com", "password": PASSWORD})
+        form = {"username": "anna@example.com", "password": PASSWORD}
+        tokens = client.post("/login", data=form).json()
+
+    assert (tokens["expires_in"], tokens["refresh_expires_in"]) == (120, 3600)
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "openapi"])
+def test_production_without_a_secret_is_refused(place: Place, command: str) -> None:
+    place.settings["ENVIRONMENT"] = "production"
+
+    assert place.refusal(command).startswith("GATEPOST_SECRET_KEY: required in production")
+    assert not list(place.directory.glob("*.secret"))
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "changeme" * 8, "x" * 64])
+def test_a_weak_secret_is_refused_and_not_repeated(place: Place, secret: str) -> None:
+    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": secret}
+
+    line = place.refusal("serve", "--port", "0")
+
+    assert line.startswith("The secret can't sign tokens: ")
+    assert secret not in line
+
+
+def test_the_secret_of_development_is_made_once_and_outlives_a_restart(place: Place) -> None:
+    file = place.directory / "gatepost.secret"
+    with place.serving() as service, service.client() as client:
+        client.post("/users", json={"email": "anna@example.com", "password": PASSWORD})
+        anna = log_in(client, "anna@example.com")
+    secret = file.read_text()
+    assert [path.name for path in place.directory.glob("*secret*")] == [file.name]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(secret) > 32
+
+    with place.serving() as service, service.client() as client:
+        assert client.get("/users/me", headers=anna).status_code == 200
+    assert file.read_text() == secret
+
+    file.unlink()
+    with place.serving() as service, service.client() as client:
+        assert client.get("/users/me", headers=anna).status_code == 401
+
+
+def test_with_a_server_database_the_secret_lies_in_the_working_directory(place: Place) -> None:
+    place.database_url = NOWHERE
+
+    place.run("openapi")
+
+    (file,) = place.directory.iterdir()
+    assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("gatepost.secret", 0o600)
+
+
+def test_the_mode_of_the_secret_does_not_hang_on_the_umask(place: Place) -> None:
+    before = os.umask(0)
+    try:
+        place.run("openapi")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((place.directory / "gatepost.secret").stat().st_mode) == 0o600
+
+
+@on_both_databases
+def test_an_admin_is_made_of_nothing_or_of_a_user_who_keeps_their_password(
+    service: Service,
+) -> None:
+    def create_admin(email: str, password: str) -> str:
+        done = service.place.run("create-admin", email, "--password-stdin", given=password)
+        assert (done.status, done.stderr) == (0, "")
+        return done.stdout
+
+    assert create_admin("boss@example.com", f"{PASSWORD}\n") == (
+        "boss@example.com is registered as an admin\n"
+    )
+    with service.client() as client:
+        client.post("/users", json={"email": "anna@example.com", "password": PASSWORD})
+        anna = log_in(client, "anna@example.com")
+        assert "same password as before" in create_admin("ANNA@example.com", "x\n")
+        assert client.get("/users/me", headers=anna).json()["role"] == "admin"
+        log_in(client, "anna@example.com")
+        boss = client.get("/users/me", headers=log_in(client, "boss@example.com")).json()
+        assert (boss["role"], boss["email"]) == ("admin", "boss@example.com")
+
+
+@pytest.mark.parametrize(
+    ("email", "given", "about"),
+    [
+        ("boss@example.com", "short\n", "12 to 128 characters"),
+        ("boss@example.com", "", "12 to 128 characters"),
+        ("boss@example.com", "boss@example.com\n", "e-mail address"),
+        ("boss", f"{PASSWORD}\n", "EMAIL: Input should be"),
+    ],
+)
+def test_a_weak_password_and_a_bad_address_make_no_admin(
+    place: Place, email: str, given: str, about: str
+) -> None:
+    place.run("migrate")
+
+    line = place.refusal("create-admin", email, "--password-stdin", given=given)
+
+    assert about in line
+    assert given.strip() == "" or given.strip() not in line.replace("e-mail", "")
+
+
+def test_a_password_line_may_end_as_on_windows_or_not_at_all(service: Service) -> None:
+    for number, end in enumerate(["", "\n", "\r\n", "\nmore\n"]):
+        email = f"admin{number}@example.com"
+        made = service.place.run("create-admin", email, "--password-stdin", given=PASSWORD + end)
+        assert made.status == 0, made.stderr
+        with service.client() as client:
+            log_in(client, email)
+
+
+def test_check_names_what_would_hurt_in_production(place: Place) -> None:
+    done = place.run("check")
+
+    assert (done.status, done.stderr) == (1, "")
+    harms = [line for line in done.stdout.splitlines() if line.startswith("harm: ")]
+    assert [harm.split(": ")[1] for harm in harms] == [
+        "migrations",
+        "GATEPOST_ENVIRONMENT",
+        "GATEPOST_SECRET_KEY",
+        "GATEPOST_BCRYPT_COST",
+    ]
+    assert "`gatepost migrate`" in harms[0]
+
+
+def test_check_names_a_database_that_does_not_answer(place: Place) -> None:
+    place.database_url = NOWHERE
+
+    done = place.run("check")
+
+    assert done.status == 1
+    assert "harm: database: it does not answer" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+@on_both_databases
+def test_check_finds_nothing_where_nothing_is_wrong(place: Place) -> None:
+    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "BCRYPT_COST": "12"}
+    place.run("migrate")
+
+    done = place.run("check")
+
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout.endswith("Nothing here would hurt in production\n")
+    assert ("remark: SQLite" in done.stdout) is place.database_url.startswith("sqlite")
+
+
+def test_openapi_prints_the_document_that_is_known(place: Place) -> None:
+    done = place.run("openapi")
+
+    assert (done.status, done.stderr) == (0, "")
+    known = Path(__file__).parents[1] / "openapi.json"
+    assert json.loads(done.stdout) == json.loads(known.read_text())
+    assert not (place.directory / "gatepost.db").exists()
+
+
+def test_help_names_every_command(place: Place) -> None:
+    done = place.run("--help")
+
+    assert done.status == 0
+    for command in COMMANDS:
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(place: Place, command: str) -> None:
+    done = place.run(command, "--help")
+
+    assert (done.status, done.stderr) == (0, "")
+    assert f"Usage: gatepost {command}" in done.stdout
+    sentence = done.stdout.split("\n\n" if "\n\n" in done.stdout else "\n")
+    assert sentence
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_an_unknown_command_is_refused(place: Place) -> None:
+    done = place.run("sevre")
+
+    assert done.status == 2
+    assert "Traceback" not in done.stderr
+    assert "No such command" in done.stderr
