@@ -218,3 +218,62 @@ async def test_all_strangers_together_are_limited_and_the_owner_at_home_is_not(g
         form = {"username": anna.email, "password": PASSWORD}
         assert_refused(await stranger.post("/login", data=form), "account-failures", 100, 3600)
     assert (await gate.log_in(anna.email)).status_code == 200
+
+
+async def ask_for_reset(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await client.post("/password-reset", json={"email": email})
+
+
+@pytest.mark.parametrize("email", ["anna@example.com", "nobody@example.com"])
+async def test_resets_are_limited_by_account_whether_there_is_one_or_not(
+    gate: Gate, email: str
+) -> None:
+    await gate.person("anna@example.com")
+
+    answers = [await ask_for_reset(gate.client, email) for _ in range(5)]
+
+    assert statuses(answers) == [202] * 5
+    async with client_of(gate.app, ip="198.51.100.1") as elsewhere:
+        assert_refused(await ask_for_reset(elsewhere, email.upper()), "account-resets", 5, 3600)
+    assert (await ask_for_reset(gate.client, "other@example.com")).status_code == 202
+
+
+async def test_resets_are_limited_by_network(gate: Gate) -> None:
+    answers = [await ask_for_reset(gate.client, f"user{n}@example.com") for n in range(20)]
+
+    assert statuses(answers) == [202] * 20
+    assert_refused(await ask_for_reset(gate.client, "last@example.com"), "resets", 20, 3600)
+
+
+async def test_no_address_is_flooded_with_mails_that_verify_it(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answers = [
+        await gate.client.post("/users/me/verification", headers=anna.headers) for _ in range(6)
+    ]
+
+    assert statuses(answers) == [202] * 5 + [429]
+    assert (await ask_for_reset(gate.client, anna.email)).status_code == 202
+
+
+async def test_a_wrong_current_password_is_a_login_that_failed(gate: Gate) -> None:
+    anna = await gate.person()
+    wrong = {"current_password": "wrong horse battery"}
+    attempts = [
+        ("PUT", "/users/me/password", wrong | {"new_password": "staple battery horse"}),
+        ("PATCH", "/users/me", wrong | {"email": "new@example.com"}),
+        ("POST", "/users/me/deletion", wrong),
+    ]
+
+    answers = [
+        await gate.client.request(
+            *attempts[n % 3][:2], json=attempts[n % 3][2], headers=anna.headers
+        )
+        for n in range(10)
+    ]
+
+    assert statuses(answers) == [403] * 10
+    assert (await gate.log_in(anna.email)).status_code == 429
+    body = {"current_password": PASSWORD}
+    answer = await gate.client.post("/users/me/deletion", json=body, headers=anna.headers)
+    assert answer.status_code == 429
