@@ -119,7 +119,8 @@ class OpaqueOnSqlite:
             (claims.user_id, str(claims.user_id), str(claims.user_id)),
         )
         self._direct.execute(
-            "INSERT INTO sessions VALUES (?, ?, 0, 0, 0, NULL, ?, NULL, NULL)"
+            "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, refresh_hash)"
+            " VALUES (?, ?, 0, 0, 0, ?)"
             " ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id",
             (claims.session_id, claims.user_id, str(claims.session_id)),
         )
