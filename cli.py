@@ -209,10 +209,10 @@ def check() -> None:
         harms.append("GATEPOST_SECRET_KEY: not set; the one in use lies in a file")
     if settings.bcrypt_cost < 12:
         harms.append(f"GATEPOST_BCRYPT_COST: {settings.bcrypt_cost} is too cheap, 12 is the least")
-    if settings.smtp_url is None:
-        harms.append("GATEPOST_SMTP_URL: not set; mails are printed, tokens and all")
     if sqlite_path(settings.database):
         print("remark: SQLite serves one machine; PostgreSQL is for more")
+    if settings.smtp_url is None:
+        print("remark: GATEPOST_SMTP_URL is not set; mails are printed, tokens and all")
     for harm in harms:
         print(f"harm: {harm}")
     if harms:
