@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRouter
 
-from api import auth, health, posts, users
+from api import auth, health, posts, users, votes
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
@@ -17,7 +17,7 @@ from api.pages import Cursors
 from application.services import Ports, build_services
 
 PUBLIC: tuple[APIRouter, ...] = (auth.public, users.public, health.public)
-PROTECTED: tuple[APIRouter, ...] = (users.protected, posts.protected)
+PROTECTED: tuple[APIRouter, ...] = (users.protected, posts.protected, votes.protected)
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 

@@ -33,12 +33,12 @@ class PostService:
 
     async def read(self, post_id: PostId, reader: User) -> SeenPost:
         """Raises `PostNotFound`, for a draft that the reader may not know of too."""
-        return _readable(await self._queries.post(post_id, reader.id), post_id, reader)
+        return readable(await self._queries.post(post_id, reader.id), post_id, reader)
 
     async def edit(self, post_id: PostId, draft: PostDraft, editor: User) -> SeenPost:
         """Make the post say `draft`. Raises `PostNotFound` or the error of a broken rule."""
         async with self._storage() as uow:
-            seen = _readable(await uow.posts.get(post_id, editor.id), post_id, editor)
+            seen = readable(await uow.posts.get(post_id, editor.id), post_id, editor)
             seen.post.edit(draft, editor=editor, now=self._clock())
             await uow.posts.save(seen.post)
             uow.record(_event("post_edited", seen.post, editor, seen.post.updated_at))
@@ -48,7 +48,7 @@ class PostService:
     async def delete(self, post_id: PostId, editor: User) -> None:
         """Raises `PostNotFound` or `NotPostOwner`."""
         async with self._storage() as uow:
-            post = _readable(await uow.posts.get(post_id, editor.id), post_id, editor).post
+            post = readable(await uow.posts.get(post_id, editor.id), post_id, editor).post
             if not may_change_post(editor, post.owner_id):
                 raise NotPostOwner
             await uow.posts.remove(post)
@@ -60,7 +60,7 @@ def _event(name: str, post: Post, actor: User, at: datetime) -> Event:
     return Event(name=name, actor_id=actor.id, subject=f"post:{post.id}", at=at)
 
 
-def _readable(seen: SeenPost | None, post_id: PostId, reader: User) -> SeenPost:
+def readable(seen: SeenPost | None, post_id: PostId, reader: User) -> SeenPost:
     """`seen`, or `PostNotFound`: a hidden draft and a missing post are one answer."""
     if seen is None or not may_read_post(reader, seen.post.owner_id, published=seen.post.published):
         raise PostNotFound(post_id)

@@ -11,6 +11,7 @@ from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
+from application.votes import VoteService
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Services:
     auth: AuthService
     accounts: AccountService
     posts: PostService
+    votes: VoteService
     what_is_down: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
 
@@ -55,5 +57,6 @@ def build_services(ports: Ports) -> Services:
             password_min=ports.password_min,
         ),
         posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        votes=VoteService(queries=ports.queries, storage=ports.storage),
         what_is_down=ports.queries.ready,
     )

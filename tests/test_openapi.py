@@ -53,6 +53,8 @@ def test_operations_have_the_names_that_generated_clients_call(document: dict[st
         "read_post": "get /posts/{post_id}",
         "replace_post": "put /posts/{post_id}",
         "delete_post": "delete /posts/{post_id}",
+        "cast_vote": "put /posts/{post_id}/vote",
+        "withdraw_vote": "delete /posts/{post_id}/vote",
         "is_live": "get /health/live",
         "is_ready": "get /health/ready",
     }

@@ -51,6 +51,18 @@ class Posts(Protocol):
         ...
 
 
+class Votes(Protocol):
+    """One vote for each user and post; the post's count is right with the commit."""
+
+    async def add(self, post_id: PostId, voter: UserId) -> None:
+        """Nothing happens when there is one. Raises `AlreadyGone` when post or voter are."""
+        ...
+
+    async def remove(self, post_id: PostId, voter: UserId) -> None:
+        """Nothing happens when there is none."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """Some changes that happen together or not at all.
 
@@ -63,6 +75,8 @@ class UnitOfWork(Protocol):
     def sessions(self) -> Sessions: ...
     @property
     def posts(self) -> Posts: ...
+    @property
+    def votes(self) -> Votes: ...
 
     def record(self, event: Event) -> None:
         """Keep it for the audit, in the same transaction as the changes."""

@@ -20,6 +20,7 @@ from infrastructure.database.statements import (
     Transaction,
 )
 from infrastructure.database.users import SqlUsers
+from infrastructure.database.votes import SqlVotes
 
 MEANING: dict[str, type[DomainError]] = {
     "uq_users_email_key": EmailTaken,
@@ -53,6 +54,7 @@ class SqlUnitOfWork:
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
         self.posts = SqlPosts(self)
+        self.votes = SqlVotes(self)
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._use_up()

@@ -113,9 +113,6 @@ class FakeStorage:
             state.events,
         )
 
-    def vote(self, post_id: PostId, user_id: UserId) -> None:
-        self.committed.votes.add((post_id, user_id))
-
 
 class FakeUnitOfWork:
     def __init__(self, storage: FakeStorage) -> None:
@@ -126,6 +123,7 @@ class FakeUnitOfWork:
         self.users = FakeUsers(self)
         self.sessions = FakeSessions(self)
         self.posts = FakePosts(self)
+        self.votes = FakeVotes(self)
 
     async def state(self) -> State:
         """What this unit of work sees and changes; the first call waits for its turn."""
@@ -267,3 +265,18 @@ class FakePosts:
             raise PostChanged
         del state.posts[post.id]
         state.votes = {vote for vote in state.votes if vote[0] != post.id}
+
+
+class FakeVotes:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, post_id: PostId, voter: UserId) -> None:
+        state = await self._uow.state()
+        if post_id not in state.posts or voter not in state.accounts:
+            raise self._uow.refuse(AlreadyGone)
+        state.votes.add((post_id, voter))
+
+    async def remove(self, post_id: PostId, voter: UserId) -> None:
+        state = await self._uow.state()
+        state.votes.discard((post_id, voter))
