@@ -7,9 +7,21 @@ from application.ports.queries import PostList, Queries, SeenPost
 from application.ports.storage import Storage
 from domain.events import Event
 from domain.pages import Page
-from domain.policies import may_change_post, may_read_post
-from domain.posts import NotPostOwner, Post, PostDraft, PostId, PostNotFound, write
+from domain.policies import may_read_post
+from domain.posts import (
+    Deleting,
+    Post,
+    PostDraft,
+    PostId,
+    PostNotFound,
+    PostPatch,
+    check_deletion,
+    write,
+)
 from domain.users import User
+
+Versions = frozenset[int] | None
+"""Those that a change may be made to; None: whichever it is."""
 
 
 class PostService:
@@ -35,22 +47,29 @@ class PostService:
         """Raises `PostNotFound`, for a draft that the reader may not know of too."""
         return readable(await self._queries.post(post_id, reader.id), post_id, reader)
 
-    async def edit(self, post_id: PostId, draft: PostDraft, editor: User) -> SeenPost:
-        """Make the post say `draft`. Raises `PostNotFound` or the error of a broken rule."""
+    async def edit(
+        self,
+        post_id: PostId,
+        change: PostDraft | PostPatch,
+        editor: User,
+        known: Versions = None,
+    ) -> SeenPost:
+        """Make the post say what `change` wants. Raises `PostNotFound` or the error of a broken
+        rule; `PostChanged` when its version is none of `known`.
+        """
         async with self._storage() as uow:
             seen = readable(await uow.posts.get(post_id, editor.id), post_id, editor)
-            seen.post.edit(draft, editor=editor, now=self._clock())
-            await uow.posts.save(seen.post)
-            uow.record(_event("post_edited", seen.post, editor, seen.post.updated_at))
-            await uow.commit()
+            if seen.post.edit(change, editor=editor, now=self._clock(), known=known):
+                await uow.posts.save(seen.post)
+                uow.record(_event("post_edited", seen.post, editor, seen.post.updated_at))
+                await uow.commit()
         return seen
 
-    async def delete(self, post_id: PostId, editor: User) -> None:
-        """Raises `PostNotFound` or `NotPostOwner`."""
+    async def delete(self, post_id: PostId, editor: User, known: Versions = None) -> None:
+        """Raises `PostNotFound` or the error of a broken rule, as `edit` does."""
         async with self._storage() as uow:
             post = readable(await uow.posts.get(post_id, editor.id), post_id, editor).post
-            if not may_change_post(editor, post.owner_id):
-                raise NotPostOwner
+            check_deletion(Deleting(post=post, editor=editor, known=known))
             await uow.posts.remove(post)
             uow.record(_event("post_deleted", post, editor, self._clock()))
             await uow.commit()

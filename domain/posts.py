@@ -54,6 +54,26 @@ class PostDraft:
     published: bool | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostPatch:
+    """What an editor wants a post to say instead; None leaves it as it is."""
+
+    title: str | None = None
+    content: str | None = None
+    published: bool | None = None
+
+    def draft_of(self, post: "Post") -> PostDraft:
+        """What `post` says with this instead."""
+        return PostDraft(
+            title=post.title if self.title is None else self.title,
+            content=post.content if self.content is None else self.content,
+            published=self.published,
+        )
+
+
+NO_CHANGE = PostPatch()
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Post:
     """A post; changed through `edit` alone, which counts `version` up."""
@@ -69,21 +89,28 @@ class Post:
 
     def edit(
         self,
-        draft: PostDraft,
+        change: PostDraft | PostPatch,
         *,
         editor: User,
         now: datetime,
+        known: frozenset[int] | None = None,
         rules: "tuple[EditingRule, ...] | None" = None,
-    ) -> None:
-        """Make the post say `draft`. Raises the error of the first rule that this breaks."""
-        editing = Editing(post=self, draft=draft, editor=editor, now=now)
+    ) -> bool:
+        """Make the post say what `change` wants; whether it wanted anything. Raises the error of
+        the first rule that this breaks.
+        """
+        draft = change.draft_of(self) if isinstance(change, PostPatch) else change
+        editing = Editing(post=self, draft=draft, editor=editor, now=now, known=known)
         for rule in EDITING_RULES if rules is None else rules:
             rule(editing)
+        if change == NO_CHANGE:
+            return False
         self.title = draft.title.strip()
         self.content = draft.content
         self.published = self.published if draft.published is None else draft.published
         self.updated_at = now
         self.version += 1
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +141,23 @@ class Editing:
     draft: PostDraft
     editor: User
     now: datetime
+    known: frozenset[int] | None = None
+    """Versions that the editor takes it for; None: whichever it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleting:
+    """A post about to be deleted: what a deleting rule may look at."""
+
+    post: Post
+    editor: User
+    known: frozenset[int] | None = None
+    """As of `Editing`."""
 
 
 WritingRule = Callable[[Writing], None]
 EditingRule = Callable[[Editing], None]
+DeletingRule = Callable[[Deleting], None]
 
 
 def title_is_in_bounds(change: Writing | Editing) -> None:
@@ -136,9 +176,14 @@ def text_has_no_nul(change: Writing | Editing) -> None:
         raise NulCharacter
 
 
-def editor_may_change_it(editing: Editing) -> None:
-    if not may_change_post(editing.editor, editing.post.owner_id):
+def editor_may_change_it(change: Editing | Deleting) -> None:
+    if not may_change_post(change.editor, change.post.owner_id):
         raise NotPostOwner
+
+
+def editor_knows_its_version(change: Editing | Deleting) -> None:
+    if change.known is not None and change.post.version not in change.known:
+        raise PostChanged
 
 
 WRITING_RULES: tuple[WritingRule, ...] = (
@@ -148,10 +193,12 @@ WRITING_RULES: tuple[WritingRule, ...] = (
 )
 EDITING_RULES: tuple[EditingRule, ...] = (
     editor_may_change_it,
+    editor_knows_its_version,
     title_is_in_bounds,
     content_is_in_bounds,
     text_has_no_nul,
 )
+DELETING_RULES: tuple[DeletingRule, ...] = (editor_may_change_it, editor_knows_its_version)
 
 
 def write(
@@ -172,3 +219,9 @@ def write(
         published=draft.published is not False,
         created_at=now,
     )
+
+
+def check_deletion(deleting: Deleting, rules: tuple[DeletingRule, ...] = DELETING_RULES) -> None:
+    """Raise the error of the first rule that the deletion breaks."""
+    for rule in rules:
+        rule(deleting)

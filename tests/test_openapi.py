@@ -52,6 +52,7 @@ def test_operations_have_the_names_that_generated_clients_call(document: dict[st
         "create_post": "post /posts",
         "read_post": "get /posts/{post_id}",
         "replace_post": "put /posts/{post_id}",
+        "change_post": "patch /posts/{post_id}",
         "delete_post": "delete /posts/{post_id}",
         "cast_vote": "put /posts/{post_id}/vote",
         "withdraw_vote": "delete /posts/{post_id}/vote",
