@@ -1,18 +1,18 @@
 """Posts of the current user and of others."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
 from api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, etag, is_known, known_versions
-from api.pages import Cursors
-from application.ports.queries import PostList, SeenPost
-from domain.pages import LIMIT_DEFAULT, LIMIT_MAX
+from api.pages import LINK, Cursors, PageQuery, next_link
+from application.ports.queries import PostList, SeenPost, Sort
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId, PostPatch
+from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
 
 protected = APIRouter(tags=["posts"], generate_unique_id_function=lambda route: route.name)
@@ -96,30 +96,32 @@ class PostView(BaseModel):
         )
 
 
-class PostsQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
-    after: str | None = Field(None, max_length=200, description="Cursor from a `Link` header")
-    owner_id: int | None = Field(None, ge=1, le=ID_MAX)
-    published: bool | None = None
+class PostsQuery(PageQuery):
+    q: str | None = Field(
+        None,
+        description="Only posts with these words in title or content: `red fox` both, "
+        '`"red fox"` side by side, `fo*` beginning so. Case and punctuation do not count, nor '
+        f"what is behind the first {QUERY_MAX} characters; without a word in it, it finds all.",
+        examples=["red fox"],
+    )
+    owner_id: int | None = Field(None, ge=1, le=ID_MAX, description="Only posts of this user")
+    published: bool | None = Field(None, description="Only posts, or only drafts")
+    sort: Literal["newest", "oldest", "top"] = Field("newest", description="`top`: by votes")
 
     def to_list(self, viewer: User, cursors: Cursors) -> PostList:
         return PostList(
             viewer=viewer,
             limit=self.limit,
-            after=None if self.after is None else cursors.read(self.after, self.binding),
+            after=self.position(cursors),
+            sort=Sort(self.sort),
             owner_id=None if self.owner_id is None else UserId(self.owner_id),
             published=self.published,
+            terms=() if self.q is None else terms_of(self.q),
         )
-
-    @property
-    def binding(self) -> str:
-        """What a cursor belongs to: everything but the page's own size and place."""
-        return self.model_dump_json(exclude={"limit", "after"})
 
 
 _POST = TypeAdapter(PostView)
+_LINKED: dict[int | str, dict[str, Any]] = {200: {"headers": LINK}}
 _TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}}
 _MERGE_PATCH = {
     "application/merge-patch+json": {"schema": {"$ref": "#/components/schemas/PostPatchBody"}}
@@ -127,20 +129,20 @@ _MERGE_PATCH = {
 _CREATED: dict[int | str, dict[str, Any]] = {201: {"headers": ETAG}}
 
 
-@protected.get("/posts", summary="List posts", responses=documented(400, 401, 422, 503))
+@protected.get(
+    "/posts",
+    summary="List posts",
+    responses=_LINKED | documented(400, 401, 422, 503),
+    openapi_extra={"parameters": PostsQuery.parameters()},
+)
 async def list_posts(
-    query: Annotated[PostsQuery, Query()],
-    request: Request,
-    response: Response,
-    user: CurrentUser,
-    use_cases: UseCases,
+    request: Request, response: Response, user: CurrentUser, use_cases: UseCases
 ) -> list[PostView]:
+    query = PostsQuery.of(request)
     cursors: Cursors = request.app.state.cursors
     page = await use_cases.posts.list(query.to_list(user, cursors))
     if page.next is not None:
-        after = cursors.write(page.next, query.binding)
-        url = request.url.include_query_params(after=after)
-        response.headers["Link"] = f'<{url}>; rel="next"'
+        response.headers["Link"] = next_link(request, cursors.write(page.next, query.binding))
     return [PostView.of(seen) for seen in page.items]
 
 

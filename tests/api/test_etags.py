@@ -20,7 +20,7 @@ async def ask(
         method,
         f"/posts/{post_id}",
         json=BODY if method in ("PUT", "PATCH") else None,
-        headers={name: value.encode("latin-1") for name, value in lines.items()},
+        headers=[(name.encode(), value.encode("latin-1")) for name, value in lines.items()],
     )
 
 

@@ -42,25 +42,88 @@ SQLITE_VOTES = [
     END""",
 ]
 
+# A table beside `posts` on both: of a generated column, every vote would write the index anew.
+POSTGRESQL_SEARCH = [
+    """CREATE TABLE posts_search (
+        post_id BIGINT CONSTRAINT pk_posts_search PRIMARY KEY
+            CONSTRAINT fk_posts_search_post_id REFERENCES posts ON DELETE CASCADE,
+        words tsvector NOT NULL
+    )""",
+    # Punctuation parts words; else the parser would see e-mail addresses, paths and numbers in it.
+    r"""CREATE FUNCTION words_of(title text, content text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+        SELECT to_tsvector('simple', translate(
+            title || ' ' || content, '!"#$%&''()*+,-./\:;<=>?@[\\]^_`{|}~', repeat(' ', 32)))
+    $$""",
+    "INSERT INTO posts_search SELECT id, words_of(title, content) FROM posts",
+    "CREATE INDEX ix_posts_search_words ON posts_search USING gin (words)",
+    """CREATE FUNCTION index_post() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO posts_search VALUES (NEW.id, words_of(NEW.title, NEW.content))
+            ON CONFLICT (post_id) DO UPDATE SET words = EXCLUDED.words;
+        RETURN NULL;
+    END $$""",
+    """CREATE TRIGGER index_post AFTER INSERT OR UPDATE OF title, content ON posts
+    FOR EACH ROW EXECUTE FUNCTION index_post()""",
+]
+SQLITE_SEARCH = [
+    "CREATE VIEW posts_text AS SELECT id, title || ' ' || content AS words FROM posts",
+    """CREATE VIRTUAL TABLE posts_search USING fts5(
+        words, content = 'posts_text', content_rowid = 'id',
+        tokenize = 'unicode61 remove_diacritics 0'
+    )""",
+    "INSERT INTO posts_search (posts_search) VALUES ('rebuild')",
+    """CREATE TRIGGER index_post AFTER INSERT ON posts BEGIN
+        INSERT INTO posts_search (rowid, words) VALUES (NEW.id, NEW.title || ' ' || NEW.content);
+    END""",
+    """CREATE TRIGGER index_edited_post AFTER UPDATE OF title, content ON posts BEGIN
+        INSERT INTO posts_search (posts_search, rowid, words)
+            VALUES ('delete', OLD.id, OLD.title || ' ' || OLD.content);
+        INSERT INTO posts_search (rowid, words) VALUES (NEW.id, NEW.title || ' ' || NEW.content);
+    END""",
+    """CREATE TRIGGER forget_post AFTER DELETE ON posts BEGIN
+        INSERT INTO posts_search (posts_search, rowid, words)
+            VALUES ('delete', OLD.id, OLD.title || ' ' || OLD.content);
+    END""",
+]
+NO_SEARCH_ON_POSTGRESQL = [
+    "DROP TRIGGER index_post ON posts",
+    "DROP FUNCTION index_post",
+    "DROP TABLE posts_search",
+    "DROP FUNCTION words_of",
+]
+NO_SEARCH_ON_SQLITE = [
+    "DROP TRIGGER index_post",
+    "DROP TRIGGER index_edited_post",
+    "DROP TRIGGER forget_post",
+    "DROP TABLE posts_search",
+    "DROP VIEW posts_text",
+]
+NO_VOTES_ON_POSTGRESQL = [
+    "DROP TRIGGER count_vote ON votes",
+    "DROP TRIGGER discount_votes ON votes",
+    "DROP FUNCTION count_vote",
+    "DROP FUNCTION discount_votes",
+]
+NO_VOTES_ON_SQLITE = ["DROP TRIGGER count_vote", "DROP TRIGGER discount_vote"]
 
-def on_postgresql() -> bool:
-    return op.get_bind().dialect.name == "postgresql"
+
+def run(on_postgresql: list[str], on_sqlite: list[str]) -> None:
+    is_postgresql = op.get_bind().dialect.name == "postgresql"
+    for statement in on_postgresql if is_postgresql else on_sqlite:
+        op.execute(statement)
 
 
 def upgrade() -> None:
-    for statement in POSTGRESQL_VOTES if on_postgresql() else SQLITE_VOTES:
-        op.execute(statement)
+    run(POSTGRESQL_VOTES, SQLITE_VOTES)
     op.execute(
         "UPDATE posts SET votes = (SELECT count(*) FROM votes WHERE votes.post_id = posts.id)"
     )
+    op.create_index("ix_posts_votes_id", "posts", ["votes", "id"])
+    run(POSTGRESQL_SEARCH, SQLITE_SEARCH)
 
 
 def downgrade() -> None:
-    if on_postgresql():
-        op.execute("DROP TRIGGER count_vote ON votes")
-        op.execute("DROP TRIGGER discount_votes ON votes")
-        op.execute("DROP FUNCTION count_vote")
-        op.execute("DROP FUNCTION discount_votes")
-    else:
-        op.execute("DROP TRIGGER count_vote")
-        op.execute("DROP TRIGGER discount_vote")
+    run(NO_SEARCH_ON_POSTGRESQL, NO_SEARCH_ON_SQLITE)
+    op.drop_index("ix_posts_votes_id", "posts")
+    run(NO_VOTES_ON_POSTGRESQL, NO_VOTES_ON_SQLITE)
