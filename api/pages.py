@@ -69,7 +69,9 @@ class PageQuery(BaseModel):
         query: bytes = request.scope["query_string"]
         try:
             return cls.model_validate(
-                dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
+                dict(parse_qsl(query.decode(errors="replace"), keep_blank_values=True))
+                if query
+                else {}
             )
         except ValidationError as error:
             raise RequestValidationError(

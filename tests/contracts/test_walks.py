@@ -19,19 +19,29 @@ from tests.fakes.clock import NOON
 ID_MAX = 2**63 - 1
 
 
-async def walk(
-    backend: Backend, viewer: User, sort: Sort, limit: int, query: str = ""
-) -> list[SeenPost]:
-    items: list[SeenPost] = []
-    after: tuple[int, ...] | None = None
-    while after is not None or not items:
-        page = await backend.queries.posts(
-            PostList(viewer=viewer, limit=limit, after=after, sort=sort, terms=terms_of(query))
-        )
-        items += page.items
-        after = page.next
-        assert after is None or len(page.items) == limit
-    return items
+class Walk:
+    """Through the list `wanted`, as far as it has been walked."""
+
+    def __init__(self, backend: Backend, wanted: PostList) -> None:
+        self._backend = backend
+        self._wanted = wanted
+        self.seen: list[SeenPost] = []
+        self.is_over = False
+
+    async def turn(self) -> None:
+        """See the next page, if there is one."""
+        if self.is_over:
+            return
+        page = await self._backend.queries.posts(self._wanted)
+        self.seen += page.items
+        self.is_over = page.next is None
+        assert self.is_over or len(page.items) == self._wanted.limit
+        self._wanted = replace(self._wanted, after=page.next)
+
+    async def to_the_end(self) -> list[SeenPost]:
+        while not self.is_over:
+            await self.turn()
+        return self.seen
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 10])
@@ -44,7 +54,8 @@ async def test_every_order_has_all_posts_in_it(backend: Backend, limit: int) -> 
             await backend.vote(ids[at], voter)
 
     async def order(sort: Sort, query: str = "") -> list[int]:
-        found = await walk(backend, bob, sort, limit, query)
+        wanted = PostList(viewer=bob, limit=limit, sort=sort, terms=terms_of(query))
+        found = await Walk(backend, wanted).to_the_end()
         return [ids.index(seen.post.id) for seen in found]
 
     assert await order(Sort.NEWEST) == [5, 4, 3, 2, 1, 0]
@@ -130,23 +141,16 @@ async def test_a_walk_while_others_write_shows_every_standing_post_once(
             await backend.vote(standing[-1].id, voter)
     throughout = {post.id for post in standing}
     known = set(throughout)
-    seen: list[SeenPost] = []
-    after: tuple[int, ...] | None = None
     # Of this example's posts alone: one database serves all examples.
-    wanted = PostList(viewer=eve, limit=limit, sort=sort, owner_id=anna.id, terms=terms_of("fox"))
+    walk = Walk(
+        backend,
+        PostList(viewer=eve, limit=limit, sort=sort, owner_id=anna.id, terms=terms_of("fox")),
+    )
 
-    async def turn() -> None:
-        nonlocal after
-        if seen and after is None:
-            return  # at the end already
-        page = await backend.queries.posts(replace(wanted, after=after))
-        seen.extend(page.items)
-        after = page.next
-
-    await turn()
+    await walk.turn()
     for change, at in changes:
         if change == "turn":
-            await turn()
+            await walk.turn()
         elif change == "add":
             standing.append(await backend.add_post(anna, content="fox"))
             known.add(standing[-1].id)
@@ -156,8 +160,8 @@ async def test_a_walk_while_others_write_shows_every_standing_post_once(
             await remove(backend, post)
         elif standing:
             await edit(backend, standing[at % len(standing)], anna)
-    while after is not None:
-        await turn()
+
+    seen = await walk.to_the_end()
 
     shown = [item.post.id for item in seen]
     assert len(shown) == len(set(shown))
