@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
 from api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, etag, is_known, known_versions
+from api.idempotency import IDEMPOTENCY_KEY, REPLAYED, idempotency_key
 from api.pages import LINK, Cursors, PageQuery, next_link
 from application.ports.queries import PostList, SeenPost, Sort
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId, PostPatch
@@ -121,12 +122,19 @@ class PostsQuery(PageQuery):
 
 
 _POST = TypeAdapter(PostView)
+LOCATION = {
+    "Location": {
+        "description": "The new post's path",
+        "schema": {"type": "string"},
+        "example": "/posts/7",
+    }
+}
 _LINKED: dict[int | str, dict[str, Any]] = {200: {"headers": LINK}}
 _TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}}
 _MERGE_PATCH = {
     "application/merge-patch+json": {"schema": {"$ref": "#/components/schemas/PostPatchBody"}}
 }
-_CREATED: dict[int | str, dict[str, Any]] = {201: {"headers": ETAG}}
+_CREATED: dict[int | str, dict[str, Any]] = {201: {"headers": LOCATION | ETAG | REPLAYED}}
 
 
 @protected.get(
@@ -151,13 +159,20 @@ async def list_posts(
     status_code=201,
     response_model=PostView,
     summary="Write a post",
-    responses=_CREATED | documented(401, 409, 415, 422, 503),
+    responses=_CREATED | documented(400, 401, 409, 415, 422, 503),
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
 )
 async def create_post(
     body: PostBody, request: Request, user: CurrentUser, use_cases: UseCases
 ) -> Response:
-    seen = await use_cases.posts.write(body.to_draft(), user)
+    key = idempotency_key(request)
+    if key is None:
+        seen, replayed = await use_cases.posts.write(body.to_draft(), user), False
+    else:
+        seen, replayed = await use_cases.posts.write_once(body.to_draft(), user, key)
     answer, headers = _represented(seen)
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
     headers["Location"] = f"{request.scope.get('root_path', '')}/posts/{seen.post.id}"
     return Response(answer, 201, headers, "application/json")
 

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from application.ports.clock import Clock
 from application.ports.queries import PostList, Queries, SeenPost
-from application.ports.storage import Storage
+from application.ports.storage import Kept, Storage, UnitOfWork
 from domain.events import Event
+from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint
 from domain.pages import Page
 from domain.policies import may_read_post
 from domain.posts import (
@@ -32,11 +33,35 @@ class PostService:
 
     async def write(self, draft: PostDraft, author: User) -> SeenPost:
         """Store a new post of `author`. Raises the error of a broken rule."""
-        new = write(draft, author=author, now=self._clock())
         async with self._storage() as uow:
-            post = await uow.posts.add(new)
-            uow.record(_event("post_written", post, author, post.created_at))
+            seen = await self._write(uow, draft, author)
             await uow.commit()
+        return seen
+
+    async def write_once(self, draft: PostDraft, author: User, key: str) -> tuple[SeenPost, bool]:
+        """As `write`, but for the same `key` again the first answer again, and True with it.
+
+        Raises `IdempotencyKeyReused` for another draft, `IdempotencyKeyInUse` while the first
+        still runs. Nothing is kept of what was refused.
+        """
+        now = self._clock()
+        async with self._storage() as uow:
+            kept = await uow.idempotency.claim(author.id, key, now - LIFE)
+            asked = fingerprint(draft)
+            if kept is not None:
+                if kept.asked != asked:
+                    raise IdempotencyKeyReused
+                return kept.answer, True
+            seen = await self._write(uow, draft, author)
+            await uow.idempotency.keep(
+                Kept(user_id=author.id, key=key, asked=asked, answer=seen, at=now)
+            )
+            await uow.commit()
+        return seen, False
+
+    async def _write(self, uow: UnitOfWork, draft: PostDraft, author: User) -> SeenPost:
+        post = await uow.posts.add(write(draft, author=author, now=self._clock()))
+        uow.record(_event("post_written", post, author, post.created_at))
         return SeenPost(post=post, owner_name=author.name, votes=0, voted=False)
 
     async def list(self, wanted: PostList) -> Page[SeenPost]:

@@ -5,6 +5,8 @@ All of it raises `domain.errors.Unavailable` when the database does not answer.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from application.ports.passwords import PasswordHash
@@ -63,6 +65,31 @@ class Votes(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The first answer to a request that may be sent again."""
+
+    user_id: UserId
+    key: str
+    asked: str
+    """`fingerprint` of what was asked for."""
+    answer: SeenPost
+    at: datetime
+
+
+class Idempotency(Protocol):
+    async def claim(self, user_id: UserId, key: str, since: datetime) -> Kept | None:
+        """What is kept of later than `since`; if nothing, the key is this unit of work's.
+
+        Raises `IdempotencyKeyInUse` when it is another's, or waits for that one to end.
+        """
+        ...
+
+    async def keep(self, kept: Kept) -> None:
+        """After `claim`."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """Some changes that happen together or not at all.
 
@@ -77,6 +104,8 @@ class UnitOfWork(Protocol):
     def posts(self) -> Posts: ...
     @property
     def votes(self) -> Votes: ...
+    @property
+    def idempotency(self) -> Idempotency: ...
 
     def record(self, event: Event) -> None:
         """Keep it for the audit, in the same transaction as the changes."""

@@ -10,6 +10,7 @@ from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken
 from infrastructure.database import events
+from infrastructure.database.idempotency import SqlIdempotency
 from infrastructure.database.posts import SqlPosts
 from infrastructure.database.sessions import SqlSessions
 from infrastructure.database.statements import (
@@ -30,6 +31,7 @@ MEANING: dict[str, type[DomainError]] = {
     "fk_sessions_user_id": AlreadyGone,
     "fk_votes_post_id": AlreadyGone,
     "fk_votes_user_id": AlreadyGone,
+    "fk_idempotency_keys_user_id": AlreadyGone,
 }
 
 
@@ -55,6 +57,7 @@ class SqlUnitOfWork:
         self.sessions = SqlSessions(self)
         self.posts = SqlPosts(self)
         self.votes = SqlVotes(self)
+        self.idempotency = SqlIdempotency(self)
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._use_up()

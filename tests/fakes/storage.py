@@ -7,14 +7,16 @@ commit and a lost rollback show. Entities are copied on their way in and out.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import count
 from typing import Any
 
 from application.origin import ORIGIN
 from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, SeenPost
+from application.ports.storage import Kept
 from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
 from domain.posts import NewPost, Post, PostChanged, PostId
@@ -37,6 +39,7 @@ class State:
     posts: dict[PostId, Post] = field(default_factory=dict)
     votes: set[tuple[PostId, UserId]] = field(default_factory=set)
     events: list[AuditEntry] = field(default_factory=list)
+    kept: dict[tuple[UserId, str], Kept] = field(default_factory=dict)
 
     def copy(self) -> "State":
         return State(
@@ -45,6 +48,7 @@ class State:
             dict(self.posts),
             set(self.votes),
             list(self.events),
+            dict(self.kept),
         )
 
     def account(self, email: str) -> Account | None:
@@ -111,6 +115,7 @@ class FakeStorage:
             posts,
             {(post, voter) for post, voter in state.votes if post in posts and voter != user_id},
             state.events,
+            {(owner, key): kept for (owner, key), kept in state.kept.items() if owner != user_id},
         )
 
 
@@ -124,6 +129,7 @@ class FakeUnitOfWork:
         self.sessions = FakeSessions(self)
         self.posts = FakePosts(self)
         self.votes = FakeVotes(self)
+        self.idempotency = FakeIdempotency(self)
 
     async def state(self) -> State:
         """What this unit of work sees and changes; the first call waits for its turn."""
@@ -280,3 +286,18 @@ class FakeVotes:
     async def remove(self, post_id: PostId, voter: UserId) -> None:
         state = await self._uow.state()
         state.votes.discard((post_id, voter))
+
+
+class FakeIdempotency:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def claim(self, user_id: UserId, key: str, since: datetime) -> Kept | None:
+        kept = (await self._uow.state()).kept.get((user_id, key))
+        return deepcopy(kept) if kept is not None and kept.at > since else None
+
+    async def keep(self, kept: Kept) -> None:
+        state = await self._uow.state()
+        if kept.user_id not in state.accounts:
+            raise self._uow.refuse(AlreadyGone)
+        state.kept[kept.user_id, kept.key] = deepcopy(kept)

@@ -121,9 +121,23 @@ def upgrade() -> None:
     )
     op.create_index("ix_posts_votes_id", "posts", ["votes", "id"])
     run(POSTGRESQL_SEARCH, SQLITE_SEARCH)
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("asked", sa.String(), nullable=False),
+        sa.Column("answer", sa.String(), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "key", name="pk_idempotency_keys"),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name="fk_idempotency_keys_user_id", ondelete="CASCADE"
+        ),
+    )
+    op.create_index("ix_idempotency_keys_at", "idempotency_keys", ["at"])
 
 
 def downgrade() -> None:
+    op.drop_table("idempotency_keys")
     run(NO_SEARCH_ON_POSTGRESQL, NO_SEARCH_ON_SQLITE)
     op.drop_index("ix_posts_votes_id", "posts")
     run(NO_VOTES_ON_POSTGRESQL, NO_VOTES_ON_SQLITE)
