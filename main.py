@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from application.auth import Lifetimes
 from application.services import Ports
+from domain.posts import PostOptions
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
@@ -69,6 +70,10 @@ def build_ports(settings: Settings, database: Database) -> Ports:
             refresh=timedelta(seconds=settings.refresh_token_ttl),
         ),
         password_min=settings.password_min,
+        post_options=PostOptions(
+            per_day=settings.posts_per_day,
+            drafts_until_verified=settings.drafts_until_verified,
+        ),
     )
 
 

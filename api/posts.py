@@ -159,7 +159,7 @@ async def list_posts(
     status_code=201,
     response_model=PostView,
     summary="Write a post",
-    responses=_CREATED | documented(400, 401, 409, 415, 422, 503),
+    responses=_CREATED | documented(400, 401, 409, 415, 422, 429, 503),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
 )
 async def create_post(

@@ -10,11 +10,13 @@ from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint
 from domain.pages import Page
 from domain.policies import may_read_post
 from domain.posts import (
+    DAY,
     Deleting,
     Post,
     PostDraft,
     PostId,
     PostNotFound,
+    PostOptions,
     PostPatch,
     check_deletion,
     write,
@@ -26,10 +28,13 @@ Versions = frozenset[int] | None
 
 
 class PostService:
-    def __init__(self, *, queries: Queries, storage: Storage, clock: Clock) -> None:
+    def __init__(
+        self, *, queries: Queries, storage: Storage, clock: Clock, options: PostOptions
+    ) -> None:
         self._queries = queries
         self._storage = storage
         self._clock = clock
+        self._options = options
 
     async def write(self, draft: PostDraft, author: User) -> SeenPost:
         """Store a new post of `author`. Raises the error of a broken rule."""
@@ -60,7 +65,12 @@ class PostService:
         return seen, False
 
     async def _write(self, uow: UnitOfWork, draft: PostDraft, author: User) -> SeenPost:
-        post = await uow.posts.add(write(draft, author=author, now=self._clock()))
+        now = self._clock()
+        quota = self._options.quota_of(author)
+        written = await uow.posts.written(author.id, now - DAY, quota) if quota else ()
+        post = await uow.posts.add(
+            write(draft, author=author, now=now, options=self._options, written=written)
+        )
         uow.record(_event("post_written", post, author, post.created_at))
         return SeenPost(post=post, owner_name=author.name, votes=0, voted=False)
 
@@ -84,7 +94,9 @@ class PostService:
         """
         async with self._storage() as uow:
             seen = readable(await uow.posts.get(post_id, editor.id), post_id, editor)
-            if seen.post.edit(change, editor=editor, now=self._clock(), known=known):
+            if seen.post.edit(
+                change, editor=editor, now=self._clock(), known=known, options=self._options
+            ):
                 await uow.posts.save(seen.post)
                 uow.record(_event("post_edited", seen.post, editor, seen.post.updated_at))
                 await uow.commit()

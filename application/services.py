@@ -12,6 +12,7 @@ from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
 from application.votes import VoteService
+from domain.posts import DEFAULT_OPTIONS, PostOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Ports:
     clock: Clock
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     password_min: int = 12
+    post_options: PostOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,12 @@ def build_services(ports: Ports) -> Services:
             clock=ports.clock,
             password_min=ports.password_min,
         ),
-        posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        posts=PostService(
+            queries=ports.queries,
+            storage=ports.storage,
+            clock=ports.clock,
+            options=ports.post_options,
+        ),
         votes=VoteService(queries=ports.queries, storage=ports.storage),
         what_is_down=ports.queries.ready,
     )

@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     pepper: SecretStr = SecretStr("")
     password_min: int = Field(default=12, ge=8, le=64)
     """Characters."""
+    posts_per_day: int | None = Field(default=None, ge=1)
+    """Of a member, in any 24 hours; unset: as many as they like."""
+    drafts_until_verified: bool = False
+    """Whether what members write stays a draft until they have verified their address."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
     cors_origins: Annotated[list[_Origin], *_CommaSeparated] = []
     log_format: Literal["console", "json"] | None = None

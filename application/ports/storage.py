@@ -3,7 +3,7 @@
 All of it raises `domain.errors.Unavailable` when the database does not answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +42,12 @@ class Posts(Protocol):
 
     async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         """The post, locked for other units of work until this one ends."""
+        ...
+
+    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
+        """When the owner's posts of later than `since` were written, newest first, at most `limit`;
+        nobody else's unit of work adds one of theirs by this until this one ends.
+        """
         ...
 
     async def save(self, post: Post) -> None:

@@ -97,6 +97,6 @@ class SqlIdempotency:
 def _answer_of(text: str) -> SeenPost:
     answer = json.loads(text)
     post = answer.pop("post")
-    for moment in ("created_at", "updated_at"):
-        post[moment] = datetime.fromisoformat(post[moment])
+    for name in ("created_at", "updated_at"):
+        post[name] = datetime.fromisoformat(post[name])
     return SeenPost(post=Post(**post), **answer)

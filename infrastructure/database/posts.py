@@ -1,5 +1,6 @@
 """Posts: row, mapping and repository."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -98,6 +99,21 @@ _BY_IDS = (
     .outerjoin(VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == _WANTED.c.viewer_id))
 )
 _LOCK = _BY_ID.with_for_update(of=POSTS)
+_LOCK_OWNER = (
+    select(USERS.c.id).where(USERS.c.id == bindparam("owner_id")).with_for_update(key_share=True)
+)
+_LATEST = (
+    select(POSTS.c.created_at, POSTS.c.id)
+    .where(POSTS.c.owner_id == bindparam("owner_id"))
+    .order_by(POSTS.c.id.desc())
+    .limit(bindparam("limit", type_=BigId))
+    .subquery()
+)
+_WRITTEN = (
+    select(_LATEST.c.created_at)
+    .where(_LATEST.c.created_at > bindparam("since"))
+    .order_by(_LATEST.c.id.desc())
+)
 _ADD = (
     insert(POSTS)
     .values(
@@ -247,6 +263,12 @@ class SqlPosts:
     async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         records = await self._transaction.fetch(_LOCK, id=post_id, viewer=viewer)
         return seen_post_of(records[0]) if records else None
+
+    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
+        # Two statements: one sees what was committed before it began to wait.
+        await self._transaction.fetch(_LOCK_OWNER, owner_id=owner)
+        records = await self._transaction.fetch(_WRITTEN, owner_id=owner, since=since, limit=limit)
+        return [created_at for (created_at,) in records]
 
     async def save(self, post: Post) -> None:
         saved = await self._transaction.fetch(

@@ -5,7 +5,7 @@ commit and a lost rollback show. Entities are copied on their way in and out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
@@ -256,6 +256,11 @@ class FakePosts:
         state = await self._uow.state()
         post = state.posts.get(post_id)
         return state.seen(post, viewer) if post else None
+
+    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
+        posts = (await self._uow.state()).posts.values()
+        mine = [p.created_at for p in posts if p.owner_id == owner and p.created_at > since]
+        return mine[::-1][:limit]
 
     async def save(self, post: Post) -> None:
         state = await self._uow.state()
