@@ -28,6 +28,9 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         document["components"]["schemas"] |= problem_schemas()
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation.setdefault("security", [])  # public, and not just forgotten
         return document
 
 

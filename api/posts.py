@@ -122,7 +122,7 @@ class PostsQuery(PageQuery):
 
 
 _POST = TypeAdapter(PostView)
-LOCATION = {
+_LOCATION = {
     "Location": {
         "description": "The new post's path",
         "schema": {"type": "string"},
@@ -134,7 +134,18 @@ _TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}}
 _MERGE_PATCH = {
     "application/merge-patch+json": {"schema": {"$ref": "#/components/schemas/PostPatchBody"}}
 }
-_CREATED: dict[int | str, dict[str, Any]] = {201: {"headers": LOCATION | ETAG | REPLAYED}}
+_CREATED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": _LOCATION | ETAG | REPLAYED,
+        "links": {
+            operation: {
+                "operationId": operation,
+                "parameters": {"post_id": "$response.body#/id"},
+            }
+            for operation in ("read_post", "change_post", "delete_post", "cast_vote")
+        },
+    }
+}
 
 
 @protected.get(
@@ -159,7 +170,7 @@ async def list_posts(
     status_code=201,
     response_model=PostView,
     summary="Write a post",
-    responses=_CREATED | documented(400, 401, 409, 415, 422, 429, 503),
+    responses=_CREATED | documented(400, 401, 409, 413, 415, 422, 429, 503),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
 )
 async def create_post(
@@ -199,7 +210,7 @@ async def read_post(
     "/posts/{post_id}",
     response_model=PostView,
     summary="Replace a post",
-    responses=_TAGGED | documented(401, 403, 404, 412, 415, 422, 503),
+    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 503),
     openapi_extra={"parameters": [IF_MATCH]},
 )
 async def replace_post(
@@ -214,7 +225,7 @@ async def replace_post(
     response_model=PostView,
     summary="Change a post",
     description="`{}` changes nothing, and `version` stays.",
-    responses=_TAGGED | documented(401, 403, 404, 412, 415, 422, 503),
+    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 503),
     openapi_extra={"parameters": [IF_MATCH], "requestBody": {"content": _MERGE_PATCH}},
 )
 async def change_post(

@@ -66,7 +66,7 @@ def test_a_crash_between_the_post_and_its_commit_leaves_neither_post_nor_key(
             await transaction.start()
             await connection.execute("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE")
             sent = thread.submit(send, service, headers, "key")
-            while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             service.process.kill()
             with suppress(httpx.TransportError):
