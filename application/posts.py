@@ -18,6 +18,7 @@ from domain.posts import (
     PostNotFound,
     PostOptions,
     PostPatch,
+    Writing,
     check_deletion,
     write,
 )
@@ -68,9 +69,14 @@ class PostService:
         now = self._clock()
         quota = self._options.quota_of(author)
         written = await uow.posts.written(author.id, now - DAY, quota) if quota else ()
-        post = await uow.posts.add(
-            write(draft, author=author, now=now, options=self._options, written=written)
+        writing = Writing(
+            draft=draft,
+            author=author,
+            now=now,
+            options=self._options,
+            written=written,
         )
+        post = await uow.posts.add(write(writing))
         uow.record(_event("post_written", post, author, post.created_at))
         return SeenPost(post=post, owner_name=author.name, votes=0, voted=False)
 

@@ -255,28 +255,19 @@ EDITING_RULES: tuple[EditingRule, ...] = (
 DELETING_RULES: tuple[DeletingRule, ...] = (editor_may_change_it, editor_knows_its_version)
 
 
-def write(
-    draft: PostDraft,
-    *,
-    author: User,
-    now: datetime,
-    options: PostOptions = DEFAULT_OPTIONS,
-    written: Sequence[datetime] = (),
-    rules: tuple[WritingRule, ...] = WRITING_RULES,
-) -> NewPost:
-    """The post that `draft` asks for. Raises the error of the first rule that it breaks."""
-    writing = Writing(draft=draft, author=author, now=now, options=options, written=written)
+def write(writing: Writing, rules: tuple[WritingRule, ...] = WRITING_RULES) -> NewPost:
+    """The post that is asked for. Raises the error of the first rule that it breaks."""
     for rule in rules:
         other = rule(writing)
         if other is not None:
             writing = replace(writing, draft=other)
     draft = writing.draft
     return NewPost(
-        owner_id=author.id,
+        owner_id=writing.author.id,
         title=draft.title.strip(),
         content=draft.content,
         published=draft.published is not False,
-        created_at=now,
+        created_at=writing.now,
     )
 
 
