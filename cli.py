@@ -5,6 +5,8 @@ import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
@@ -15,9 +17,11 @@ from api.users import email_address
 from application.services import Services, build_services
 from domain.errors import DomainError
 from domain.users import Role, UserDraft
+from infrastructure.clock import system_clock
 from infrastructure.database import schema
 from infrastructure.database.engine import sqlite_path
 from infrastructure.settings import BadSettings, Settings, load
+from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
 from main import build, build_database, build_ports
 
@@ -138,6 +142,53 @@ def create_admin(
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     asyncio.run(_with_services(settings, register))
     print(f"{email} is registered as an admin")
+
+
+keys_app = typer.Typer(help="The keys in KEYS_FILE that sign access tokens.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+@keys_app.command("new")
+def new_key() -> None:
+    """Make a key for ALGORITHM: it signs from the next start on, and the others still verify."""
+    settings = load()
+    key = keyfile.add(_keys_file(settings), settings.algorithm, system_clock())
+    print(f"{key.kid}  {key.algorithm}\nIt signs once all processes are started anew")
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """Show the keys, the newest last."""
+    settings = load()
+    kept = keyfile.read(_keys_file(settings))
+    signs = [entry for entry in kept if entry.key.algorithm == settings.algorithm][-1:]
+    for entry in kept:
+        made = datetime.fromtimestamp(entry.made, UTC).isoformat() if entry.made else "-"
+        use = "signs" if entry in signs else "verifies"
+        print(f"{entry.key.kid}  {entry.key.algorithm}  {made}  {use}")
+
+
+# A key's name may start with a hyphen.
+@keys_app.command("retire", context_settings={"ignore_unknown_options": True})
+def retire_key(
+    kid: Annotated[str, typer.Argument(help="As `gatepost keys list` shows it.")],
+) -> None:
+    """Take a key away: its tokens are dead from the next start on."""
+    settings = load()
+    path = _keys_file(settings)
+    of_algorithm = [
+        entry.key.kid for entry in keyfile.read(path) if entry.key.algorithm == settings.algorithm
+    ]
+    if of_algorithm[-1:] == [kid]:
+        fail(f"{kid} signs; make another key first, with `gatepost keys new`")
+    keyfile.retire(path, kid)
+    print(f"{kid} is retired; its tokens are dead once all processes are started anew")
+
+
+def _keys_file(settings: Settings) -> Path:
+    if settings.keys_file is None:
+        raise BadSettings("GATEPOST_KEYS_FILE: not set; it names the file with the keys")
+    return settings.keys_file
 
 
 @app.command()

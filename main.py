@@ -2,25 +2,66 @@
 
 import gc
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from fastapi import FastAPI
 
 from api.app import create_app
-from application.auth import Lifetimes
+from application.ports.limits import Limit, Limits
+from application.ports.tokens import Tokens
 from application.services import Ports
+from application.visitors import VisitorService
 from domain.posts import PostOptions
+from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.limits import NoLimits, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
 from infrastructure.passwords import BcryptPasswords
-from infrastructure.settings import Settings, load, secret_key
-from infrastructure.tokens.jose import JoseTokens, hs256_key
+from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
+from infrastructure.tokens import keyfile
+from infrastructure.tokens.issuer import IssuerTokens
+from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
+from infrastructure.tokens.opaque import OpaqueTokens
+
+
+def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
+    return JoseTokens(_signing_keys(settings), issuer=settings.issuer, audience=settings.audience)
+
+
+def issuer_tokens(settings: Settings, database: Database) -> IssuerTokens:
+    missing = [name for name in ("issuer", "audience") if name not in settings.model_fields_set]
+    if missing:
+        raise BadSettings(
+            "\n".join(f"{PREFIX}{name.upper()}: required with TOKENS=issuer" for name in missing)
+        )
+    if not settings.issuer.startswith(("https://", "http://")):
+        raise BadSettings(f"{PREFIX}ISSUER: must be the provider's https address")
+    urls = (settings.issuer, settings.jwks_url or "https:")
+    if settings.in_production and not all(url.startswith("https:") for url in urls):
+        raise BadSettings(f"{PREFIX}ISSUER, {PREFIX}JWKS_URL: must be https in production")
+    visitors = VisitorService(queries=SqlQueries(database), storage=sql_storage(database))
+    return IssuerTokens(
+        issuer=settings.issuer,
+        audience=settings.audience,
+        jwks_url=settings.jwks_url,
+        user_of=visitors.user,
+    )
+
+
+Technologies = Mapping[str, Callable[[Settings, Database], Tokens]]
+
+TOKENS: Technologies = {
+    "jose": jose_tokens,
+    "issuer": issuer_tokens,
+    "opaque": lambda _, database: OpaqueTokens(database),
+}
+"""The technologies of access tokens that there are, each a line."""
 
 
 def build() -> FastAPI:
@@ -28,6 +69,7 @@ def build() -> FastAPI:
     settings = load()
     logs = set_up_logs(settings.log_format or ("json" if settings.in_production else "console"))
     database = build_database(settings)
+    ports = build_ports(settings, database)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -35,10 +77,12 @@ def build() -> FastAPI:
         _settle_garbage_collector()
         yield
         await database.close()
+        if isinstance(ports.limits, SharedLimits):
+            await ports.limits.close()
         logs.stop()
 
     return create_app(
-        build_ports(settings, database),
+        ports,
         cursor_key=_derived_key(settings, "cursors"),
         cors_origins=settings.cors_origins,
         access_log=logs.request,
@@ -51,23 +95,28 @@ def build_database(settings: Settings) -> Database:
     return open_database(settings.database, connections=settings.database_connections)
 
 
-def build_ports(settings: Settings, database: Database) -> Ports:
-    """Every adapter. Raises `BadSettings`, and `WeakKey` for a secret that can be guessed."""
+def build_ports(
+    settings: Settings, database: Database, *, technologies: Technologies = TOKENS
+) -> Ports:
+    """Every adapter. Raises `BadSettings`, and `UnfitKey` for keys that must not sign."""
+    if settings.tokens not in technologies:
+        raise BadSettings(f"{PREFIX}TOKENS: must be one of {', '.join(technologies)}")
+    tokens = technologies[settings.tokens](settings, database)
     return Ports(
         queries=SqlQueries(database),
         storage=sql_storage(database),
-        tokens=JoseTokens(
-            [hs256_key(secret_key(settings))],
-            issuer=settings.issuer,
-            audience=settings.audience,
-        ),
+        tokens=tokens,
+        logs_in=not isinstance(tokens, IssuerTokens),
+        public_keys=tokens.jwk_set()["keys"] if isinstance(tokens, JoseTokens) else (),
         passwords=BcryptPasswords(
             cost=settings.bcrypt_cost, pepper=settings.pepper.get_secret_value()
         ),
+        limits=build_limits(settings),
         clock=system_clock,
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),
             refresh=timedelta(seconds=settings.refresh_token_ttl),
+            session=timedelta(seconds=settings.session_ttl),
         ),
         password_min=settings.password_min,
         post_options=PostOptions(
@@ -75,6 +124,30 @@ def build_ports(settings: Settings, database: Database) -> Ports:
             drafts_until_verified=settings.drafts_until_verified,
         ),
     )
+
+
+def _signing_keys(settings: Settings) -> list[SigningKey]:
+    """The keys in use. The last one signs: the newest for the algorithm that is set."""
+    path, algorithm = settings.keys_file, settings.algorithm
+    keys = [kept.key for kept in keyfile.read(path)] if path else []
+    fit = [key for key in keys if key.algorithm == algorithm]
+    if not fit and algorithm == "HS256":
+        fit = [hs256_key(secret_key(settings))]
+    if not fit:
+        raise BadSettings(
+            f"{PREFIX}KEYS_FILE: a key for {algorithm} is needed, `gatepost keys new` makes one"
+        )
+    return [key for key in keys if key is not fit[-1]] + [fit[-1]]
+
+
+def build_limits(settings: Settings) -> Limits:
+    if settings.rate_limits == "off":
+        return NoLimits()
+    rates = {limit: rate(getattr(settings, f"limit_{limit.name.lower()}")) for limit in Limit}
+    if settings.redis_url is None:
+        return ProcessLimits(rates, system_clock)
+    url = settings.redis_url.get_secret_value()
+    return SharedLimits(rates, system_clock, url=url, key=_derived_key(settings, "limits"))
 
 
 def _derived_key(settings: Settings, purpose: str) -> bytes:

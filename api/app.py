@@ -16,8 +16,16 @@ from api.errors import add_error_handlers, problem_schemas
 from api.pages import Cursors
 from application.services import Ports, build_services
 
-PUBLIC: tuple[APIRouter, ...] = (auth.public, users.public, health.public)
-PROTECTED: tuple[APIRouter, ...] = (users.protected, posts.protected, votes.protected)
+PUBLIC: tuple[APIRouter, ...] = (auth.public, auth.well_known, users.public, health.public)
+PROTECTED: tuple[APIRouter, ...] = (
+    auth.protected,
+    users.protected,
+    posts.protected,
+    votes.protected,
+)
+
+OWN_LOGIN: tuple[APIRouter, ...] = (auth.public, auth.protected)
+"""What is not there when an outside provider logs users in."""
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 
@@ -63,12 +71,13 @@ def create_app(
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
     # Routes are tried in this order. Not by include_router, which would match each path twice.
-    for router in PROTECTED:
+    left_out = () if ports.logs_in else OWN_LOGIN
+    for router in (router for router in PROTECTED if router not in left_out):
         for route in router.routes:
             if not asks_for_the_current_user(route):
                 raise TypeError(f"{route} is protected and does not ask for the current user")
             app.router.routes.append(route)
-    for router in PUBLIC:
+    for router in (router for router in PUBLIC if router not in left_out):
         app.router.routes.extend(router.routes)
     add_docs(app)
     add_error_handlers(app)

@@ -1,20 +1,29 @@
-"""Logging in."""
+"""Sessions: logging in, going on, logging out."""
 
 from contextlib import suppress
+from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Path, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
-from api.dependencies import UseCases
+from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.errors import documented
+from api.limits import limit_network
 from api.users import email_address
 from application.auth import Device, Login
+from application.ports.limits import Limit
+from domain.sessions import Session, SessionId
 from domain.users import EMAIL_MAX
 
 public = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
 
+well_known = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
+protected = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
+
 USER_AGENT_MAX = 256
+ID_MAX = 2**63 - 1
 
 
 class LoginForm(BaseModel):
@@ -25,6 +34,13 @@ class LoginForm(BaseModel):
     )
     password: SecretStr = Field(examples=["correct horse battery"])
     grant_type: Literal["password"] | None = None
+
+
+class RefreshForm(BaseModel):
+    """The refresh's form (RFC 6749, section 6); what it does not name is ignored."""
+
+    refresh_token: SecretStr
+    grant_type: Literal["refresh_token"] | None = None
 
 
 class TokensView(BaseModel):
@@ -38,16 +54,39 @@ class TokensView(BaseModel):
     def of(cls, login: Login) -> "TokensView":
         return cls(
             access_token=login.access_token,
-            expires_in=int(login.lifetimes.access.total_seconds()),
+            expires_in=int(login.access_life.total_seconds()),
             refresh_token=login.refresh_token,
-            refresh_expires_in=int(login.lifetimes.refresh.total_seconds()),
+            refresh_expires_in=int(login.refresh_life.total_seconds()),
         )
 
 
-@public.post("/login", summary="Log in", responses=documented(401, 415, 422, 503))
+class SessionView(BaseModel):
+    id: int = Field(examples=[1])
+    created_at: datetime
+    last_used_at: datetime = Field(description="When it was refreshed last, or else started")
+    expires_at: datetime = Field(description="When it ends unless it is refreshed before")
+    user_agent: str | None = Field(examples=["Mozilla/5.0"])
+    ip: str | None = Field(description="Where it was started from", examples=["192.0.2.1"])
+    current: bool = Field(description="Whether this request's token is of it")
+
+    @classmethod
+    def of(cls, session: Session, current: Session) -> "SessionView":
+        return cls(
+            id=session.id,
+            created_at=session.created_at,
+            last_used_at=session.last_used_at,
+            expires_at=session.expires_at,
+            user_agent=session.user_agent,
+            ip=session.ip,
+            current=session.id == current.id,
+        )
+
+
+@public.post("/login", summary="Log in", responses=documented(401, 415, 422, 429, 503))
 async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
+    await limit_network(request, Limit.LOGINS)
     username = form.username
     with suppress(ValueError):  # which is nobody's address then
         username = email_address(username)
@@ -56,6 +95,67 @@ async def login(
     )
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)
+
+
+@public.post(
+    "/refresh",
+    summary="Go on with a session",
+    responses=documented(401, 415, 422, 429, 503),
+)
+async def refresh(
+    form: Annotated[RefreshForm, Form()], request: Request, response: Response, use_cases: UseCases
+) -> TokensView:
+    await limit_network(request, Limit.REFRESHES)
+    login = await use_cases.auth.refresh(form.refresh_token.get_secret_value())
+    response.headers["Cache-Control"] = "no-store"
+    return TokensView.of(login)
+
+
+@protected.post("/logout", status_code=204, summary="Log out", responses=documented(401, 429, 503))
+async def logout(session: CurrentSession, use_cases: UseCases) -> None:
+    await use_cases.auth.logout(session)
+
+
+@protected.get("/sessions", summary="Own sessions", responses=documented(401, 503))
+async def list_sessions(
+    user: CurrentUser, current: CurrentSession, use_cases: UseCases
+) -> list[SessionView]:
+    sessions = await use_cases.auth.sessions(user)
+    return [SessionView.of(session, current) for session in sessions]
+
+
+@protected.delete(
+    "/sessions", status_code=204, summary="Log out everywhere", responses=documented(401, 429, 503)
+)
+async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
+    await use_cases.auth.end_sessions(user)
+
+
+@protected.delete(
+    "/sessions/{session_id}",
+    status_code=204,
+    summary="End one session",
+    responses=documented(401, 404, 422, 429, 503),
+)
+async def end_session(
+    session_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
+) -> None:
+    await use_cases.auth.end_session(SessionId(session_id), user)
+
+
+class JwkSet(JSONResponse):
+    media_type = "application/jwk-set+json"
+
+
+@well_known.get(
+    "/.well-known/jwks.json",
+    summary="The public keys of access tokens",
+    response_class=JwkSet,
+)
+async def read_keys(response: Response, use_cases: UseCases) -> dict[str, list[dict[str, str]]]:
+    """A JWK set (RFC 7517, section 5), empty while tokens are not signed with a key pair."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return {"keys": [dict(key) for key in use_cases.public_keys]}
 
 
 def device_of(request: Request) -> Device:

@@ -9,8 +9,9 @@ from fastapi.security import OAuth2PasswordBearer
 from fastapi.security.base import SecurityBase
 
 from api.exchange import exchange_of
+from api.limits import limit_writes
 from application.services import Services
-from domain.sessions import InvalidToken, NotAuthenticated
+from domain.sessions import InvalidToken, NotAuthenticated, Session
 from domain.users import User
 
 
@@ -39,11 +40,13 @@ class BearerToken(SecurityBase):
 
 
 async def authenticate(request: Request) -> User:
-    """The user that the request comes from, noted for the log too."""
+    """Who sends the request; the exchange has the session too. A write is counted as theirs."""
     services: Services = request.app.state.services
-    user = await services.auth.authenticate(bearer_token(request))
-    exchange_of(request).user = user
-    return user
+    exchange = exchange_of(request)
+    exchange.user, exchange.session = await services.auth.authenticate(bearer_token(request))
+    if request.scope["method"] != "GET":  # nor HEAD, which is GET in here
+        await limit_writes(request, exchange.user)
+    return exchange.user
 
 
 def bearer_token(request: Request) -> str:
@@ -64,6 +67,17 @@ def bearer_token(request: Request) -> str:
 
 CurrentUser = Annotated[User, Depends(BearerToken())]
 """The whole user whose token the request carries, as stored at this moment; else a 401."""
+
+
+async def _session_of(request: Request, _: CurrentUser) -> Session:
+    session = exchange_of(request).session
+    if session is None:
+        raise InvalidToken
+    return session
+
+
+CurrentSession = Annotated[Session, Depends(_session_of)]
+"""The session that the request's token is of; asking for it is asking for the current user too."""
 
 
 def asks_for_the_current_user(route: object) -> bool:

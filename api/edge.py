@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
 from api.exchange import SCOPE_KEY, Exchange
+from api.limits import limit_headers
 from application.origin import ORIGIN, Origin
 
 BODY_MAX = 2 * 1024 * 1024
@@ -120,6 +121,8 @@ def _request_id(scope: Scope) -> str:
 def _complete(headers: list[tuple[bytes, bytes]], exchange: Exchange) -> None:
     headers.append((b"x-request-id", exchange.request_id.encode("ascii")))
     headers.append((b"x-content-type-options", b"nosniff"))
+    if exchange.standings:
+        headers.extend(limit_headers(exchange.standings))
     if exchange.user:
         headers.append((b"cache-control", b"private, no-cache"))
         headers.append((b"vary", b"Authorization"))

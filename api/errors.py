@@ -17,6 +17,7 @@ from starlette.routing import Match
 
 from api.dependencies import asks_for_the_current_user, authenticate
 from api.exchange import exchange_of
+from application.ports.limits import TooManyRequests
 from domain.errors import (
     Conflict,
     DomainError,
@@ -137,6 +138,8 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad_token else "Bearer"
     if isinstance(error, (TooMany, Unavailable)):
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, TooManyRequests):
+        exchange_of(request).standings = [error.standing]
     return problem_response(
         STATUSES[kind],
         error.code,

@@ -1,9 +1,12 @@
 """What one request and its answer are called by, from the edge to the log."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
 
+from application.ports.limits import Standing
+from domain.sessions import Session
 from domain.users import User
 
 SCOPE_KEY = "gatepost.exchange"
@@ -14,6 +17,10 @@ class Exchange:
     request_id: str
     user: User | None = None
     """The current user, once there is one."""
+    session: Session | None = None
+    """The one that the current user's token is of."""
+    standings: Sequence[Standing] = ()
+    """Of the limits that the answer tells."""
     status: int = 0
     """Of the answer; 0 while there is none."""
 

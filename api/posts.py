@@ -210,7 +210,7 @@ async def read_post(
     "/posts/{post_id}",
     response_model=PostView,
     summary="Replace a post",
-    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 503),
+    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 429, 503),
     openapi_extra={"parameters": [IF_MATCH]},
 )
 async def replace_post(
@@ -225,7 +225,7 @@ async def replace_post(
     response_model=PostView,
     summary="Change a post",
     description="`{}` changes nothing, and `version` stays.",
-    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 503),
+    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 429, 503),
     openapi_extra={"parameters": [IF_MATCH], "requestBody": {"content": _MERGE_PATCH}},
 )
 async def change_post(
@@ -240,7 +240,7 @@ async def change_post(
     status_code=204,
     response_class=Response,
     summary="Delete a post",
-    responses=documented(401, 403, 404, 412, 422, 503),
+    responses=documented(401, 403, 404, 412, 422, 429, 503),
     openapi_extra={"parameters": [IF_MATCH]},
 )
 async def delete_post(

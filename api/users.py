@@ -10,6 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
+from api.limits import limit_network
+from application.ports.limits import Limit
 from domain.policies import may_see_account
 from domain.users import EMAIL_MAX, NAME_MAX, User, UserDraft, UserId
 
@@ -102,11 +104,12 @@ class UserView(BaseModel):
 
 
 @public.post(
-    "/users", status_code=201, summary="Register", responses=documented(409, 415, 422, 503)
+    "/users", status_code=201, summary="Register", responses=documented(409, 415, 422, 429, 503)
 )
 async def register(
     body: Registration, request: Request, response: Response, use_cases: UseCases
 ) -> UserView:
+    await limit_network(request, Limit.REGISTRATIONS)
     user = await use_cases.accounts.register(body.to_draft(), body.password.get_secret_value())
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/{user.id}"
     return UserView.of(user)

@@ -13,7 +13,7 @@ protected = APIRouter(
     generate_unique_id_function=lambda route: route.name,
 )
 
-_PROBLEMS = documented(401, 404, 422, 503)
+_PROBLEMS = documented(401, 404, 422, 429, 503)
 
 
 @protected.put(

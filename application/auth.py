@@ -1,23 +1,26 @@
-"""Logging in, and who is asking: the resolution of the current user."""
+"""Sessions from login to logout, and who is asking: the resolution of the current user."""
 
 import secrets
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Claims, Tokens
 from domain.events import Event
-from domain.sessions import InvalidCredentials, InvalidToken, NewSession, Session, refresh_hash
+from domain.sessions import (
+    InvalidCredentials,
+    InvalidToken,
+    Lifetimes,
+    NewSession,
+    Session,
+    SessionId,
+    SessionNotFound,
+    refresh_hash,
+)
 from domain.users import User
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lifetimes:
-    access: timedelta = timedelta(hours=1)
-    refresh: timedelta = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +33,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """A new session, the token that speaks for it and the one that continues it."""
+    """A session, the token that speaks for it and the one that continues it."""
 
     user: User
     session: Session
     access_token: str = field(repr=False)
+    access_life: timedelta
     refresh_token: str = field(repr=False)
-    lifetimes: Lifetimes
+    refresh_life: timedelta
 
 
 class AuthService:
@@ -46,7 +50,7 @@ class AuthService:
         queries: Queries,
         storage: Storage,
         tokens: Tokens,
-        passwords: Passwords,
+        passwords: PasswordCheck,
         clock: Clock,
         lifetimes: Lifetimes,
     ) -> None:
@@ -57,15 +61,15 @@ class AuthService:
         self._clock = clock
         self._lifetimes = lifetimes
 
-    async def authenticate(self, token: str) -> User:
-        """The user that the bearer of `token` is, as stored at this moment.
+    async def authenticate(self, token: str) -> tuple[User, Session]:
+        """The user that the bearer of `token` is, and its session, as stored at this moment.
 
         Raises `InvalidToken`, the same for every cause: a bad token, a session that is over, a
         user who is gone or deactivated.
         """
         now = self._clock()
         claims = await self._tokens.verify(token, now)
-        found = await self._queries.session_user(claims.session_id)
+        found = claims.found or await self._queries.session_user(claims.session_id)
         if found is None:
             raise InvalidToken
         session, user = found
@@ -73,52 +77,124 @@ class AuthService:
             user, issued_at=claims.issued_at, now=now
         ):
             raise InvalidToken
-        return user
+        return user, session
 
     async def login(self, email: str, password: str, device: Device) -> Login:
         """Start a session. Raises `InvalidCredentials`, the same in content and in time for an
-        unknown address, a wrong password and a deactivated user.
+        unknown address, a wrong password and a deactivated user. Raises `TooManyRequests`.
         """
-        known = await self._queries.credentials(email)
-        matches = await self._passwords.verify(password, known.password if known else None)
-        if known is None or not matches or not known.user.is_active:
+        known = await self._passwords.credentials(email, password, device.ip)
+        if known is None:
             raise InvalidCredentials
         now = self._clock()
-        refresh_token = secrets.token_urlsafe(32)
+        refresh_token = _new_refresh_token()
         async with self._storage() as uow:
             session = await uow.sessions.add(
                 NewSession(
                     user_id=known.user.id,
                     created_at=now,
-                    expires_at=now + self._lifetimes.refresh,
+                    expires_at=self._lifetimes.session_end(started_at=now, now=now),
                     refresh_hash=refresh_hash(refresh_token),
                     user_agent=device.user_agent,
                     ip=device.ip,
                 ),
                 known.password,
             )
+            uow.record(_event("logged_in", session, now))
+            await uow.commit()
+        return await self._login(known.user, session, refresh_token, now)
+
+    async def refresh(self, refresh_token: str) -> Login:
+        """Continue a session; another refresh token takes the place of this one, which is spent.
+
+        Raises `InvalidToken`, the same for every cause. A token that is used again after it was
+        spent is in two hands, one of them a thief's: its session is ended before that.
+        """
+        now = self._clock()
+        used = refresh_hash(refresh_token)
+        found = await self._queries.refreshing(used)
+        if found is None:
+            raise InvalidToken
+        session = found.session
+        fresh_token = _new_refresh_token()
+        if not found.is_spent:
+            session.refresh(found.user, lifetimes=self._lifetimes, now=now)
+        async with self._storage() as uow:
+            goes_on = not found.is_spent and await uow.sessions.rotate(
+                session, spent=used, fresh=refresh_hash(fresh_token)
+            )
+            if not goes_on and await uow.sessions.end(session.id, session.user_id, now):
+                # Nobody knows which of the two it was.
+                uow.record(replace(_event("refresh_token_reused", session, now), actor_id=None))
+            await uow.commit()
+        if not goes_on:
+            raise InvalidToken
+        return await self._login(found.user, session, fresh_token, now)
+
+    async def logout(self, session: Session) -> None:
+        """End this session."""
+        now = self._clock()
+        async with self._storage() as uow:
+            if await uow.sessions.end(session.id, session.user_id, now):
+                uow.record(_event("logged_out", session, now))
+            await uow.commit()
+
+    async def sessions(self, user: User) -> list[Session]:
+        """The user's sessions that go on, the one used last first."""
+        return await self._queries.sessions(user.id, self._clock())
+
+    async def end_session(self, session_id: SessionId, user: User) -> None:
+        """Raises `SessionNotFound`, for another user's session too."""
+        now = self._clock()
+        async with self._storage() as uow:
+            if not await uow.sessions.end(session_id, user.id, now):
+                raise SessionNotFound(session_id)
+            subject = f"session:{session_id}"
+            uow.record(Event(name="session_ended", actor_id=user.id, subject=subject, at=now))
+            await uow.commit()
+
+    async def end_sessions(self, user: User) -> None:
+        """End all sessions of the user."""
+        now = self._clock()
+        async with self._storage() as uow:
+            ended = await uow.sessions.end_all(user.id, now)
             uow.record(
                 Event(
-                    name="logged_in",
-                    actor_id=known.user.id,
-                    subject=f"session:{session.id}",
+                    name="sessions_ended",
+                    actor_id=user.id,
+                    subject=f"user:{user.id}",
                     at=now,
+                    details={"sessions": ended},
                 )
             )
             await uow.commit()
+
+    async def _login(
+        self, user: User, session: Session, refresh_token: str, now: datetime
+    ) -> Login:
         issued_at = now.replace(microsecond=0)
+        access_life = min(self._lifetimes.access, session.expires_at - now)
         access_token = await self._tokens.issue(
             Claims(
-                user_id=known.user.id,
+                user_id=user.id,
                 session_id=session.id,
                 issued_at=issued_at,
-                expires_at=issued_at + self._lifetimes.access,
+                expires_at=(issued_at + access_life).replace(microsecond=0),
             )
         )
         return Login(
-            user=known.user,
+            user=user,
             session=session,
             access_token=access_token,
+            access_life=access_life,
             refresh_token=refresh_token,
-            lifetimes=self._lifetimes,
+            refresh_life=session.expires_at - now,
         )
+
+
+def _new_refresh_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _event(name: str, session: Session, at: datetime) -> Event:
+    return Event(name=name, actor_id=session.user_id, subject=f"session:{session.id}", at=at)

@@ -1,11 +1,13 @@
 """What the application needs, and what it offers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from application.accounts import AccountService
-from application.auth import AuthService, Lifetimes
+from application.auth import AuthService
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
+from application.ports.limits import Limits
 from application.ports.passwords import Passwords
 from application.ports.queries import Queries
 from application.ports.storage import Storage
@@ -13,6 +15,7 @@ from application.ports.tokens import Tokens
 from application.posts import PostService
 from application.votes import VoteService
 from domain.posts import DEFAULT_OPTIONS, PostOptions
+from domain.sessions import Lifetimes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,12 @@ class Ports:
     storage: Storage
     tokens: Tokens
     passwords: Passwords
+    limits: Limits
     clock: Clock
+    logs_in: bool = True
+    """Whether users log in here. False: an outside provider issues their tokens."""
+    public_keys: Sequence[Mapping[str, str]] = ()
+    """What others verify our tokens with, as JWKs (RFC 7517)."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     password_min: int = 12
     post_options: PostOptions = DEFAULT_OPTIONS
@@ -37,17 +45,22 @@ class Services:
     accounts: AccountService
     posts: PostService
     votes: VoteService
+    public_keys: Sequence[Mapping[str, str]]
+    """What others verify our tokens with, as JWKs (RFC 7517)."""
+    limits: Limits
+    """For what is limited by where a request comes from, and from whom."""
     what_is_down: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
 
 
 def build_services(ports: Ports) -> Services:
+    check = PasswordCheck(passwords=ports.passwords, queries=ports.queries, limits=ports.limits)
     return Services(
         auth=AuthService(
             queries=ports.queries,
             storage=ports.storage,
             tokens=ports.tokens,
-            passwords=ports.passwords,
+            passwords=check,
             clock=ports.clock,
             lifetimes=ports.lifetimes,
         ),
@@ -65,5 +78,7 @@ def build_services(ports: Ports) -> Services:
             options=ports.post_options,
         ),
         votes=VoteService(queries=ports.queries, storage=ports.storage),
+        public_keys=ports.public_keys,
+        limits=ports.limits,
         what_is_down=ports.queries.ready,
     )

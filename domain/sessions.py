@@ -1,11 +1,12 @@
 """Sessions: a login and what is left of it."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
 from typing import NewType
 
-from domain.errors import Unauthenticated
+from domain.errors import NotFound, Unauthenticated
 from domain.users import User, UserId
 
 SessionId = NewType("SessionId", int)
@@ -25,6 +26,25 @@ class InvalidCredentials(Unauthenticated):
     detail = "Incorrect username or password"
 
 
+class SessionNotFound(NotFound):
+    def __init__(self, session_id: int) -> None:
+        super().__init__(f"Session with id: {session_id} was not found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetimes:
+    access: timedelta = timedelta(hours=1)
+    """Of an access token."""
+    refresh: timedelta = timedelta(days=30)
+    """Of a session that nobody refreshes."""
+    session: timedelta = timedelta(days=90)
+    """Of a session, however often it is refreshed."""
+
+    def session_end(self, *, started_at: datetime, now: datetime) -> datetime:
+        """When a session ends that is started or refreshed now."""
+        return min(now + self.refresh, started_at + self.session)
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Session:
     """A login that goes on until it expires or is revoked."""
@@ -33,6 +53,7 @@ class Session:
     user_id: UserId
     created_at: datetime
     last_used_at: datetime
+    """When it was refreshed last, or else started: so often it is stored, and no more often."""
     expires_at: datetime
     revoked_at: datetime | None
     user_agent: str | None
@@ -44,10 +65,16 @@ class Session:
             self.user_id == user.id
             and self.revoked_at is None
             and now < self.expires_at
-            and user.is_active
-            # Tokens carry whole seconds (RFC 7519, section 2, NumericDate).
-            and issued_at >= user.tokens_valid_from.replace(microsecond=0)
+            and user.admits_tokens_of(issued_at)
         )
+
+    def refresh(self, user: User, *, lifetimes: Lifetimes, now: datetime) -> None:
+        """Go on from now. Raises `InvalidToken` when the session is over for `user`."""
+        # The token that asks for it was issued at the last refresh.
+        if not self.admits(user, issued_at=self.last_used_at, now=now):
+            raise InvalidToken
+        self.last_used_at = now
+        self.expires_at = lifetimes.session_end(started_at=self.created_at, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +90,23 @@ class NewSession:
     ip: str | None
 
 
+def network_of(ip: str | None) -> str:
+    """What counts as one place of all that an address can be.
+
+    Of IPv6, a subscriber has a /64 at the least, so that is one place. What is no address (of a
+    Unix socket there is none) stays as it is.
+    """
+    try:
+        address = ip_address(ip or "")
+    except ValueError:
+        return ip or ""
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+        address = address.ipv4_mapped
+    return str(address)
+
+
 def refresh_hash(token: str) -> str:
     """What is stored of a refresh token. It is 256 random bits, so one fast hash is enough."""
-    return sha256(token.encode()).hexdigest()
+    return sha256(token.encode(errors="surrogatepass")).hexdigest()

@@ -59,6 +59,11 @@ class User:
     tokens_valid_from: datetime
     """Tokens issued before this moment are dead."""
 
+    def admits_tokens_of(self, issued_at: datetime) -> bool:
+        """Whether a token issued at that moment may speak for the user."""
+        # Tokens carry whole seconds (RFC 7519, section 2, NumericDate).
+        return self.is_active and issued_at >= self.tokens_valid_from.replace(microsecond=0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserDraft:

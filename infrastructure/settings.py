@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infrastructure.database.engine import check_url, sqlite_path
+from infrastructure.limits import check_redis_url, rate
 
 PREFIX = "GATEPOST_"
 ENV_FILE = ".env"
@@ -24,6 +25,16 @@ class BadSettings(Exception):
 
 def _database_url(value: SecretStr) -> SecretStr:
     check_url(value.get_secret_value())
+    return value
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    check_redis_url(value.get_secret_value())
+    return value
+
+
+def _rate(value: str) -> str:
+    rate(value)
     return value
 
 
@@ -40,6 +51,7 @@ def _parts(value: object) -> object:
 
 
 _Network = Annotated[str, AfterValidator(_network)]
+_Rate = Annotated[str, AfterValidator(_rate)]
 _Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]
 _CommaSeparated = (NoDecode, BeforeValidator(_parts))
 
@@ -63,12 +75,21 @@ class Settings(BaseSettings):
     database_connections: int = Field(default=5, ge=2, le=100)
     """At most, for each worker."""
     secret_key: SecretStr | None = None
+    tokens: str = "jose"
+    """The technology of access tokens, by its name in `main.TOKENS`."""
+    algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
+    keys_file: Path | None = None
     issuer: str = "gatepost"
+    """What tokens name as theirs; with TOKENS=issuer, the provider's address."""
     audience: str = "gatepost"
-    access_token_ttl: int = Field(default=3600, ge=60, le=86_400)
+    jwks_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Unset: as the provider's discovery document says."""
+    access_token_ttl: int = Field(default=3600, ge=1, le=86_400)
     """Seconds."""
-    refresh_token_ttl: int = Field(default=30 * 86_400, ge=3600, le=366 * 86_400)
-    """Seconds."""
+    refresh_token_ttl: int = Field(default=30 * 86_400, ge=1, le=366 * 86_400)
+    """Seconds that a session lasts without a refresh."""
+    session_ttl: int = Field(default=90 * 86_400, ge=1, le=3660 * 86_400)
+    """Seconds that a session lasts at most, however often it is refreshed."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
     pepper: SecretStr = SecretStr("")
     password_min: int = Field(default=12, ge=8, le=64)
@@ -79,6 +100,17 @@ class Settings(BaseSettings):
     """Whether what members write stays a draft until they have verified their address."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
     cors_origins: Annotated[list[_Origin], *_CommaSeparated] = []
+    rate_limits: Literal["on", "off"] = "on"
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    """Unset: every worker counts for itself."""
+    limit_logins: _Rate = "60/minute"
+    limit_login_failures: _Rate = "10/minute"
+    limit_account_failures: _Rate = "100/hour"
+    limit_refreshes: _Rate = "60/minute"
+    limit_registrations: _Rate = "20/hour"
+    limit_resets: _Rate = "20/hour"
+    limit_account_resets: _Rate = "5/hour"
+    limit_writes: _Rate = "120/minute"
     log_format: Literal["console", "json"] | None = None
     """Unset: console in development, json in production."""
 

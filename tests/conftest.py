@@ -9,6 +9,7 @@ import pytest
 
 from infrastructure.database import schema
 from tests.postgres import PostgresServer, running_postgres
+from tests.valkey import ValkeyServer, running_valkey
 
 _serial = count(1)
 
@@ -49,6 +50,20 @@ def postgres_url(postgres: PostgresServer, migrated_postgres: str) -> Iterator[s
 @pytest.fixture
 def sqlite_url(tmp_path: Path, migrated_sqlite: Path) -> str:
     return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path)}"
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[ValkeyServer]:
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: ValkeyServer) -> ValkeyServer:
+    """A Valkey that is empty."""
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server
 
 
 def _database(server: PostgresServer, *, template: str) -> Iterator[str]:

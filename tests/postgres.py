@@ -48,7 +48,7 @@ class PostgresServer:
         if self._user is not None:
             package = _copy_for(self._user, package, directory)
         self._binaries = package / "pginstall" / "bin"
-        self._port = _free_port()
+        self._port = free_port()
         self._create_cluster()
 
     def url(self, database: str) -> str:
@@ -169,7 +169,7 @@ def _copy_for(user: str, package: Path, directory: Path) -> Path:
     return directory / package.name
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -74,7 +74,8 @@ def test_no_file_is_longer_than_300_lines() -> None:
 
 @pytest.mark.parametrize("layer", ["application", "domain"])
 def test_no_class_does_too_much_or_needs_too_much(layer: str) -> None:
-    for path in modules(layer):
+    # A port may ask for more: what it lists are questions, none of which it answers.
+    for path in [path for path in modules(layer) if "ports" not in Path(path).parts]:
         for node in classes(path):
             public = [method.name for method in methods(node) if not method.name.startswith("_")]
             assert len(public) <= METHODS, f"{node.name} in {path}"

@@ -14,7 +14,7 @@ from api.app import create_app
 from tests.fakes.ports import fake_ports
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
-PUBLIC = {"login", "register", "is_live", "is_ready"}
+PUBLIC = {"login", "refresh", "read_keys", "register", "is_live", "is_ready"}
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
@@ -48,6 +48,12 @@ def test_operations_have_the_names_that_generated_clients_call(document: dict[st
 
     assert names == {
         "login": "post /login",
+        "refresh": "post /refresh",
+        "read_keys": "get /.well-known/jwks.json",
+        "logout": "post /logout",
+        "list_sessions": "get /sessions",
+        "end_sessions": "delete /sessions",
+        "end_session": "delete /sessions/{session_id}",
         "register": "post /users",
         "read_current_user": "get /users/me",
         "read_user": "get /users/{user_id}",
@@ -97,6 +103,11 @@ def test_an_operation_that_takes_input_may_refuse_it(document: dict[str, Any]) -
         assert ("415" in operation["responses"]) is takes_body
         takes_input = takes_body or "parameters" in operation
         assert ("422" in operation["responses"]) is takes_input
+
+
+def test_a_change_may_be_refused_for_being_one_too_many(document: dict[str, Any]) -> None:
+    for method, _, operation in operations(document):
+        assert ("429" in operation["responses"]) is (method != "get"), operation["operationId"]
 
 
 def test_the_framework_s_own_errors_are_not_documented(document: dict[str, Any]) -> None:

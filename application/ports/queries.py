@@ -5,6 +5,7 @@ All of it raises `domain.errors.Unavailable` when the database does not answer.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -69,13 +70,39 @@ class AuditEntry:
     ip: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshing:
+    """What a refresh token leads to."""
+
+    session: Session
+    user: User
+    is_spent: bool
+    """Whether another token has taken its place already."""
+
+
 class Queries(Protocol):
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None: ...
 
+    async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
+        """The user's sessions that go on at `now`, the one used last first."""
+        ...
+
+    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
+        """None for the hash of what never was a refresh token."""
+        ...
+
     async def user(self, user_id: UserId) -> User | None: ...
+
+    async def identified(self, issuer: str, subject: str) -> User | None:
+        """The user that an outside provider knows by this name."""
+        ...
 
     async def credentials(self, email: str) -> Credentials | None:
         """Addresses compare without case."""
+        ...
+
+    async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
+        """Whether one of the user's sessions that are kept began in this `network_of` addresses."""
         ...
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:

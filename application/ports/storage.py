@@ -13,7 +13,7 @@ from application.ports.passwords import PasswordHash
 from application.ports.queries import SeenPost
 from domain.events import Event
 from domain.posts import NewPost, Post, PostId
-from domain.sessions import NewSession, Session
+from domain.sessions import NewSession, Session, SessionId
 from domain.users import NewUser, Role, User, UserId
 
 
@@ -31,6 +31,34 @@ class Sessions(Protocol):
     async def add(self, session: NewSession, password: PasswordHash) -> Session:
         """Raises `InvalidCredentials` unless the user is active and this is their password still:
         both may have changed while it was being checked.
+        """
+        ...
+
+    async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:
+        """Store a refreshed session, which the token with the hash `fresh` continues from now on.
+
+        False, and nothing is stored, unless `spent` is the hash of the one that did so until now
+        and the session has not been ended: of several that try at once one succeeds.
+        """
+        ...
+
+    async def end(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
+        """End a session. False, and nothing is changed, unless it is one of the user's that goes
+        on at `now`.
+        """
+        ...
+
+    async def end_all(self, user_id: UserId, now: datetime, *, but: SessionId | None = None) -> int:
+        """End all of the user's sessions that go on at `now`, except `but`; how many there were."""
+        ...
+
+
+class Identities(Protocol):
+    async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
+        """A verified user without a password, whom an outside provider knows by this name.
+
+        All tokens are valid, whenever they were issued. Raises `EmailTaken` when another user has
+        the address, or this very user is there already.
         """
         ...
 
@@ -106,6 +134,8 @@ class UnitOfWork(Protocol):
     def users(self) -> Users: ...
     @property
     def sessions(self) -> Sessions: ...
+    @property
+    def identities(self) -> Identities: ...
     @property
     def posts(self) -> Posts: ...
     @property

@@ -1,11 +1,11 @@
 """Access tokens, as a port: what they are made of is the adapter's business."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from domain.sessions import SessionId
-from domain.users import UserId
+from domain.sessions import Session, SessionId
+from domain.users import User, UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,17 @@ class Claims:
     session_id: SessionId
     issued_at: datetime
     expires_at: datetime
+    found: tuple[Session, User] | None = field(default=None, compare=False, repr=False)
+    """The session and its user as stored at this moment, from adapters that had to look anyway."""
+
+
+LEEWAY = timedelta(seconds=5)
+"""How far ahead of our clock a token may have been issued.
+
+Machines' clocks differ: with none, the next machine would refuse a token for a moment after login.
+With more, a token dated ahead could outlive a revocation of all that came before. `exp` has none,
+though RFC 7519 would allow it (section 4.1.4): a token ends on time, and a client can renew it.
+"""
 
 
 class Tokens(Protocol):
@@ -26,7 +37,8 @@ class Tokens(Protocol):
     async def verify(self, token: str, now: datetime) -> Claims:
         """What `token` says, if this adapter issued it and it is not expired at `now`.
 
-        Raises `domain.sessions.InvalidToken` for every string that is not such a token.
+        Raises `domain.sessions.InvalidToken` for every string that is not such a token, and
+        `domain.errors.Unavailable` when that can't be told at the moment.
         Whether the user and the session still stand is not looked at here.
         """
         ...

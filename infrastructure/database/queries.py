@@ -1,11 +1,13 @@
 """Reads outside of transactions."""
 
-from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost
+from datetime import datetime
+
+from application.ports.queries import AuditEntry, Credentials, PostList, Refreshing, SeenPost
 from domain.pages import Page
 from domain.posts import PostId
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
-from infrastructure.database import events, posts, schema, sessions, users
+from infrastructure.database import events, identities, posts, schema, sessions, users
 from infrastructure.database.statements import Database, DatabaseUnavailable
 
 
@@ -19,11 +21,23 @@ class SqlQueries:
         record = await self._session(session_id)
         return None if record is None else sessions.session_user_of(record)
 
+    async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
+        return await sessions.sessions(self._database, user_id, now)
+
+    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
+        return await sessions.refreshing(self._database, refresh_hash)
+
     async def user(self, user_id: UserId) -> User | None:
         return await users.user(self._database, user_id)
 
+    async def identified(self, issuer: str, subject: str) -> User | None:
+        return await identities.identified(self._database, issuer, subject)
+
     async def credentials(self, email: str) -> Credentials | None:
         return await users.credentials(self._database, email)
+
+    async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
+        return await sessions.has_logged_in_from(self._database, user_id, network)
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         record = await self._post(post_id, viewer)

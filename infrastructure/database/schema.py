@@ -82,7 +82,7 @@ def migrate(url: str, revision: str = "head") -> None:
         raise MigrationFailed(f"The database does not answer: {type(error).__name__}") from error
 
 
-def run(url: str, work: Callable[[Connection], None]) -> None:
+def run(url: str, work: Callable[[Connection], object]) -> None:
     """Run `work` in a transaction of its own, which nobody else's `run` overlaps."""
     if path := sqlite_path(url):
         _run_on_sqlite(path, work)
@@ -90,7 +90,7 @@ def run(url: str, work: Callable[[Connection], None]) -> None:
         asyncio.run(_run_on_postgresql(url, work))
 
 
-def _run_on_sqlite(path: Path, work: Callable[[Connection], None]) -> None:
+def _run_on_sqlite(path: Path, work: Callable[[Connection], object]) -> None:
     engine = create_engine(
         "sqlite://", creator=partial(sqlite.connect, path, 10), poolclass=NullPool
     )
@@ -99,7 +99,7 @@ def _run_on_sqlite(path: Path, work: Callable[[Connection], None]) -> None:
         work(connection)
 
 
-async def _run_on_postgresql(url: str, work: Callable[[Connection], None]) -> None:
+async def _run_on_postgresql(url: str, work: Callable[[Connection], object]) -> None:
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = create_async_engine(

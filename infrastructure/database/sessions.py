@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import any_, bindparam, insert, select
+from sqlalchemy import ColumnElement, Index, any_, bindparam, insert, or_, select, update
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
-from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
+from application.ports.queries import Refreshing
+from domain.sessions import InvalidCredentials, NewSession, Session, SessionId, network_of
 from domain.users import User, UserId
 from infrastructure.database.lookups import Lookup, lookup
 from infrastructure.database.rows import IDS, Instant, Row, identity, moment, reference, table
@@ -16,10 +17,13 @@ from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 class SessionRow(Row, table=True):
     __tablename__ = "sessions"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        Index("ix_sessions_user_id_network", "user_id", "network"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: int | None = identity()
-    user_id: int = reference("users.id", index=True)
+    user_id: int = reference("users.id")
     created_at: datetime = moment()
     last_used_at: datetime = moment()
     expires_at: datetime = moment()
@@ -27,9 +31,23 @@ class SessionRow(Row, table=True):
     refresh_hash: str = Field(unique=True)
     user_agent: str | None
     ip: str | None
+    network: str | None
 
 
 SESSIONS = table(SessionRow)
+
+
+class SpentRefreshTokenRow(Row, table=True):
+    """A refresh token that another one has taken the place of."""
+
+    __tablename__ = "spent_refresh_tokens"
+
+    hash: str = Field(primary_key=True)
+    session_id: int = reference("sessions.id", index=True)
+    spent_at: datetime = moment()
+
+
+SPENT = table(SpentRefreshTokenRow)
 
 SESSION_COLUMNS = (
     SESSIONS.c.id,
@@ -45,6 +63,11 @@ SESSION_COLUMNS = (
 _SESSION_USER = select(*SESSION_COLUMNS, *USER_COLUMNS).join(
     USERS, USERS.c.id == SESSIONS.c.user_id
 )
+_FROM_NETWORK = (
+    select(SESSIONS.c.id)
+    .where(SESSIONS.c.user_id == bindparam("user_id"), SESSIONS.c.network == bindparam("network"))
+    .limit(1)
+)
 _BY_ID = _SESSION_USER.where(SESSIONS.c.id == bindparam("id"))
 _BY_IDS = _SESSION_USER.where(SESSIONS.c.id == any_(bindparam("id", type_=IDS)))
 _BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selected_columns)
@@ -53,7 +76,16 @@ _BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selecte
 _ADD = (
     insert(SESSIONS)
     .from_select(
-        ["user_id", "created_at", "last_used_at", "expires_at", "refresh_hash", "user_agent", "ip"],
+        [
+            "user_id",
+            "created_at",
+            "last_used_at",
+            "expires_at",
+            "refresh_hash",
+            "user_agent",
+            "ip",
+            "network",
+        ],
         select(
             USERS.c.id,
             bindparam("created_at", type_=Instant),
@@ -62,6 +94,7 @@ _ADD = (
             bindparam("refresh_hash", type_=SESSIONS.c.refresh_hash.type),
             bindparam("user_agent", type_=SESSIONS.c.user_agent.type),
             bindparam("ip", type_=SESSIONS.c.ip.type),
+            bindparam("network", type_=SESSIONS.c.network.type),
         )
         .where(
             USERS.c.id == bindparam("user_id"),
@@ -72,6 +105,49 @@ _ADD = (
     )
     .returning(*SESSION_COLUMNS)
 )
+
+
+_HASH = bindparam("hash", type_=SESSIONS.c.refresh_hash.type)
+_REFRESHING = _SESSION_USER.where(
+    or_(
+        SESSIONS.c.refresh_hash == _HASH,
+        SESSIONS.c.id == select(SPENT.c.session_id).where(SPENT.c.hash == _HASH).scalar_subquery(),
+    )
+)
+_REFRESHING = _REFRESHING.with_only_columns(SESSIONS.c.refresh_hash, *_REFRESHING.selected_columns)
+_ROTATE = (
+    update(SESSIONS)
+    .values(
+        refresh_hash=bindparam("fresh"),
+        last_used_at=bindparam("used_at"),
+        expires_at=bindparam("ends_at"),
+    )
+    .where(
+        SESSIONS.c.id == bindparam("key"),
+        SESSIONS.c.refresh_hash == bindparam("spent"),
+        SESSIONS.c.revoked_at.is_(None),
+    )
+    .returning(SESSIONS.c.id)
+)
+_SPEND = insert(SPENT).values(
+    hash=bindparam("hash"), session_id=bindparam("session_id"), spent_at=bindparam("spent_at")
+)
+
+
+def _going_on(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+    of_user = SESSIONS.c.user_id == bindparam("owner")
+    goes_on = SESSIONS.c.expires_at > bindparam("now", type_=Instant)
+    return (of_user, SESSIONS.c.revoked_at.is_(None), goes_on, *conditions)
+
+
+_BY_USER = (
+    select(*SESSION_COLUMNS)
+    .where(*_going_on())
+    .order_by(SESSIONS.c.last_used_at.desc(), SESSIONS.c.id.desc())
+)
+_END = update(SESSIONS).values(revoked_at=bindparam("now", type_=Instant)).returning(SESSIONS.c.id)
+_END_ONE = _END.where(*_going_on(SESSIONS.c.id == bindparam("key")))
+_END_ALL = _END.where(*_going_on(SESSIONS.c.id != bindparam("but")))
 
 
 def session_of(record: Record) -> Session:
@@ -99,6 +175,24 @@ def session_user_of(record: Record) -> tuple[Session, User]:
     return session_of(record[:width]), user_of(record[width:])
 
 
+async def sessions(database: Database, user_id: UserId, now: datetime) -> list[Session]:
+    records = await database.fetch_long(_BY_USER, owner=user_id, now=now)
+    return [session_of(record) for record in records]
+
+
+async def refreshing(database: Database, refresh_hash: str) -> Refreshing | None:
+    records = await database.fetch(_REFRESHING, hash=refresh_hash)
+    if not records:
+        return None
+    current, *record = records[0]
+    session, user = session_user_of(record)
+    return Refreshing(session=session, user=user, is_spent=current != refresh_hash)
+
+
+async def has_logged_in_from(database: Database, user_id: UserId, network: str) -> bool:
+    return bool(await database.fetch(_FROM_NETWORK, user_id=user_id, network=network))
+
+
 class SqlSessions:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
@@ -113,7 +207,33 @@ class SqlSessions:
             refresh_hash=session.refresh_hash,
             user_agent=session.user_agent,
             ip=session.ip,
+            network=network_of(session.ip),
         )
         if not records:
             raise InvalidCredentials
         return session_of(records[0])
+
+    async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:
+        rotated = await self._transaction.fetch(
+            _ROTATE,
+            key=session.id,
+            spent=spent,
+            fresh=fresh,
+            used_at=session.last_used_at,
+            ends_at=session.expires_at,
+        )
+        if not rotated:
+            return False
+        await self._transaction.fetch(
+            _SPEND, hash=spent, session_id=session.id, spent_at=session.last_used_at
+        )
+        return True
+
+    async def end(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
+        ended = await self._transaction.fetch(_END_ONE, key=session_id, owner=user_id, now=now)
+        return bool(ended)
+
+    async def end_all(self, user_id: UserId, now: datetime, *, but: SessionId | None = None) -> int:
+        # No session has the id 0.
+        ended = await self._transaction.fetch(_END_ALL, owner=user_id, now=now, but=but or 0)
+        return len(ended)

@@ -11,6 +11,7 @@ from domain.events import Event
 from domain.users import EmailTaken
 from infrastructure.database import events
 from infrastructure.database.idempotency import SqlIdempotency
+from infrastructure.database.identities import SqlIdentities
 from infrastructure.database.posts import SqlPosts
 from infrastructure.database.sessions import SqlSessions
 from infrastructure.database.statements import (
@@ -25,10 +26,14 @@ from infrastructure.database.votes import SqlVotes
 
 MEANING: dict[str, type[DomainError]] = {
     "uq_users_email_key": EmailTaken,
+    # As PostgreSQL calls it, and SQLite: of two first sights, one comes second.
+    "pk_identities": EmailTaken,
+    "uq_identities_key": EmailTaken,
     # SQLite does not say which foreign key it was.
     "fk": AlreadyGone,
     "fk_posts_owner_id": AlreadyGone,
     "fk_sessions_user_id": AlreadyGone,
+    "fk_spent_refresh_tokens_session_id": AlreadyGone,
     "fk_votes_post_id": AlreadyGone,
     "fk_votes_user_id": AlreadyGone,
     "fk_idempotency_keys_user_id": AlreadyGone,
@@ -55,6 +60,7 @@ class SqlUnitOfWork:
         self._over = False
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
+        self.identities = SqlIdentities(self)
         self.posts = SqlPosts(self)
         self.votes = SqlVotes(self)
         self.idempotency = SqlIdempotency(self)

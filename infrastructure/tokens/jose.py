@@ -13,7 +13,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -31,19 +31,11 @@ from jose.backends.cryptography_backend import (
 from jose.exceptions import JOSEError
 from jose.utils import base64url_encode
 
-from application.ports.tokens import Claims
+from application.ports.tokens import LEEWAY, Claims
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 
 TOKEN_MAX = 4096  # Characters. Ours have about 300, with RS256 630, with ES256 380.
-
-LEEWAY = timedelta(seconds=5)
-"""How far ahead of our clock a token may have been issued.
-
-Machines' clocks differ: with none, the next machine would refuse a token for a moment after login.
-With more, a token dated ahead could outlive a revocation of all that came before. `exp` has none,
-though RFC 7519 would allow it (section 4.1.4): a token ends on time, and a client can renew it.
-"""
 
 _LAST_MOMENT = 253_402_300_799  # 9999-12-31T23:59:59Z: as far as datetime reaches
 _LAST_ID = 2**63 - 1
@@ -51,8 +43,8 @@ _ID = re.compile(r"[1-9][0-9]{0,18}")
 
 # RFC 7515, section 2: base64url without padding. The last character's unused bits are zero (RFC
 # 4648, section 3.5), or else several tokens would be one and the same.
-_BASE64URL = r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?"
-_PAYLOAD_AND_SIGNATURE = re.compile(rf"{_BASE64URL}\.{_BASE64URL}", re.ASCII)
+BASE64URL = r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?"
+PAYLOAD_AND_SIGNATURE = re.compile(rf"{BASE64URL}\.{BASE64URL}", re.ASCII)
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -239,27 +231,21 @@ class JoseTokens:
         """What `token` says, whatever the time is; None when it is not ours."""
         header, _, rest = token[: TOKEN_MAX + 1].partition(".")
         key = self._by_header.get(header)
-        if len(token) > TOKEN_MAX or key is None or not _PAYLOAD_AND_SIGNATURE.fullmatch(rest):
+        if len(token) > TOKEN_MAX or key is None or not PAYLOAD_AND_SIGNATURE.fullmatch(rest):
             return None
         try:
             payload: bytes = jws.verify(token, key.verifier, [key.algorithm])
-            # Depth is bounded by what opens it: how deep `json` gets differs between Pythons.
-            if payload.count(b"[") + payload.count(b"{") > 20:
-                return None
-            text = payload.decode("utf-8")  # RFC 8725, section 3.7
-            return self._accept(json.loads(text, object_pairs_hook=_object, parse_constant=_refuse))
+            return self._accept(parsed(payload))
         except (JOSEError, ValueError):
             return None
 
-    def _accept(self, said: object) -> _Genuine:
+    def _accept(self, said: Mapping[str, object]) -> _Genuine:
         """`said` as claims. Raises `ValueError` where it differs from what we issue.
 
         Other claims are passed over (RFC 7519, section 4), except `nbf`, which is heeded.
         """
-        if not isinstance(said, dict):
-            raise ValueError
-        issued_at, expires_at = _moment(said.get("iat")), _moment(said.get("exp"))
-        starts_at = max(issued_at, _moment(said.get("nbf", 0)))
+        issued_at, expires_at = moment(said.get("iat")), moment(said.get("exp"))
+        starts_at = max(issued_at, moment(said.get("nbf", 0)))
         named = said.get("iss") == self._issuer and said.get("aud") == self._audience
         jti = said.get("jti")
         if not named or not isinstance(jti, str) or not jti or starts_at >= expires_at:
@@ -271,6 +257,18 @@ class JoseTokens:
             expires_at=expires_at,
         )
         return _Genuine(claims, starts_at - LEEWAY)
+
+
+def parsed(payload: bytes) -> dict[str, object]:
+    """A JSON object whose members have one name each. Raises `ValueError` for all else."""
+    # Depth is bounded by what opens it: how deep `json` gets differs between Pythons.
+    if payload.count(b"[") + payload.count(b"{") > 20:
+        raise ValueError
+    text = payload.decode("utf-8")  # RFC 8725, section 3.7
+    said = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
+    if not isinstance(said, dict):
+        raise ValueError
+    return said
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -285,7 +283,8 @@ def _refuse(_: str) -> NoReturn:
     raise ValueError  # NaN and Infinity are no JSON (RFC 8259, section 6)
 
 
-def _moment(value: object) -> datetime:
+def moment(value: object) -> datetime:
+    """A NumericDate in whole seconds. Raises `ValueError` for all else."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LAST_MOMENT:
         raise ValueError
     return datetime.fromtimestamp(value, UTC)

@@ -1,6 +1,6 @@
 """The service as a client in the same process sees it, and a hand on its database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,13 +12,23 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import bindparam, delete, update
 
+from api.app import create_app
+from application.ports.limits import Limits
+from application.ports.tokens import Tokens
 from application.services import Ports
 from domain.users import Role
+from infrastructure.database.engine import open_database
+from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import SESSIONS
 from infrastructure.database.statements import Clause, Database
+from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.database.users import USERS
+from infrastructure.passwords import BcryptPasswords
+from infrastructure.tokens.jose import JoseTokens, hs256_key
+from tests.fakes.limits import FakeLimits
 
 URL = "http://gatepost"
+SECRET = b"tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP"
 PASSWORD = "correct horse battery"
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
@@ -59,6 +69,10 @@ _EXPIRE_SESSIONS = (
 )
 
 
+def jose_tokens(_: Database) -> Tokens:
+    return JoseTokens([hs256_key(SECRET)], issuer="gatepost", audience="gatepost")
+
+
 class Watch:
     """A clock that a test can put forward."""
 
@@ -77,6 +91,7 @@ class Person:
     email: str
     name: str | None
     token: str
+    refresh_token: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -107,8 +122,13 @@ class Gate:
             await self.change(_SET_ROLE, key=user_id, to=role.value)
         login = await self.log_in(email)
         assert login.status_code == 200, login.text
-        token = login.json()["access_token"]
-        return Person(id=user_id, email=email, name=name, token=token)
+        return Person(
+            id=user_id,
+            email=email,
+            name=name,
+            token=login.json()["access_token"],
+            refresh_token=login.json()["refresh_token"],
+        )
 
     async def log_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
         return await self.client.post("/login", data={"username": email, "password": password})
@@ -151,9 +171,39 @@ class Gate:
 
 
 @asynccontextmanager
-async def client_of(app: FastAPI, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
+async def open_gate(
+    url: str,
+    tokens: Callable[[Database], Tokens] = jose_tokens,
+    limits: Limits | None = None,
+    clock: Watch | None = None,
+    **of_app: Any,
+) -> AsyncIterator[Gate]:
+    """The application on the database at `url`, with access tokens of some technology."""
+    database = open_database(url)
+    await database.open()
+    clock = clock or Watch()
+    ports = Ports(
+        queries=SqlQueries(database),
+        storage=sql_storage(database),
+        tokens=tokens(database),
+        passwords=BcryptPasswords(cost=4),
+        limits=limits or FakeLimits(),
+        clock=clock,
+    )
+    app = create_app(ports, cursor_key=b"k" * 32, **of_app)
+    async with client_of(app) as client:
+        yield Gate(app=app, client=client, ports=ports, database=database, clock=clock)
+    await database.close()
+
+
+@asynccontextmanager
+async def client_of(
+    app: FastAPI, root_path: str = "", *, ip: str = "127.0.0.1"
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client to whom a crash is an answer too, as it is over a network."""
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, root_path=root_path)
+    transport = httpx.ASGITransport(
+        app=app, raise_app_exceptions=False, root_path=root_path, client=(ip, 1)
+    )
     async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
         yield client
 

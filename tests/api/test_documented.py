@@ -8,9 +8,11 @@ import httpx
 import pytest
 
 from api.app import create_app
+from application.ports.limits import Limit
 from domain.posts import PostOptions
 from domain.users import UserId
 from tests.api.gate import Gate, Person, client_of
+from tests.fakes.limits import FakeLimits
 from tests.fakes.ports import fake_ports
 
 # Where two transactions of one key can be at work at once.
@@ -130,6 +132,14 @@ async def with_a_key_in_use(caller: Caller, name: str) -> httpx.Response:
         return await caller.call(name, headers={"Idempotency-Key": "key"})
 
 
+async def too_often(caller: Caller, name: str) -> httpx.Response:
+    post_id = (await caller.gate.post(caller.anna))["id"]
+    ports = replace(caller.gate.ports, limits=FakeLimits({Limit.WRITES: 0}))
+    async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
+        caller.client = client
+        return await caller.call(name, post_id=post_id)
+
+
 async def over_the_quota(caller: Caller, name: str) -> httpx.Response:
     ports = replace(caller.gate.ports, post_options=PostOptions(per_day=1))
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
@@ -159,6 +169,7 @@ ON_ALL: dict[int, Provocation] = {
     413: with_a_huge_body,
     415: with_a_form,
     422: with_nonsense,
+    429: too_often,
     503: without_a_database,
 }
 ON_ONE: dict[tuple[str, int], Provocation] = {

@@ -17,6 +17,11 @@ pytestmark = on_one_database
 # Every path and its methods: the census in test_routes.py would say where this is not up to date.
 METHODS = {
     "/login": {"POST"},
+    "/refresh": {"POST"},
+    "/.well-known/jwks.json": {"GET", "HEAD"},
+    "/logout": {"POST"},
+    "/sessions": {"GET", "HEAD", "DELETE"},
+    "/sessions/{session_id}": {"DELETE"},
     "/users": {"POST"},
     "/users/me": {"GET", "HEAD"},
     "/users/{user_id}": {"GET", "HEAD"},
@@ -34,8 +39,8 @@ METHODS = {
 READABLE = [path for path, methods in METHODS.items() if "GET" in methods]
 
 
-def concrete(path: str, *, user_id: int, post_id: int) -> str:
-    return path.format(user_id=user_id, post_id=post_id)
+def concrete(path: str, *, user_id: int, post_id: int, session_id: int = 1) -> str:
+    return path.format(user_id=user_id, post_id=post_id, session_id=session_id)
 
 
 def test_the_table_of_this_file_names_every_route(gate: Gate) -> None:
@@ -54,6 +59,7 @@ def requests(anna: Person, post_ids: Iterator[int]) -> dict[tuple[str, str], dic
     post = {"title": "Hello", "content": "First post."}
     bodies: dict[tuple[str, str], dict[str, object]] = {
         ("POST", "/login"): {"data": {"username": anna.email, "password": PASSWORD}},
+        ("POST", "/refresh"): {"data": {"refresh_token": anna.refresh_token}},
         ("POST", "/users"): {
             "json": {"email": f"new{next(post_ids)}@example.com", "password": PASSWORD}
         },
@@ -74,11 +80,13 @@ def requests(anna: Person, post_ids: Iterator[int]) -> dict[tuple[str, str], dic
 async def test_every_path_answers_with_and_without_a_trailing_slash(
     gate: Gate, method: str, path: str
 ) -> None:
-    anna = await gate.person()
     statuses = []
     for number, slash in enumerate(["", "/"]):
+        anna = await gate.person()
         post = await gate.post(anna)
-        target = concrete(path, user_id=anna.id, post_id=post["id"]) + slash
+        (session,) = (await gate.client.get("/sessions", headers=anna.headers)).json()
+        ids = {"user_id": anna.id, "post_id": post["id"], "session_id": session["id"]}
+        target = concrete(path, **ids) + slash
         options = requests(anna, iter([number]))[method, path]
         answer = await gate.client.request(method, target, headers=anna.headers, **options)  # type: ignore[arg-type]
         statuses.append(answer.status_code)

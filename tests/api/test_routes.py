@@ -15,6 +15,8 @@ pytestmark = on_one_database
 # By the contract. What is not here is closed.
 PUBLIC = {
     ("POST", "/login"),
+    ("POST", "/refresh"),
+    ("GET", "/.well-known/jwks.json"),
     ("POST", "/users"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),

@@ -1,14 +1,22 @@
+import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
 
 import pytest
 
-from application.auth import AuthService, Device, Lifetimes, Login
+from application.auth import AuthService, Device, Login
 from application.ports.passwords import PasswordHash
 from application.services import Services, build_services
 from domain.errors import Unavailable
-from domain.sessions import InvalidCredentials, InvalidToken, SessionId, refresh_hash
+from domain.sessions import (
+    InvalidCredentials,
+    InvalidToken,
+    Lifetimes,
+    SessionId,
+    SessionNotFound,
+    refresh_hash,
+)
 from domain.users import Role, User, UserId
 from tests.factories import UserDraftFactory
 from tests.fakes.passwords import FakePasswords
@@ -78,7 +86,7 @@ async def test_lifetimes_are_settings(ports: FakePorts, anna: User) -> None:
     claims = ports.tokens.issued[login.access_token]
     assert claims.expires_at - claims.issued_at == timedelta(minutes=1)
     assert login.session.expires_at - login.session.created_at == timedelta(days=1)
-    assert login.lifetimes == lifetimes
+    assert (login.access_life, login.refresh_life) == (lifetimes.access, lifetimes.refresh)
 
 
 async def test_every_login_has_a_session_and_tokens_of_its_own(
@@ -194,7 +202,10 @@ async def test_the_audit_tells_of_logins_and_holds_no_token(
 
 
 async def test_a_token_leads_to_its_user(auth: AuthService, anna: User, login: Login) -> None:
-    assert asdict(await auth.authenticate(login.access_token)) == asdict(anna)
+    user, session = await auth.authenticate(login.access_token)
+
+    assert asdict(user) == asdict(anna)
+    assert asdict(session) == asdict(login.session)
 
 
 async def test_the_user_is_the_one_of_this_moment(
@@ -203,7 +214,7 @@ async def test_the_user_is_the_one_of_this_moment(
     await auth.authenticate(login.access_token)
     ports.storage.change_user(login.user.id, name="Hanna", role=Role.MODERATOR)
 
-    user = await auth.authenticate(login.access_token)
+    user, _ = await auth.authenticate(login.access_token)
 
     assert (user.name, user.role) == ("Hanna", Role.MODERATOR)
 
@@ -260,7 +271,7 @@ async def test_the_end_of_one_session_leaves_the_others(
     ports.storage.change_session(login.session.id, revoked_at=ports.clock.now)
 
     assert await refuses(auth, login.access_token)
-    assert (await auth.authenticate(other.access_token)).id == login.user.id
+    assert (await auth.authenticate(other.access_token))[0].id == login.user.id
 
 
 async def test_a_token_that_names_another_user_or_session_is_refused(
@@ -281,3 +292,197 @@ async def test_a_storage_that_is_down_is_no_bad_token(
 
     with pytest.raises(Unavailable):
         await auth.authenticate(login.access_token)
+
+
+# Going on
+
+
+async def refuses_to_refresh(auth: AuthService, token: str) -> bool:
+    with pytest.raises(InvalidToken) as refusal:
+        await auth.refresh(token)
+    return str(refusal.value) == InvalidToken.detail
+
+
+def events(ports: FakePorts) -> list[str]:
+    return [entry.event.name for entry in ports.storage.committed.events][2:]
+
+
+async def test_a_refresh_goes_on_with_the_session_and_new_tokens(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    ports.clock.advance(timedelta(hours=2))
+    assert await refuses(auth, login.access_token)
+
+    refreshed = await auth.refresh(login.refresh_token)
+
+    assert refreshed.refresh_token != login.refresh_token
+    user, session = await auth.authenticate(refreshed.access_token)
+    assert user.id == login.user.id
+    assert session.id == login.session.id
+    assert session.created_at == login.session.created_at
+    assert session.last_used_at == ports.clock.now
+    assert session.expires_at == ports.clock.now + Lifetimes().refresh
+    assert refreshed.refresh_token not in repr(refreshed)
+
+
+async def test_a_session_goes_on_refresh_after_refresh_but_not_for_ever(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    last = login
+    for _ in range(3):
+        ports.clock.advance(timedelta(days=29))
+        last = await auth.refresh(last.refresh_token)
+    assert last.session.expires_at == login.session.created_at + timedelta(days=90)
+    assert last.refresh_life == timedelta(days=3)
+
+    ports.clock.advance(timedelta(days=3) - timedelta(minutes=10))
+    last = await auth.refresh(last.refresh_token)
+    assert last.access_life == timedelta(minutes=10)
+
+    ports.clock.advance(timedelta(minutes=10))
+    assert await refuses(auth, last.access_token)
+    assert await refuses_to_refresh(auth, last.refresh_token)
+
+
+async def test_a_session_that_nobody_refreshed_is_over(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    ports.clock.advance(Lifetimes().refresh)
+
+    assert await refuses_to_refresh(auth, login.refresh_token)
+
+
+@pytest.mark.parametrize("token", ["", "x", "\ud800", "é" * 5000, "0" * 64])
+async def test_garbage_refreshes_nothing_and_ends_nothing(
+    ports: FakePorts, auth: AuthService, login: Login, token: str
+) -> None:
+    for garbage in (token, login.access_token, login.refresh_token + token + " "):
+        assert await refuses_to_refresh(auth, garbage)
+
+    assert events(ports) == []
+    await auth.authenticate(login.access_token)
+    await auth.refresh(login.refresh_token)
+
+
+async def test_a_hash_read_from_the_database_is_no_token(auth: AuthService, login: Login) -> None:
+    assert await refuses_to_refresh(auth, refresh_hash(login.refresh_token))
+    await auth.refresh(login.refresh_token)
+
+
+async def test_a_spent_token_ends_its_whole_session_for_good(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+    second = await auth.refresh(login.refresh_token)
+    third = await auth.refresh(second.refresh_token)
+
+    assert await refuses_to_refresh(auth, login.refresh_token)
+
+    for token in (login.access_token, second.access_token, third.access_token):
+        assert await refuses(auth, token)
+    for token in (login.refresh_token, second.refresh_token, third.refresh_token):
+        assert await refuses_to_refresh(auth, token)
+    await auth.authenticate(other.access_token)
+    reused = [e for e in ports.storage.committed.events if e.event.name == "refresh_token_reused"]
+    assert [(e.event.actor_id, e.event.subject) for e in reused] == [
+        (None, f"session:{login.session.id}")
+    ]
+
+
+async def test_of_two_refreshes_at_once_one_token_lives_at_the_most(
+    auth: AuthService, login: Login
+) -> None:
+    answers = await asyncio.gather(
+        *(auth.refresh(login.refresh_token) for _ in range(5)), return_exceptions=True
+    )
+
+    won = [answer for answer in answers if isinstance(answer, Login)]
+    assert len(won) <= 1
+    assert all(isinstance(a, Login | InvalidToken) for a in answers)
+    # Nobody can tell which of them was the thief.
+    assert await refuses(auth, login.access_token)
+    for answer in won:
+        assert await refuses_to_refresh(auth, answer.refresh_token)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+async def test_no_refresh_after(
+    ports: FakePorts,
+    auth: AuthService,
+    login: Login,
+    change: Callable[[FakePorts, Login], None],
+) -> None:
+    change(ports, login)
+
+    assert await refuses_to_refresh(auth, login.refresh_token)
+
+
+# Ending
+
+
+async def test_a_logout_ends_this_session_alone(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+
+    for _ in range(2):
+        await auth.logout(login.session)
+
+    assert await refuses(auth, login.access_token)
+    assert await refuses_to_refresh(auth, login.refresh_token)
+    assert [session.id for session in await auth.sessions(login.user)] == [other.session.id]
+    assert events(ports) == ["logged_in", "logged_out"]
+
+
+async def test_sessions_are_listed_the_one_used_last_first(
+    ports: FakePorts, services: Services, auth: AuthService, login: Login
+) -> None:
+    await services.accounts.register(UserDraftFactory.build(email="bert@example.com"), PASSWORD)
+    await auth.login("bert@example.com", PASSWORD, DEVICE)
+    ports.clock.advance(SECOND)
+    second = await auth.login(EMAIL, PASSWORD, DEVICE)
+    ports.clock.advance(SECOND)
+    await auth.refresh(login.refresh_token)
+
+    listed = await auth.sessions(login.user)
+
+    assert [session.id for session in listed] == [login.session.id, second.session.id]
+
+
+async def test_a_session_is_ended_by_its_id(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+
+    await auth.end_session(other.session.id, login.user)
+
+    assert await refuses(auth, other.access_token)
+    await auth.authenticate(login.access_token)
+    assert events(ports) == ["logged_in", "session_ended"]
+
+
+async def test_a_session_of_somebody_else_or_of_the_past_is_not_found(
+    services: Services, auth: AuthService, login: Login
+) -> None:
+    await services.accounts.register(UserDraftFactory.build(email="bert@example.com"), PASSWORD)
+    bert = await auth.login("bert@example.com", PASSWORD, DEVICE)
+    past = await auth.login(EMAIL, PASSWORD, DEVICE)
+    await auth.logout(past.session)
+
+    for session_id in (bert.session.id, past.session.id, SessionId(2**63 - 1)):
+        with pytest.raises(SessionNotFound, match=f"^Session with id: {session_id} was not found$"):
+            await auth.end_session(session_id, login.user)
+    await auth.authenticate(bert.access_token)
+
+
+async def test_all_sessions_are_ended_at_once(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+
+    await auth.end_sessions(login.user)
+
+    assert await refuses(auth, login.access_token)
+    assert await refuses(auth, other.access_token)
+    assert await auth.sessions(login.user) == []
+    assert ports.storage.committed.events[-1].event.details == {"sessions": 2}

@@ -50,6 +50,25 @@ async def pages(backend: Backend, viewer: User, limit: int) -> list[list[int]]:
     return walk
 
 
+# Networks
+
+
+async def test_a_network_is_known_by_the_user_s_own_sessions(backend: Backend) -> None:
+    anna, bob = await backend.add_user(), await backend.add_user()
+    await backend.add_session(anna, ip="192.0.2.7")
+    await backend.add_session(anna, ip="2001:db8:1:2::3")
+    await backend.add_session(anna, ip=None)
+    await backend.add_session(bob, ip="192.0.2.8")
+    knows = backend.queries.has_logged_in_from
+
+    assert await knows(anna.id, "192.0.2.7")
+    assert await knows(anna.id, "2001:db8:1:2::/64")
+    assert not await knows(anna.id, "192.0.2.8")
+    assert not await knows(anna.id, "2001:db8:1:3::/64")
+    assert not await knows(UserId(0), "192.0.2.7")
+    assert await knows(bob.id, "192.0.2.8")
+
+
 # Lists
 
 

@@ -13,7 +13,7 @@ from application.ports.queries import PostList
 from application.ports.storage import UnitOfWork
 from domain.errors import AlreadyGone, DomainError
 from domain.posts import Post, PostChanged, PostId
-from domain.sessions import InvalidCredentials, SessionId
+from domain.sessions import InvalidCredentials, Session, SessionId
 from domain.users import EmailTaken, NewUser, Role, User, UserId
 from tests.contracts.backends import PASSWORD, Backend
 from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory, PostDraftFactory
@@ -487,6 +487,263 @@ async def test_a_user_has_many_sessions(backend: Backend) -> None:
 
 
 # Posts
+
+
+# Who comes from an outside provider
+
+
+async def test_a_visitor_is_a_verified_user_without_a_password(backend: Backend) -> None:
+    new = NewUserFactory.build(email="anna@example.com", name=None)
+
+    async with backend.storage() as uow:
+        user = await uow.identities.add(new, issuer="https://a.test", subject="1")
+        await uow.commit()
+
+    assert user.is_verified
+    assert user.is_active
+    assert user.tokens_valid_from < NOON - timedelta(days=10_000)
+    found = await backend.queries.identified("https://a.test", "1")
+    assert found is not None
+    assert asdict(found) == asdict(user)
+    credentials = await backend.queries.credentials("anna@example.com")
+    assert credentials is not None
+    assert credentials.password == ""
+
+
+@pytest.mark.parametrize(
+    ("issuer", "subject"),
+    [("https://b.test", "1"), ("https://a.test", "2"), ("https://a.test", ""), ("", "1")],
+)
+async def test_a_visitor_is_known_by_issuer_and_subject_together(
+    backend: Backend, issuer: str, subject: str
+) -> None:
+    async with backend.storage() as uow:
+        await uow.identities.add(NewUserFactory.build(), issuer="https://a.test", subject="1")
+        await uow.commit()
+
+    assert await backend.queries.identified(issuer, subject) is None
+
+
+async def test_a_visitor_who_is_gone_is_not_known_any_more(backend: Backend) -> None:
+    async with backend.storage() as uow:
+        user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
+        await uow.commit()
+
+    await backend.remove_user(user.id)
+
+    assert await backend.queries.identified("https://a", "1") is None
+
+
+async def test_a_visitor_is_not_added_with_the_address_of_another(backend: Backend) -> None:
+    anna = await backend.add_user()
+
+    for email, subject in ((anna.email.upper(), "1"), ("new@example.com", "2")):
+        with suppress(EmailTaken):
+            async with backend.storage() as uow:
+                new = NewUserFactory.build(email=email)
+                await uow.identities.add(new, issuer="https://a.test", subject=subject)
+                await uow.commit()
+
+    assert await backend.queries.identified("https://a.test", "1") is None
+    assert await backend.queries.identified("https://a.test", "2") is not None
+
+
+async def test_a_visitor_is_added_once(backend: Backend) -> None:
+    async with backend.storage() as uow:
+        user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
+        await uow.commit()
+
+    async with backend.storage() as uow:
+        with pytest.raises(EmailTaken):
+            await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
+
+    found = await backend.queries.identified("https://a", "1")
+    assert found is not None
+    assert found.id == user.id
+
+
+# Sessions go on and end
+
+
+async def living(backend: Backend, user: User, now: datetime = LATER) -> list[SessionId]:
+    return [session.id for session in await backend.queries.sessions(user.id, now)]
+
+
+async def rotate(backend: Backend, session: Session, spent: str, fresh: str) -> bool:
+    async with backend.storage() as uow:
+        rotated = await uow.sessions.rotate(session, spent=spent, fresh=fresh)
+        await uow.commit()
+    return rotated
+
+
+def refreshed(session: Session) -> Session:
+    session.last_used_at = LATER
+    session.expires_at = LATER + timedelta(days=30)
+    return session
+
+
+async def test_a_refreshed_session_is_stored_with_the_token_that_continues_it(
+    backend: Backend,
+) -> None:
+    anna = await backend.add_user()
+    session = await backend.add_session(anna, refresh_hash="first")
+
+    assert await rotate(backend, refreshed(session), "first", "second")
+
+    for hash_, is_spent in (("first", True), ("second", False)):
+        found = await backend.queries.refreshing(hash_)
+        assert found is not None
+        assert found.is_spent is is_spent
+        assert asdict(found.session) == asdict(session)
+        assert asdict(found.user) == asdict(anna)
+
+
+async def test_a_session_is_found_by_every_token_it_ever_had_and_by_no_other(
+    backend: Backend,
+) -> None:
+    anna = await backend.add_user()
+    one = await backend.add_session(anna, refresh_hash="one 0")
+    two = await backend.add_session(anna, refresh_hash="two 0")
+    for n in range(3):
+        assert await rotate(backend, one, f"one {n}", f"one {n + 1}")
+
+    for n in range(4):
+        found = await backend.queries.refreshing(f"one {n}")
+        assert found is not None
+        assert (found.session.id, found.is_spent) == (one.id, n < 3)
+    other = await backend.queries.refreshing("two 0")
+    assert other is not None
+    assert (other.session.id, other.is_spent) == (two.id, False)
+    for unknown in ("one 4", "ONE 0", "", "one"):
+        assert await backend.queries.refreshing(unknown) is None
+
+
+@pytest.mark.parametrize("spent", ["zeroth", "second", "of another session"])
+async def test_no_rotation_by_another_token_than_the_current_one(
+    backend: Backend, spent: str
+) -> None:
+    anna = await backend.add_user()
+    session = await backend.add_session(anna, refresh_hash="zeroth")
+    await backend.add_session(anna, refresh_hash="of another session")
+    assert await rotate(backend, session, "zeroth", "first")
+
+    assert not await rotate(backend, refreshed(session), spent, "third")
+
+    assert await backend.queries.refreshing("third") is None
+    found = await backend.queries.refreshing("first")
+    assert found is not None
+    assert not found.is_spent
+    assert found.session.last_used_at == NOON
+
+
+async def test_an_ended_session_is_not_rotated(backend: Backend) -> None:
+    anna = await backend.add_user()
+    session = await backend.add_session(anna, refresh_hash="first")
+    async with backend.storage() as uow:
+        assert await uow.sessions.end(session.id, anna.id, LATER)
+        await uow.commit()
+
+    assert not await rotate(backend, refreshed(session), "first", "second")
+
+    found = await backend.queries.session_user(session.id)
+    assert found is not None
+    assert found[0].revoked_at == LATER
+
+
+async def test_a_session_whose_user_is_gone_is_not_rotated(backend: Backend) -> None:
+    anna = await backend.add_user()
+    session = await backend.add_session(anna, refresh_hash="zeroth")
+    assert await rotate(backend, session, "zeroth", "first")
+    await backend.remove_user(anna.id)
+
+    assert not await rotate(backend, session, "first", "second")
+    for hash_ in ("zeroth", "first", "second"):
+        assert await backend.queries.refreshing(hash_) is None
+
+
+async def test_of_many_rotations_at_once_one_succeeds(backend: Backend) -> None:
+    anna = await backend.add_user()
+    session = await backend.add_session(anna, refresh_hash="first")
+
+    rotated = await asyncio.gather(
+        *(rotate(backend, session, "first", f"fresh {n}") for n in range(4))
+    )
+
+    assert sorted(rotated) == [False, False, False, True]
+    found = await backend.queries.refreshing(f"fresh {rotated.index(True)}")
+    assert found is not None
+    assert not found.is_spent
+
+
+async def test_a_user_s_living_sessions_are_listed_the_one_used_last_first(
+    backend: Backend,
+) -> None:
+    anna, bert = await backend.add_user(), await backend.add_user()
+    first = await backend.add_session(anna, refresh_hash="first")
+    second = await backend.add_session(anna)
+    await backend.add_session(anna, expires_at=LATER)
+    ended = await backend.add_session(anna)
+    await backend.add_session(bert)
+    async with backend.storage() as uow:
+        assert await uow.sessions.end(ended.id, anna.id, NOON)
+        await uow.commit()
+    assert await living(backend, anna) == [second.id, first.id]
+
+    await rotate(backend, refreshed(first), "first", "second")
+
+    listed = await backend.queries.sessions(anna.id, LATER)
+    assert [session.id for session in listed] == [first.id, second.id]
+    assert asdict(listed[0]) == asdict(first)
+
+
+async def test_ending_one_session_leaves_the_others(backend: Backend) -> None:
+    anna = await backend.add_user()
+    one, two = await backend.add_session(anna), await backend.add_session(anna)
+
+    async with backend.storage() as uow:
+        assert await uow.sessions.end(one.id, anna.id, LATER)
+        await uow.commit()
+
+    assert await living(backend, anna) == [two.id]
+
+
+async def test_only_a_living_session_of_the_user_s_own_is_ended(backend: Backend) -> None:
+    anna, bert = await backend.add_user(), await backend.add_user()
+    of_bert = await backend.add_session(bert)
+    expired = await backend.add_session(anna, expires_at=LATER)
+    ended = await backend.add_session(anna)
+
+    async with backend.storage() as uow:
+        assert await uow.sessions.end(ended.id, anna.id, NOON)
+        for session_id in (of_bert.id, expired.id, ended.id, SessionId(NOBODY)):
+            assert not await uow.sessions.end(session_id, anna.id, LATER)
+        await uow.commit()
+
+    assert await living(backend, bert) == [of_bert.id]
+    found = await backend.queries.session_user(ended.id)
+    assert found is not None
+    assert found[0].revoked_at == NOON
+
+
+async def test_all_sessions_of_a_user_are_ended_but_the_one_that_is_to_go_on(
+    backend: Backend,
+) -> None:
+    anna, bert = await backend.add_user(), await backend.add_user()
+    sessions = [await backend.add_session(anna) for _ in range(3)]
+    of_bert = await backend.add_session(bert)
+    await backend.add_session(anna, expires_at=LATER)
+
+    async with backend.storage() as uow:
+        assert await uow.sessions.end_all(anna.id, LATER, but=sessions[1].id) == 2
+        await uow.commit()
+    assert await living(backend, anna) == [sessions[1].id]
+
+    async with backend.storage() as uow:
+        assert await uow.sessions.end_all(anna.id, LATER) == 1
+        assert await uow.sessions.end_all(anna.id, LATER) == 0
+        await uow.commit()
+    assert await living(backend, anna) == []
+    assert await living(backend, bert) == [of_bert.id]
 
 
 async def test_a_missing_post_is_none(backend: Backend) -> None:

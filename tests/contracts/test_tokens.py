@@ -2,20 +2,31 @@
 
 import re
 import secrets
-from collections.abc import Callable
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from application.ports.tokens import Claims, Tokens
+from application.visitors import Visitor
 from domain.sessions import InvalidToken, SessionId
-from domain.users import UserId
+from domain.users import User, UserId
+from infrastructure.database.engine import open_database
+from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key, jwk_key, new_jwk
+from infrastructure.tokens.opaque import OpaqueTokens
+from tests.api.test_another_technology import TinyTokens
+from tests.factories import UserFactory
 from tests.fakes.tokens import FakeTokens
+from tests.infrastructure.test_issuer import rsa_key, signed
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 ISSUED_AT = NOW.replace(microsecond=0)
@@ -48,15 +59,106 @@ def asymmetric_key(algorithm: str, serial: int) -> SigningKey:
 
 ADAPTERS: dict[str, Callable[[int], Tokens]] = {
     "fake": lambda _: FakeTokens(),
+    "a team's own": lambda _: TinyTokens(secrets.token_bytes(32)),
+    "issuer": lambda serial: OutsideTokens(f"provider {serial}"),
     "jose-hs256": lambda _: jose(hs256_key(secrets.token_bytes(32))),
     "jose-rs256": lambda serial: jose(asymmetric_key("RS256", serial)),
     "jose-es256": lambda serial: jose(asymmetric_key("ES256", serial)),
 }
 
 
-@pytest.fixture(params=ADAPTERS)
-def adapter(request: pytest.FixtureRequest) -> Callable[[int], Tokens]:
-    return ADAPTERS[request.param]
+class OutsideTokens:
+    """Tokens of a provider, whose subject names the user and the session."""
+
+    def __init__(self, name: str) -> None:
+        self._key = rsa_key(name)
+        self._tokens = IssuerTokens(
+            issuer="https://provider.test",
+            audience="gatepost",
+            jwks_url="https://provider.test/keys",
+            user_of=self._user_of,
+            transport=httpx.MockTransport(self._keys),
+        )
+
+    async def issue(self, claims: Claims) -> str:
+        said = {
+            "iss": "https://provider.test",
+            "aud": "gatepost",
+            "sub": f"{claims.user_id} {claims.session_id}",
+            "iat": int(claims.issued_at.timestamp()),
+            "exp": int(claims.expires_at.timestamp()),
+            "jti": secrets.token_hex(8),
+        }
+        return signed(self._key, said)
+
+    async def verify(self, token: str, now: datetime) -> Claims:
+        claims = await self._tokens.verify(token, now)
+        assert claims.found is not None
+        return replace(claims, session_id=SessionId(int(claims.found[1].email)))
+
+    async def _user_of(self, visitor: Visitor, now: datetime) -> User:
+        user_id, session_id = map(int, visitor.subject.split())
+        user: User = UserFactory.build(id=user_id, email=str(session_id))
+        return user
+
+    def _keys(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"keys": [self._key.as_dict(private=False)]})
+
+
+class OpaqueOnSqlite:
+    """Opaque tokens, with a session made up for whatever claims are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = open_database(f"sqlite:///{path}")
+        self._direct = sqlite3.connect(path, isolation_level=None)
+        self._tokens: Tokens | None = None
+
+    async def issue(self, claims: Claims) -> str:
+        self._direct.execute(
+            "INSERT OR IGNORE INTO users VALUES (?, ?, ?, NULL, 'member', 1, 0, '', 0, 0)",
+            (claims.user_id, str(claims.user_id), str(claims.user_id)),
+        )
+        self._direct.execute(
+            "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, refresh_hash)"
+            " VALUES (?, ?, 0, 0, 0, ?)"
+            " ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id",
+            (claims.session_id, claims.user_id, str(claims.session_id)),
+        )
+        return await (await self._opened()).issue(claims)
+
+    async def verify(self, token: str, now: datetime) -> Claims:
+        return await (await self._opened()).verify(token, now)
+
+    async def close(self) -> None:
+        self._direct.close()
+        if self._tokens:
+            await self._database.close()
+
+    async def _opened(self) -> Tokens:
+        if self._tokens is None:
+            await self._database.open()
+            self._tokens = OpaqueTokens(self._database)
+        return self._tokens
+
+
+@pytest.fixture(params=[*ADAPTERS, "opaque"])
+async def adapter(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Callable[[int], Tokens]]:
+    """Makes the technology's tokens: with a secret, or a store, for each number."""
+    if request.param != "opaque":
+        yield ADAPTERS[request.param]
+        return
+    migrated: Path = request.getfixturevalue("migrated_sqlite")
+    made: list[OpaqueOnSqlite] = []
+
+    def opaque(serial: int) -> Tokens:
+        made.append(OpaqueOnSqlite(Path(shutil.copy(migrated, tmp_path / f"{serial}.db"))))
+        return made[-1]
+
+    yield opaque
+    for tokens in made:
+        await tokens.close()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from domain.sessions import (
     InvalidToken,
     NotAuthenticated,
     Session,
+    network_of,
     refresh_hash,
 )
 from domain.users import User
@@ -90,3 +91,21 @@ def test_the_words_of_a_refusal_are_those_of_the_contract() -> None:
     assert InvalidToken().detail == "Could not validate credentials"
     for error in (NotAuthenticated, InvalidToken, InvalidCredentials):
         assert issubclass(error, Unauthenticated)
+
+
+@pytest.mark.parametrize(
+    ("ip", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::1", "::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_an_ipv6_address_stands_for_its_64(ip: str | None, network: str) -> None:
+    assert network_of(ip) == network

@@ -2,6 +2,7 @@ from dataclasses import dataclass, field
 
 from application.services import Ports
 from tests.fakes.clock import FakeClock
+from tests.fakes.limits import FakeLimits
 from tests.fakes.passwords import FakePasswords
 from tests.fakes.queries import FakeQueries
 from tests.fakes.storage import FakeStorage
@@ -16,6 +17,7 @@ class FakePorts(Ports):
     storage: FakeStorage
     tokens: FakeTokens = field(default_factory=FakeTokens)
     passwords: FakePasswords = field(default_factory=FakePasswords)
+    limits: FakeLimits = field(default_factory=FakeLimits)
     clock: FakeClock = field(default_factory=FakeClock)
 
 

@@ -1,13 +1,21 @@
 import asyncio
 from copy import copy
+from datetime import datetime
 from operator import gt, lt
 
-from application.ports.queries import AuditEntry, Credentials, PostList, SeenPost, Sort
+from application.ports.queries import (
+    AuditEntry,
+    Credentials,
+    PostList,
+    Refreshing,
+    SeenPost,
+    Sort,
+)
 from domain.pages import InvalidCursor, Page
 from domain.policies import may_read_post
 from domain.posts import Post, PostId
 from domain.search import Term, words_of
-from domain.sessions import Session, SessionId
+from domain.sessions import Session, SessionId, network_of
 from domain.users import User, UserId
 from tests.fakes.storage import FakeStorage, State
 
@@ -25,8 +33,28 @@ class FakeQueries:
             return None
         return copy(session), copy(state.accounts[session.user_id].user)
 
+    async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
+        return [copy(session) for session in (await self._committed()).sessions_of(user_id, now)]
+
+    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
+        state = await self._committed()
+        session_id = state.refresh_hashes.get(refresh_hash)
+        if session_id is None:
+            return None
+        session = copy(state.sessions[session_id])
+        return Refreshing(
+            session=session,
+            user=copy(state.accounts[session.user_id].user),
+            is_spent=state.refresh_hash(session_id) != refresh_hash,
+        )
+
     async def user(self, user_id: UserId) -> User | None:
         account = (await self._committed()).accounts.get(user_id)
+        return copy(account.user) if account else None
+
+    async def identified(self, issuer: str, subject: str) -> User | None:
+        state = await self._committed()
+        account = state.accounts.get(state.identities.get((issuer, subject), UserId(0)))
         return copy(account.user) if account else None
 
     async def credentials(self, email: str) -> Credentials | None:
@@ -34,6 +62,10 @@ class FakeQueries:
         if account is None:
             return None
         return Credentials(user=copy(account.user), password=account.password)
+
+    async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
+        sessions = (await self._committed()).sessions.values()
+        return any(s.user_id == user_id and network_of(s.ip) == network for s in sessions)
 
     async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
         state = await self._committed()

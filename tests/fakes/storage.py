@@ -6,10 +6,11 @@ commit and a lost rollback show. Entities are copied on their way in and out.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -36,6 +37,10 @@ class State:
 
     accounts: dict[UserId, Account] = field(default_factory=dict)
     sessions: dict[SessionId, Session] = field(default_factory=dict)
+    refresh_hashes: dict[str, SessionId] = field(default_factory=dict)
+    """Of each session; the last one is the one that continues it, those before are spent."""
+    identities: dict[tuple[str, str], UserId] = field(default_factory=dict)
+    """By issuer and subject."""
     posts: dict[PostId, Post] = field(default_factory=dict)
     votes: set[tuple[PostId, UserId]] = field(default_factory=set)
     events: list[AuditEntry] = field(default_factory=list)
@@ -45,6 +50,8 @@ class State:
         return State(
             dict(self.accounts),
             dict(self.sessions),
+            dict(self.refresh_hashes),
+            dict(self.identities),
             dict(self.posts),
             set(self.votes),
             list(self.events),
@@ -54,6 +61,19 @@ class State:
     def account(self, email: str) -> Account | None:
         key = email_key(email)
         return next((a for a in self.accounts.values() if email_key(a.user.email) == key), None)
+
+    def refresh_hash(self, session_id: SessionId) -> str:
+        """Of the token that continues the session."""
+        return [hash_ for hash_, id_ in self.refresh_hashes.items() if id_ == session_id][-1]
+
+    def sessions_of(self, user_id: UserId, now: datetime) -> list[Session]:
+        """Those that go on, the one used last first."""
+        going_on = [
+            session
+            for session in self.sessions.values()
+            if session.user_id == user_id and not session.revoked_at and now < session.expires_at
+        ]
+        return sorted(going_on, key=lambda session: (session.last_used_at, session.id))[::-1]
 
     def seen(self, post: Post, viewer: UserId) -> SeenPost:
         return SeenPost(
@@ -108,10 +128,13 @@ class FakeStorage:
     def remove_user(self, user_id: UserId) -> None:
         """And with them what is theirs."""
         state = self.committed
+        sessions = {key: s for key, s in state.sessions.items() if s.user_id != user_id}
         posts = {key: post for key, post in state.posts.items() if post.owner_id != user_id}
         self.committed = State(
             {key: account for key, account in state.accounts.items() if key != user_id},
-            {key: s for key, s in state.sessions.items() if s.user_id != user_id},
+            sessions,
+            {key: id_ for key, id_ in state.refresh_hashes.items() if id_ in sessions},
+            {key: id_ for key, id_ in state.identities.items() if id_ != user_id},
             posts,
             {(post, voter) for post, voter in state.votes if post in posts and voter != user_id},
             state.events,
@@ -127,6 +150,7 @@ class FakeUnitOfWork:
         self._recorded: list[Event] = []
         self.users = FakeUsers(self)
         self.sessions = FakeSessions(self)
+        self.identities = FakeIdentities(self)
         self.posts = FakePosts(self)
         self.votes = FakeVotes(self)
         self.idempotency = FakeIdempotency(self)
@@ -228,6 +252,48 @@ class FakeSessions:
             ip=session.ip,
         )
         state.sessions[added.id] = copy(added)
+        state.refresh_hashes[session.refresh_hash] = added.id
+        return added
+
+    async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:
+        state = await self._uow.state()
+        stored = state.sessions.get(session.id)
+        if stored is None or stored.revoked_at or state.refresh_hash(session.id) != spent:
+            return False
+        state.sessions[session.id] = copy(session)
+        state.refresh_hashes[fresh] = session.id
+        return True
+
+    async def end(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
+        state = await self._uow.state()
+        going_on = {session.id for session in state.sessions_of(user_id, now)} & {session_id}
+        self._end(state, going_on, now)
+        return bool(going_on)
+
+    async def end_all(self, user_id: UserId, now: datetime, *, but: SessionId | None = None) -> int:
+        state = await self._uow.state()
+        going_on = {session.id for session in state.sessions_of(user_id, now)} - {but}
+        self._end(state, going_on, now)
+        return len(going_on)
+
+    def _end(self, state: State, ids: AbstractSet[SessionId | None], now: datetime) -> None:
+        for id_, session in state.sessions.items():
+            if id_ in ids:
+                state.sessions[id_] = replace(session, revoked_at=now)
+
+
+class FakeIdentities:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
+        state = await self._uow.state()
+        if (issuer, subject) in state.identities:
+            raise self._uow.refuse(EmailTaken)
+        added = await FakeUsers(self._uow).add(user, PasswordHash(""))
+        added = replace(added, is_verified=True, tokens_valid_from=datetime(1970, 1, 1, tzinfo=UTC))
+        state.accounts[added.id] = Account(copy(added), PasswordHash(""))
+        state.identities[issuer, subject] = added.id
         return added
 
 

@@ -27,12 +27,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from application.ports.tokens import Claims
+from application.ports.tokens import LEEWAY, Claims
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 from infrastructure.tokens.jose import (
-    _PAYLOAD_AND_SIGNATURE,
-    LEEWAY,
+    PAYLOAD_AND_SIGNATURE,
     JoseTokens,
     SigningKey,
     UnfitKey,
@@ -480,7 +479,7 @@ async def test_spare_bits_of_the_payload_must_be_zero_although_the_signature_cov
 def test_of_the_texts_that_mean_the_same_bytes_one_has_the_right_form(segment: str) -> None:
     is_canonical = len(segment) % 4 != 1 and encoded(decoded(segment)) == segment
 
-    assert bool(_PAYLOAD_AND_SIGNATURE.fullmatch(f"{segment}.{segment}")) == is_canonical
+    assert bool(PAYLOAD_AND_SIGNATURE.fullmatch(f"{segment}.{segment}")) == is_canonical
 
 
 async def test_three_segments_are_a_token_and_no_other_number(
@@ -529,7 +528,7 @@ async def test_the_leeway_admits_no_token_that_expires_before_it_is_issued(
     ahead = with_claim(token, "iat", str(IAT + 3))
 
     assert await refuses(tokens, with_claim(ahead, "exp", str(IAT + 3 + expires_after)))
-    assert not await refuses(tokens, with_claim(ahead, "exp", str(IAT + 4)))
+    await tokens.verify(with_claim(ahead, "exp", str(IAT + 4)), NOW)
 
 
 async def test_the_leeway_does_not_lengthen_a_life(tokens: JoseTokens, token: str) -> None:

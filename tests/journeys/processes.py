@@ -145,7 +145,9 @@ class Place:
     launcher: Launcher
     directory: Path
     database_url: str
-    settings: dict[str, str] = field(default_factory=lambda: {"BCRYPT_COST": "4"})
+    settings: dict[str, str] = field(
+        default_factory=lambda: {"BCRYPT_COST": "4", "RATE_LIMITS": "off"}
+    )
     """By name, without the prefix."""
 
     def run(self, *arguments: str, given: str = "") -> Done:

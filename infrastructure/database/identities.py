@@ -1,0 +1,76 @@
+"""Identities: by what name an outside provider knows a user. Row and repository."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import bindparam, insert, select
+from sqlmodel import Field
+
+from domain.users import NewUser, User, email_key
+from infrastructure.database.rows import Row, reference, table
+from infrastructure.database.statements import Database, Transaction
+from infrastructure.database.users import USER_COLUMNS, USERS, user_of
+
+
+class IdentityRow(Row, table=True):
+    __tablename__ = "identities"
+
+    key: str = Field(primary_key=True)
+    """The issuer's URL, a space, and the subject there."""
+    user_id: int = reference("users.id", index=True)
+
+
+IDENTITIES = table(IdentityRow)
+
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+_BY_KEY = (
+    select(*USER_COLUMNS)
+    .join(IDENTITIES, IDENTITIES.c.user_id == USERS.c.id)
+    .where(IDENTITIES.c.key == bindparam("key"))
+)
+_ADD_USER = (
+    insert(USERS)
+    .values(
+        email=bindparam("email"),
+        email_key=bindparam("email_key"),
+        name=bindparam("name"),
+        role=bindparam("role"),
+        is_active=True,
+        is_verified=True,
+        password_hash="",  # which no password has
+        created_at=bindparam("created_at"),
+        tokens_valid_from=bindparam("tokens_valid_from"),
+    )
+    .returning(*USER_COLUMNS)
+)
+_ADD = insert(IDENTITIES).values(key=bindparam("key"), user_id=bindparam("user_id"))
+
+
+def _key(issuer: str, subject: str) -> str:
+    return f"{issuer} {subject}"
+
+
+async def identified(database: Database, issuer: str, subject: str) -> User | None:
+    records = await database.fetch(_BY_KEY, key=_key(issuer, subject))
+    return user_of(records[0]) if records else None
+
+
+class SqlIdentities:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
+        (record,) = await self._transaction.fetch(
+            _ADD_USER,
+            email=user.email,
+            email_key=email_key(user.email),
+            name=user.name,
+            role=user.role.value,
+            created_at=user.created_at,
+            # The token that brought the user here was issued before they were known.
+            tokens_valid_from=_EVER,
+        )
+        added = user_of(record)
+        key = _key(issuer, subject)
+        await self._transaction.fetch(_ADD, key=key, user_id=added.id)
+        return added

@@ -1,0 +1,91 @@
+"""The file with the keys that sign: a private JWK set (RFC 7517, section 5), the newest last."""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from jose.utils import base64url_decode, base64url_encode
+
+from infrastructure.tokens.jose import SigningKey, UnfitKey, hs256_key, jwk_key, new_jwk
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    key: SigningKey
+    jwk: Mapping[str, Any]
+
+    @property
+    def made(self) -> int | None:
+        """Seconds since 1970; None when the file does not say."""
+        made = self.jwk.get("iat")
+        return made if isinstance(made, int) else None
+
+
+def read(path: Path) -> list[KeptKey]:
+    """The keys in the file. Raises `UnfitKey` for a file that can't be used, with the reason: it
+    is not there, is no JWK set, has a key that is not fit to sign, or others may use it too.
+    """
+    try:
+        mode = path.stat().st_mode
+        text = path.read_bytes()
+    except OSError as error:
+        raise UnfitKey(f"{path}: {error.strerror}") from None
+    if mode & 0o077:
+        raise UnfitKey(f"{path}: others may use it; make it its owner's alone (chmod 600)")
+    try:
+        return [KeptKey(_key(jwk), jwk) for jwk in json.loads(text)["keys"]]
+    except UnfitKey as error:
+        raise UnfitKey(f"{path}: {error}") from None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        raise UnfitKey(f"{path}: it is no JWK set") from None
+
+
+def add(path: Path, algorithm: str, now: datetime) -> SigningKey:
+    """Make a key for `algorithm` and put it last into the file, which is made when there is none.
+
+    Raises `UnfitKey` as `read` does.
+    """
+    kept = read(path) if path.exists() else []
+    jwk: dict[str, Any]
+    if algorithm == "HS256":
+        jwk = {"kty": "oct", "k": base64url_encode(secrets.token_bytes(32)).decode()}
+    else:
+        jwk = dict(new_jwk(algorithm))
+    key = _key(jwk)
+    jwk |= {"alg": algorithm, "use": "sig", "kid": key.kid, "iat": int(now.timestamp())}
+    _write(path, [*kept, KeptKey(key, jwk)])
+    return key
+
+
+def retire(path: Path, kid: str) -> None:
+    """Take a key out of the file. Raises `UnfitKey` as `read` does, and when it is not there."""
+    kept = read(path)
+    left = [entry for entry in kept if entry.key.kid != kid]
+    if len(left) == len(kept):
+        raise UnfitKey(f"{path}: there is no key {kid}")
+    _write(path, left)
+
+
+def _key(jwk: Mapping[str, Any]) -> SigningKey:
+    if jwk.get("kty") == "oct":
+        return hs256_key(base64url_decode(str(jwk["k"]).encode()))
+    return jwk_key(jwk)
+
+
+def _write(path: Path, kept: list[KeptKey]) -> None:
+    """Whole or not at all, mode 0600: whoever reads meanwhile finds the old keys or the new."""
+    text = json.dumps({"keys": [dict(entry.jwk) for entry in kept]}, indent=2)
+    try:
+        with NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise UnfitKey(f"{path}: {error.strerror}") from None

@@ -1,0 +1,190 @@
+"""Access tokens of other technologies, down to one that a team writes for itself."""
+
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+import main
+from application.ports.tokens import Claims, Tokens
+from domain.sessions import InvalidToken, SessionId
+from domain.users import UserId
+from infrastructure.database.access_tokens import ACCESS_TOKENS
+from infrastructure.database.engine import open_database
+from infrastructure.database.statements import Clause, Database, Record
+from infrastructure.settings import Settings
+from infrastructure.tokens.opaque import OpaqueTokens
+from tests.api.gate import Gate, Person, open_gate, problem_of
+from tests.api.test_sessions import bearer, refresh, works
+
+_ALL = select(ACCESS_TOKENS)
+
+
+class TinyTokens:
+    """All that a technology is: what a token says, and an HMAC of it."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    async def issue(self, claims: Claims) -> str:
+        moments = (claims.issued_at, claims.expires_at)
+        numbers = [claims.user_id, claims.session_id, *(int(m.timestamp()) for m in moments)]
+        numbers.append(secrets.randbits(64))
+        text = "-".join(map(str, numbers))
+        return f"{text}.{self._tag(text)}"
+
+    async def verify(self, token: str, now: datetime) -> Claims:
+        text, _, tag = token.partition(".")
+        known = self._tag(text).encode()
+        if not hmac.compare_digest(tag.encode(errors="surrogatepass"), known):
+            raise InvalidToken
+        user_id, session_id, issued_at, expires_at, _ = map(int, text.split("-"))
+        claims = Claims(
+            user_id=UserId(user_id),
+            session_id=SessionId(session_id),
+            issued_at=datetime.fromtimestamp(issued_at, UTC),
+            expires_at=datetime.fromtimestamp(expires_at, UTC),
+        )
+        if not claims.issued_at <= now < claims.expires_at:
+            raise InvalidToken
+        return claims
+
+    def _tag(self, text: str) -> str:
+        digest = hmac.digest(self._key, text.encode(errors="surrogatepass"), "sha256")
+        return urlsafe_b64encode(digest).decode()
+
+
+# The one line.
+TINY = {"tiny": lambda settings, database: TinyTokens(b"k" * 32)}
+
+
+def technologies() -> dict[str, Any]:
+    return {"opaque": OpaqueTokens, "tiny": lambda _: TinyTokens(b"k" * 32)}
+
+
+@pytest.fixture(params=technologies())
+async def other_gate(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Gate]:
+    async with open_gate(database_url, technologies()[request.param]) as gate:
+        yield gate
+
+
+async def test_a_technology_is_one_line_in_the_composition_root(tmp_path: Path) -> None:
+    settings = Settings(tokens="tiny", database_url=f"sqlite:///{tmp_path / 'g.db'}")
+    database = open_database(settings.database)
+
+    ports = main.build_ports(settings, database, technologies={**main.TOKENS, **TINY})
+
+    assert isinstance(ports.tokens, TinyTokens)
+
+
+async def test_whatever_the_technology_the_current_user_is_the_same(other_gate: Gate) -> None:
+    gate = other_gate
+    anna = await gate.person()
+    assert (await gate.me(anna)).json()["email"] == anna.email
+
+    refreshed = (await refresh(gate, anna.refresh_token)).json()
+    assert await works(gate, refreshed["access_token"])
+    assert await works(gate, anna.token)
+    (session,) = (await gate.client.get("/sessions", headers=anna.headers)).json()
+    assert session["current"]
+
+    out = await gate.client.post("/logout", headers=bearer(refreshed["access_token"]))
+    assert out.status_code == 204
+    assert not await works(gate, anna.token)
+    assert not await works(gate, refreshed["access_token"])
+    keys = await gate.client.get("/.well-known/jwks.json")
+    assert keys.json() == {"keys": []}
+
+
+ENDS = [Gate.deactivate, Gate.delete, Gate.revoke_sessions, Gate.expire_sessions]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
+async def test_whatever_the_technology_an_end_acts_on_the_very_next_request(
+    other_gate: Gate, end: Any
+) -> None:
+    anna, bert = await other_gate.person(), await other_gate.person()
+    assert await works(other_gate, anna.token)
+
+    await end(other_gate, anna)
+
+    assert not await works(other_gate, anna.token)
+    assert await works(other_gate, bert.token)
+
+
+async def test_whatever_the_technology_a_token_expires(other_gate: Gate) -> None:
+    anna = await other_gate.person()
+
+    other_gate.clock.ahead = timedelta(seconds=3601)
+
+    assert not await works(other_gate, anna.token)
+
+
+class Counting:
+    """Counts the reads of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.dialect = database.dialect
+        self.is_remote = database.is_remote
+        self.reads = 0
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        self.reads += 1
+        return await self._database.fetch(clause, **values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+
+async def test_an_opaque_token_costs_a_request_one_query(database_url: str) -> None:
+    counting: list[Counting] = []
+
+    def opaque(database: Database) -> Tokens:
+        counting.append(Counting(database))
+        return OpaqueTokens(counting[0])
+
+    async with open_gate(database_url, opaque) as gate:
+        anna = await gate.person()
+        other = Counting(gate.database)
+        gate.ports.queries._database = other  # type: ignore[attr-defined]
+
+        assert (await gate.me(anna)).status_code == 200
+
+        assert counting[0].reads == 1
+        assert other.reads == 0
+
+
+async def test_an_opaque_token_is_stored_hashed_and_forgotten_when_it_has_expired(
+    database_url: str,
+) -> None:
+    async with open_gate(database_url, OpaqueTokens) as gate:
+        anna = await gate.person()
+        assert anna.token not in str(await stored(gate))
+        gate.clock.ahead = timedelta(hours=2)
+
+        again = (await refresh(gate, anna.refresh_token)).json()
+
+        assert len(await stored(gate)) == 1
+        assert await works(gate, again["access_token"])
+
+
+async def test_no_opaque_token_for_a_session_that_is_gone(database_url: str) -> None:
+    async with open_gate(database_url, OpaqueTokens) as gate:
+        anna: Person = await gate.person()
+        claims = await gate.ports.tokens.verify(anna.token, gate.clock())
+        await gate.delete(anna)
+
+        with pytest.raises(InvalidToken):
+            await gate.ports.tokens.issue(claims)
+        problem_of(await gate.me(anna), 401, "invalid_token")
+
+
+async def stored(gate: Gate) -> Sequence[Record]:
+    return await gate.database.fetch(_ALL)

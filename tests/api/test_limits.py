@@ -1,0 +1,220 @@
+"""429s, and what answers say of limits."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from application.ports.limits import Limit, Limits
+from infrastructure.limits import ProcessLimits, rate
+from infrastructure.settings import Settings
+from tests.api.gate import PASSWORD, Gate, Person, Watch, client_of, on_one_database, problem_of
+
+pytestmark = on_one_database
+
+POST = {"title": "Hello", "content": "First post."}
+ALL_RATES = {
+    limit: rate(Settings.model_fields[f"limit_{limit.name.lower()}"].default) for limit in Limit
+}
+
+
+@pytest.fixture
+def limits(clock: Watch) -> Limits:
+    """Those of the contract."""
+    return ProcessLimits(ALL_RATES, clock)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an answer tells of its one limit."""
+
+    name: str
+    quota: int
+    window: int
+    remaining: int
+    resets_in: int
+
+
+def told(answer: httpx.Response) -> Told:
+    policy = re.fullmatch(r'"([a-z-]+)";q=(\d+);w=(\d+)', answer.headers["RateLimit-Policy"])
+    state = re.fullmatch(r'"([a-z-]+)";r=(\d+);t=(\d+)', answer.headers["RateLimit"])
+    assert policy, answer.headers["RateLimit-Policy"]
+    assert state, answer.headers["RateLimit"]
+    assert policy[1] == state[1]
+    return Told(policy[1], *map(int, (policy[2], policy[3], state[2], state[3])))
+
+
+def assert_refused(answer: httpx.Response, name: str, quota: int, window: int) -> Told:
+    problem_of(answer, 429, "too_many_requests")
+    limit = told(answer)
+    assert (limit.name, limit.quota, limit.window) == (name, quota, window)
+    assert limit.remaining == 0
+    assert window - 10 <= limit.resets_in <= window
+    assert answer.headers["Retry-After"] == str(limit.resets_in)
+    return limit
+
+
+def statuses(answers: Sequence[httpx.Response]) -> list[int]:
+    return [answer.status_code for answer in answers]
+
+
+async def registration(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await client.post("/users", json={"email": email, "password": PASSWORD})
+
+
+async def write(gate: Gate, author: Person) -> httpx.Response:
+    return await gate.client.post("/posts", json=POST, headers=author.headers)
+
+
+async def test_writes_are_limited_by_user(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+
+    first = await write(gate, anna)
+    assert told(first) == Told("writes", 120, 60, 119, 60)
+    path = first.headers["Location"]
+    changes = [
+        await gate.client.put(path, json=POST, headers=anna.headers),
+        await gate.client.delete(path, headers=anna.headers),
+    ]
+    assert statuses(changes) == [200, 204]
+    assert [told(change).remaining for change in changes] == [118, 117]
+    rest = [await write(gate, anna) for _ in range(117)]
+    assert set(statuses(rest)) == {201}
+    assert told(rest[-1]).remaining == 0
+
+    refused = await write(gate, anna)
+    assert_refused(refused, "writes", 120, 60)
+    assert refused.headers["Cache-Control"] == "private, no-cache"
+    assert (await write(gate, bert)).status_code == 201
+    gate.clock.ahead += timedelta(seconds=int(refused.headers["Retry-After"]))
+    assert (await write(gate, anna)).status_code == 201
+
+
+async def test_a_refused_write_changes_nothing(gate: Gate) -> None:
+    anna = await gate.person()
+    for _ in range(120):
+        await gate.client.delete("/posts/1", headers=anna.headers)
+
+    assert_refused(await write(gate, anna), "writes", 120, 60)
+    assert (await gate.client.get("/posts", headers=anna.headers)).json() == []
+
+
+async def test_writes_that_fail_count_too(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answers = [
+        await gate.client.delete("/posts/7", headers=anna.headers),
+        await gate.client.post("/posts", json={}, headers=anna.headers),
+        await gate.client.post("/posts", content="{", headers=anna.headers),
+    ]
+
+    assert statuses(answers) == [404, 422, 415]
+    assert [told(answer).remaining for answer in answers] == [119, 118, 117]
+
+
+async def test_who_is_nobody_uses_up_nothing(gate: Gate) -> None:
+    answer = await gate.client.post("/posts", json=POST, headers={"Authorization": "Bearer x"})
+
+    assert answer.status_code == 401
+    assert "RateLimit" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_reading_is_not_limited(gate: Gate, method: str) -> None:
+    anna = await gate.person()
+
+    answers = [
+        await gate.client.request(method, "/posts", headers=anna.headers) for _ in range(130)
+    ]
+
+    assert set(statuses(answers)) == {200}
+    assert "RateLimit" not in answers[-1].headers
+    assert told(await write(gate, anna)).remaining == 119
+
+
+async def test_registrations_are_limited_by_network(gate: Gate) -> None:
+    answers = [await registration(gate.client, f"user{n}@example.com") for n in range(20)]
+    assert set(statuses(answers)) == {201}
+    assert told(answers[0]) == Told("registrations", 20, 3600, 19, 3600)
+
+    refused = await registration(gate.client, "one.more@example.com")
+
+    assert_refused(refused, "registrations", 20, 3600)
+    async with client_of(gate.app, ip="192.0.2.1") as elsewhere:
+        assert (await registration(elsewhere, "one.more@example.com")).status_code == 201
+
+
+async def test_addresses_of_one_ipv6_network_are_one(gate: Gate) -> None:
+    emails = iter(f"user{n}@example.com" for n in range(100))
+    for number in range(20):
+        async with client_of(gate.app, ip=f"2001:db8:1:2::{number:x}") as client:
+            assert (await registration(client, next(emails))).status_code == 201
+
+    async with client_of(gate.app, ip="2001:db8:1:2:ffff::1") as neighbour:
+        assert_refused(await registration(neighbour, next(emails)), "registrations", 20, 3600)
+    async with client_of(gate.app, ip="2001:db8:1:3::1") as stranger:
+        assert (await registration(stranger, next(emails))).status_code == 201
+
+
+async def test_logins_are_limited_by_network(gate: Gate) -> None:
+    anna = await gate.person()
+    logins = [await gate.log_in(anna.email) for _ in range(59)]
+    assert set(statuses(logins)) == {200}
+    assert told(logins[-1]) == Told("logins", 60, 60, 0, told(logins[-1]).resets_in)
+
+    refused = await gate.log_in(anna.email)
+
+    assert_refused(refused, "logins", 60, 60)
+    async with client_of(gate.app, ip="192.0.2.1") as elsewhere:
+        form = {"username": anna.email, "password": PASSWORD}
+        assert (await elsewhere.post("/login", data=form)).status_code == 200
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_failed_logins_are_limited_by_account_and_network(gate: Gate, is_known: bool) -> None:
+    anna = await gate.person()
+    email = anna.email if is_known else "nobody@example.com"
+    answers = [await gate.log_in(email, "wrong") for _ in range(10)]
+    assert set(statuses(answers)) == {401}
+    assert {told(answer).name for answer in answers} == {"logins"}
+
+    refused = await gate.log_in(email)
+
+    limit = assert_refused(refused, "login-failures", 10, 60)
+    assert "WWW-Authenticate" not in refused.headers
+    async with client_of(gate.app, ip="192.0.2.1") as elsewhere:
+        form = {"username": anna.email, "password": PASSWORD}
+        assert (await elsewhere.post("/login", data=form)).status_code == 200
+    gate.clock.ahead += timedelta(seconds=limit.resets_in)
+    assert (await gate.log_in(email)).status_code == (200 if is_known else 401)
+
+
+async def test_a_429_tells_nothing_of_whether_the_account_is_there(gate: Gate) -> None:
+    anna = await gate.person()
+    answers = []
+    for email in (anna.email, "nobody@example.com"):
+        for _ in range(11):
+            answer = await gate.log_in(email, "wrong")
+        answers.append(answer)
+
+    known, unknown = [
+        ({**answer.json(), "request_id": None}, set(answer.headers)) for answer in answers
+    ]
+    assert known == unknown
+
+
+async def test_all_strangers_together_are_limited_and_the_owner_at_home_is_not(gate: Gate) -> None:
+    anna = await gate.person()
+    for network in range(10):
+        async with client_of(gate.app, ip=f"203.0.113.{network}") as stranger:
+            for _ in range(10):
+                form = {"username": anna.email, "password": "wrong"}
+                assert (await stranger.post("/login", data=form)).status_code == 401
+
+    async with client_of(gate.app, ip="198.51.100.1") as stranger:
+        form = {"username": anna.email, "password": PASSWORD}
+        assert_refused(await stranger.post("/login", data=form), "account-failures", 100, 3600)
+    assert (await gate.log_in(anna.email)).status_code == 200

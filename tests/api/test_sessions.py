@@ -1,0 +1,243 @@
+"""Going on with a session, and ending it."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.gate import Gate, Person, on_one_database, problem_of
+from tests.api.test_auth import assert_bad_token, told
+
+REFRESH_MEMBERS = {
+    "access_token",
+    "token_type",
+    "expires_in",
+    "refresh_token",
+    "refresh_expires_in",
+}
+
+
+async def log_in(gate: Gate, person: Person) -> dict[str, Any]:
+    login: dict[str, Any] = (await gate.log_in(person.email)).json()
+    return login
+
+
+async def refresh(gate: Gate, token: str, **form: str) -> httpx.Response:
+    return await gate.client.post("/refresh", data={"refresh_token": token} | form)
+
+
+async def works(gate: Gate, access_token: str) -> bool:
+    answer = await gate.client.get("/users/me", headers=bearer(access_token))
+    if answer.status_code != 200:
+        assert_bad_token(answer)
+    return answer.status_code == 200
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_a_refresh_answers_as_a_login_does(gate: Gate) -> None:
+    anna = await gate.person()
+    first = await log_in(gate, anna)
+
+    answer = await refresh(gate, first["refresh_token"], grant_type="refresh_token")
+
+    assert answer.status_code == 200
+    second = answer.json()
+    assert set(second) == REFRESH_MEMBERS
+    assert second["token_type"] == "bearer"
+    assert (second["expires_in"], second["refresh_expires_in"]) == (3600, 30 * 86_400)
+    assert second["refresh_token"] != first["refresh_token"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert await works(gate, first["access_token"])
+    assert await works(gate, second["access_token"])
+    assert (await refresh(gate, second["refresh_token"])).status_code == 200
+
+
+async def test_a_spent_token_ends_its_session_and_that_stays_so(gate: Gate) -> None:
+    anna = await gate.person()
+    first = await log_in(gate, anna)
+    second = (await refresh(gate, first["refresh_token"])).json()
+
+    for _ in range(2):
+        assert_bad_token(await refresh(gate, first["refresh_token"]))
+
+    assert not await works(gate, second["access_token"])
+    assert_bad_token(await refresh(gate, second["refresh_token"]))
+    assert await works(gate, anna.token)
+
+
+async def test_of_refreshes_at_the_same_instant_one_token_lives_at_the_most(gate: Gate) -> None:
+    anna = await gate.person()
+    first = await log_in(gate, anna)
+
+    answers = await asyncio.gather(*(refresh(gate, first["refresh_token"]) for _ in range(4)))
+
+    won = [answer.json() for answer in answers if answer.status_code == 200]
+    assert len(won) <= 1
+    assert {answer.status_code for answer in answers} <= {200, 401}
+    living = [new for new in won if (await refresh(gate, new["refresh_token"])).status_code == 200]
+    assert living == []
+
+
+@on_one_database
+async def test_whatever_is_wrong_with_a_refresh_token_the_answer_is_one_and_the_same(
+    gate: Gate,
+) -> None:
+    anna = await gate.person()
+    login, other = await log_in(gate, anna), await log_in(gate, anna)
+    await gate.client.post("/logout", headers=bearer(other["access_token"]))
+    spent = (await log_in(gate, anna))["refresh_token"]
+    await refresh(gate, spent)
+
+    tokens = ["x", "é" * 5000, login["access_token"], other["refresh_token"], spent]
+    answers = [await refresh(gate, token) for token in tokens]
+    answers.append(
+        await gate.client.post("/refresh", content=b"refresh_token=%ff%00", headers=FORM)
+    )
+
+    assert len({told(answer, 401, "invalid_token") for answer in answers}) == 1
+    assert_bad_token(answers[0])
+    assert (await refresh(gate, login["refresh_token"])).status_code == 200
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@on_one_database
+async def test_a_refresh_without_a_token_or_of_another_grant_is_422(gate: Gate) -> None:
+    problem = problem_of(await gate.client.post("/refresh", data={}), 422, "validation_failed")
+    assert [error["loc"] for error in problem["errors"]] == [["body", "refresh_token"]]
+    problem_of(await refresh(gate, "x", grant_type="password"), 422, "validation_failed")
+    answer = await gate.client.post("/refresh", json={"refresh_token": "x"})
+    problem_of(answer, 415, "unsupported_media_type")
+
+
+@on_one_database
+async def test_a_session_that_nobody_refreshes_is_over(gate: Gate) -> None:
+    anna = await gate.person()
+    login = await log_in(gate, anna)
+
+    gate.clock.ahead = timedelta(days=30)
+
+    assert_bad_token(await refresh(gate, login["refresh_token"]))
+
+
+async def test_a_logout_ends_this_session_with_the_very_next_request(gate: Gate) -> None:
+    anna = await gate.person()
+    login = await log_in(gate, anna)
+
+    answer = await gate.client.post("/logout", headers=bearer(login["access_token"]))
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert not await works(gate, login["access_token"])
+    assert_bad_token(await refresh(gate, login["refresh_token"]))
+    assert_bad_token(await gate.client.post("/logout", headers=bearer(login["access_token"])))
+    assert await works(gate, anna.token)
+
+
+async def test_own_sessions_are_listed(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    before = gate.clock()
+    gate.client.headers["User-Agent"] = "Lynx/2.9"
+    login = await log_in(gate, anna)
+
+    answer = await gate.client.get("/sessions", headers=bearer(login["access_token"]))
+
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    newest, oldest = answer.json()
+    assert set(newest) == {
+        "id",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "user_agent",
+        "ip",
+        "current",
+    }
+    assert (newest["current"], oldest["current"]) == (True, False)
+    assert (newest["user_agent"], newest["ip"]) == ("Lynx/2.9", "127.0.0.1")
+    created_at, last_used_at, expires_at = (
+        datetime.fromisoformat(newest[name])
+        for name in ("created_at", "last_used_at", "expires_at")
+    )
+    assert before <= created_at == last_used_at <= gate.clock()
+    assert expires_at - created_at == timedelta(days=30)
+    (of_bert,) = (await gate.client.get("/sessions", headers=bert.headers)).json()
+    assert of_bert["id"] not in (newest["id"], oldest["id"])
+
+
+async def test_the_session_is_the_same_after_a_refresh_and_a_request_does_not_use_it(
+    gate: Gate,
+) -> None:
+    anna = await gate.person()
+    login = await log_in(gate, anna)
+    headers = bearer(login["access_token"])
+    (first, *_) = (await gate.client.get("/sessions", headers=headers)).json()
+    (again, *_) = (await gate.client.get("/sessions", headers=headers)).json()
+    assert again == first
+
+    gate.clock.ahead = timedelta(minutes=5)
+    refreshed = (await refresh(gate, login["refresh_token"])).json()
+
+    headers = bearer(refreshed["access_token"])
+    (second, *_) = (await gate.client.get("/sessions", headers=headers)).json()
+    assert (second["id"], second["created_at"]) == (first["id"], first["created_at"])
+    assert second["last_used_at"] > first["last_used_at"]
+    assert second["expires_at"] > first["expires_at"]
+
+
+async def test_a_session_is_ended_by_its_id(gate: Gate) -> None:
+    anna = await gate.person()
+    login = await log_in(gate, anna)
+    sessions = (await gate.client.get("/sessions", headers=anna.headers)).json()
+    (other,) = [session for session in sessions if not session["current"]]
+
+    answer = await gate.client.delete(f"/sessions/{other['id']}", headers=anna.headers)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert not await works(gate, login["access_token"])
+    assert_bad_token(await refresh(gate, login["refresh_token"]))
+    (left,) = (await gate.client.get("/sessions", headers=anna.headers)).json()
+    assert left["current"]
+    again = await gate.client.delete(f"/sessions/{other['id']}", headers=anna.headers)
+    problem_of(again, 404, "session_not_found")
+
+
+async def test_the_session_of_another_user_is_not_there(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    (of_bert,) = (await gate.client.get("/sessions", headers=bert.headers)).json()
+
+    for number in (of_bert["id"], 2**63 - 1):
+        answer = await gate.client.delete(f"/sessions/{number}", headers=anna.headers)
+        problem = problem_of(answer, 404, "session_not_found")
+        assert problem["detail"] == f"Session with id: {number} was not found"
+    assert (await gate.me(bert)).status_code == 200
+
+
+@on_one_database
+@pytest.mark.parametrize("number", ["0", "-1", "x", str(2**63)])
+async def test_what_is_no_id_is_422(gate: Gate, number: str) -> None:
+    anna = await gate.person()
+
+    answer = await gate.client.delete(f"/sessions/{number}", headers=anna.headers)
+
+    problem_of(answer, 422, "validation_failed")
+
+
+async def test_all_sessions_are_ended_the_current_one_too(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    login = await log_in(gate, anna)
+
+    answer = await gate.client.delete("/sessions", headers=anna.headers)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert not await works(gate, anna.token)
+    assert not await works(gate, login["access_token"])
+    assert_bad_token(await refresh(gate, login["refresh_token"]))
+    assert (await gate.me(bert)).status_code == 200
+    assert (await gate.log_in(anna.email)).status_code == 200

@@ -1,0 +1,161 @@
+"""Failed logins and what they lead to."""
+
+import asyncio
+
+import pytest
+
+from application.auth import Device
+from application.ports.limits import Limit, TooManyRequests, use_of_account
+from application.services import Services
+from domain.errors import Unavailable
+from domain.sessions import InvalidCredentials
+from domain.users import User
+from tests.factories import UserDraftFactory
+from tests.fakes.ports import FakePorts
+
+EMAIL = "anna@example.com"
+PASSWORD = "correct horse battery"
+HOME = Device(ip="192.0.2.1")
+ELSEWHERE = Device(ip="198.51.100.1")
+
+
+@pytest.fixture
+async def anna(services: Services) -> User:
+    return await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
+
+
+async def fails(services: Services, device: Device, email: str = EMAIL) -> bool:
+    """Whether a login fails as it may: by the password."""
+    try:
+        await services.auth.login(email, "wrong", device)
+    except TooManyRequests:
+        return False
+    except InvalidCredentials:
+        return True
+    pytest.fail("that was the wrong password")
+
+
+@pytest.mark.parametrize("email", [EMAIL, "nobody@example.com"])
+async def test_failures_at_an_account_from_a_network_are_limited_for_known_and_unknown_alike(
+    ports: FakePorts, services: Services, anna: User, email: str
+) -> None:
+    ports.limits.quotas = {Limit.LOGIN_FAILURES: 3}
+
+    assert [await fails(services, HOME, email) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert await fails(services, HOME, "bob@example.com")
+    assert await fails(services, ELSEWHERE, email)
+    assert not await fails(services, HOME, email.title())
+
+
+async def test_a_refused_login_costs_no_work_even_with_the_right_password(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.limits.quotas = {Limit.LOGIN_FAILURES: 1}
+    await fails(services, HOME)
+    work = ports.passwords.work
+
+    with pytest.raises(TooManyRequests):
+        await services.auth.login(EMAIL, PASSWORD, HOME)
+
+    assert ports.passwords.work == work
+    assert ports.storage.committed.sessions == {}
+
+
+@pytest.mark.parametrize("email", [EMAIL, "nobody@example.com"])
+async def test_failures_at_an_account_from_strange_networks_are_limited_together(
+    ports: FakePorts, services: Services, anna: User, email: str
+) -> None:
+    ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 3}
+    strangers = [Device(ip=f"203.0.113.{number}") for number in range(5)]
+
+    assert [await fails(services, s, email) for s in strangers] == [True] * 3 + [False] * 2
+
+
+async def test_strangers_can_not_lock_the_owner_out_of_a_known_network(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 3}
+    await services.auth.login(EMAIL, PASSWORD, HOME)
+    while await fails(services, ELSEWHERE):
+        pass
+
+    assert await fails(services, HOME)
+    assert (await services.auth.login(EMAIL, PASSWORD, HOME)).user.id == anna.id
+    with pytest.raises(TooManyRequests):
+        await services.auth.login(EMAIL, PASSWORD, ELSEWHERE)
+
+
+async def test_failures_from_a_known_network_do_not_count_against_strange_ones(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 1}
+    await services.auth.login(EMAIL, PASSWORD, HOME)
+
+    for _ in range(3):
+        assert await fails(services, HOME)
+
+    await services.auth.login(EMAIL, PASSWORD, ELSEWHERE)
+
+
+async def test_a_network_is_known_to_the_account_alone(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 1}
+    bob = UserDraftFactory.build(email="bob@example.com")
+    await services.accounts.register(bob, PASSWORD)
+    await services.auth.login(bob.email, PASSWORD, HOME)
+
+    assert [await fails(services, HOME) for _ in range(2)] == [True, False]
+
+
+async def test_logins_that_succeed_count_as_no_failures(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.limits.quotas = {Limit.LOGIN_FAILURES: 1, Limit.ACCOUNT_FAILURES: 1}
+
+    for _ in range(3):
+        await services.auth.login(EMAIL, PASSWORD, HOME)
+
+    assert +ports.limits.used == {}
+
+
+async def test_the_right_password_of_a_deactivated_user_counts_as_a_failure(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.limits.quotas = {Limit.LOGIN_FAILURES: 1}
+    ports.storage.change_user(anna.id, is_active=False)
+
+    with pytest.raises(InvalidCredentials):
+        await services.auth.login(EMAIL, PASSWORD, HOME)
+    with pytest.raises(TooManyRequests):
+        await services.auth.login(EMAIL, PASSWORD, HOME)
+
+
+async def test_a_password_that_could_not_be_checked_is_no_failure(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.passwords.busy = True
+
+    with pytest.raises(Unavailable):
+        await services.auth.login(EMAIL, PASSWORD, HOME)
+
+    assert +ports.limits.used == {}
+
+
+async def test_many_guesses_at_once_get_no_further_than_one_by_one(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.limits.quotas = {Limit.LOGIN_FAILURES: 3}
+    work = ports.passwords.work
+
+    answers = await asyncio.gather(*(fails(services, HOME) for _ in range(20)))
+
+    assert answers.count(True) == 3
+    assert ports.passwords.work == work + 3
+
+
+def test_what_is_counted_for_an_account_is_by_its_address_in_any_spelling() -> None:
+    one = use_of_account(Limit.ACCOUNT_RESETS, "ANNA@example.com")
+
+    assert one == use_of_account(Limit.ACCOUNT_RESETS, EMAIL)
+    assert one != use_of_account(Limit.ACCOUNT_RESETS, "bob@example.com")

@@ -1,0 +1,380 @@
+"""What every counting of limits does."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from application.ports.clock import Clock
+from application.ports.limits import Limit, Limits, Standing, TooManyRequests, Use, use_of_account
+from infrastructure.clock import system_clock
+from infrastructure.limits import NoLimits, ProcessLimits, Rate, SharedLimits, rate
+from tests.fakes.clock import FakeClock
+from tests.fakes.limits import FakeLimits
+from tests.valkey import ValkeyServer, running_valkey
+
+QUOTA = 3
+RATES = dict.fromkeys(Limit, Rate(QUOTA, 60)) | {Limit.RESETS: Rate(1, 1)}
+KEY = b"k" * 32
+WRITE = Use(Limit.WRITES, "7")
+RESET = Use(Limit.RESETS, "192.0.2.1")
+
+
+class Subject(ABC):
+    limits: Limits
+
+    @abstractmethod
+    async def pass_second(self) -> None: ...
+
+
+class FakeSubject(Subject):
+    def __init__(self) -> None:
+        self.limits = self._fake = FakeLimits({limit: rate.quota for limit, rate in RATES.items()})
+
+    async def pass_second(self) -> None:
+        self._fake.pass_window()
+
+
+class ProcessSubject(Subject):
+    def __init__(self) -> None:
+        self._clock = FakeClock()
+        self.limits = ProcessLimits(RATES, self._clock)
+
+    async def pass_second(self) -> None:
+        self._clock.advance(timedelta(seconds=1))
+
+
+class SharedSubject(Subject):
+    def __init__(self, limits: SharedLimits) -> None:
+        self.limits = limits
+
+    async def pass_second(self) -> None:
+        await asyncio.sleep(1.05)
+
+
+@asynccontextmanager
+async def shared(
+    server: ValkeyServer,
+    *,
+    rates: Mapping[Limit, Rate] = RATES,
+    clock: Clock = system_clock,
+    key: bytes = KEY,
+) -> AsyncIterator[SharedLimits]:
+    limits = SharedLimits(rates, clock, url=server.url, key=key)
+    yield limits
+    await limits.close()
+
+
+@pytest.fixture(params=["fake", "process", "shared"])
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    if request.param == "fake":
+        yield FakeSubject()
+    elif request.param == "process":
+        yield ProcessSubject()
+    else:
+        async with shared(request.getfixturevalue("valkey")) as limits:
+            yield SharedSubject(limits)
+
+
+@pytest.fixture
+def limits(subject: Subject) -> Limits:
+    return subject.limits
+
+
+async def exceeded(limits: Limits, *uses: Use) -> Standing:
+    with pytest.raises(TooManyRequests) as refusal:
+        await limits.take(*uses)
+    assert refusal.value.retry_after == refusal.value.standing.resets_in
+    return refusal.value.standing
+
+
+async def test_a_quota_is_counted_down_and_then_refused(limits: Limits) -> None:
+    remaining = [(await limits.take(WRITE))[0].remaining for _ in range(QUOTA)]
+
+    assert remaining == [2, 1, 0]
+    refused = await exceeded(limits, WRITE)
+    assert (refused.limit, refused.quota, refused.window) == (Limit.WRITES, QUOTA, 60)
+    assert refused.remaining == 0
+    assert 59 <= refused.resets_in <= 60
+
+
+async def test_keys_and_limits_keep_apart(limits: Limits) -> None:
+    for _ in range(QUOTA):
+        await limits.take(WRITE)
+
+    await limits.take(Use(Limit.WRITES, "8"))
+    await limits.take(Use(Limit.LOGINS, "7"))
+    await exceeded(limits, WRITE)
+
+
+async def test_the_quota_is_there_again_when_the_window_ends(subject: Subject) -> None:
+    (standing,) = await subject.limits.take(RESET)
+    await exceeded(subject.limits, RESET)
+
+    assert standing.resets_in == standing.window
+    await subject.pass_second()
+
+    await subject.limits.take(RESET)
+    await exceeded(subject.limits, RESET)
+
+
+async def test_what_is_refused_by_one_limit_is_counted_by_none(limits: Limits) -> None:
+    login, failure = Use(Limit.LOGINS, "a"), Use(Limit.LOGIN_FAILURES, "a")
+    for _ in range(QUOTA):
+        await limits.take(failure)
+
+    for uses in [(login, failure), (failure, login)] * QUOTA:
+        assert (await exceeded(limits, *uses)).limit is Limit.LOGIN_FAILURES
+
+    assert (await limits.take(login))[0].remaining == QUOTA - 1
+
+
+async def test_several_limits_are_told_in_the_order_asked(limits: Limits) -> None:
+    login, failure = Use(Limit.LOGINS, "a"), Use(Limit.LOGIN_FAILURES, "a")
+    await limits.take(failure)
+
+    standings = await limits.take(login, failure)
+
+    assert [(standing.limit, standing.remaining) for standing in standings] == [
+        (Limit.LOGINS, 2),
+        (Limit.LOGIN_FAILURES, 1),
+    ]
+
+
+async def test_what_is_given_back_counts_no_longer(limits: Limits) -> None:
+    for _ in range(3 * QUOTA):
+        await limits.take(WRITE)
+        await limits.give_back(WRITE)
+
+    assert (await limits.take(WRITE))[0].remaining == QUOTA - 1
+
+
+async def test_a_refused_use_does_not_make_the_refusal_longer(limits: Limits) -> None:
+    for _ in range(QUOTA):
+        await limits.take(WRITE)
+    for _ in range(2 * QUOTA):
+        await exceeded(limits, WRITE)
+
+    await limits.give_back(WRITE)
+
+    await limits.take(WRITE)
+
+
+async def test_of_many_at_once_no_more_than_the_quota_get_through(limits: Limits) -> None:
+    answers = await asyncio.gather(
+        *(limits.take(WRITE) for _ in range(10 * QUOTA)), return_exceptions=True
+    )
+
+    refused = [answer for answer in answers if isinstance(answer, TooManyRequests)]
+    assert len(refused) == len(answers) - QUOTA
+
+
+@pytest.mark.parametrize("key", ["", "Zoë \U0001f512", "half a pair \ud800", "x" * 5000])
+async def test_any_text_is_a_key(limits: Limits, key: str) -> None:
+    use = use_of_account(Limit.LOGIN_FAILURES, key)
+    for _ in range(QUOTA):
+        await limits.take(use)
+
+    await exceeded(limits, use)
+
+
+# In one process
+
+
+async def test_a_window_begins_with_its_first_use_and_tells_its_end_in_whole_seconds() -> None:
+    clock = FakeClock()
+    limits = ProcessLimits(RATES, clock)
+
+    async def resets_in() -> int:
+        return (await limits.take(WRITE))[0].resets_in
+
+    assert await resets_in() == 60
+    clock.advance(timedelta(seconds=58, milliseconds=900))
+    assert await resets_in() == 2
+    clock.advance(timedelta(seconds=1))
+    assert await resets_in() == 1
+    assert (await exceeded(limits, WRITE)).resets_in == 1
+    clock.advance(timedelta(milliseconds=100))
+    assert await resets_in() == 60
+
+
+async def test_windows_that_are_over_are_forgotten() -> None:
+    clock = FakeClock()
+    limits = ProcessLimits(RATES, clock)
+
+    for number in range(1000):
+        await limits.take(Use(Limit.WRITES, str(number)))
+        clock.advance(timedelta(seconds=1))
+
+    assert len(limits._windows[Limit.WRITES]) <= 61
+
+
+async def test_a_window_that_began_again_is_not_forgotten() -> None:
+    clock = FakeClock()
+    limits = ProcessLimits(RATES, clock)
+    others = [Use(Limit.WRITES, str(number)) for number in range(100, 104)]
+    for use in (*others, WRITE):
+        await limits.take(use)
+    clock.advance(timedelta(seconds=30))
+    await limits.take(Use(Limit.WRITES, "later"))
+    clock.advance(timedelta(seconds=30))
+    for _ in range(QUOTA):
+        await limits.take(WRITE)
+    ends = [window.ends_at for window in limits._windows[Limit.WRITES].values()]
+    assert ends == sorted(ends)
+
+    for use in others:
+        await limits.take(use)
+
+    await exceeded(limits, WRITE)
+
+
+async def test_without_limits_nothing_is_limited_nor_told() -> None:
+    limits = NoLimits()
+
+    assert [await limits.take(WRITE) for _ in range(200)] == [()] * 200
+    await limits.give_back(WRITE)
+
+
+# In a Redis or Valkey
+
+
+async def test_processes_share_what_they_count(valkey: ValkeyServer) -> None:
+    async with shared(valkey) as one, shared(valkey) as two:
+        for _ in range(QUOTA):
+            await one.take(WRITE)
+
+        await exceeded(two, WRITE)
+        await two.give_back(WRITE)
+        await one.take(WRITE)
+
+
+async def test_another_rate_counts_anew(valkey: ValkeyServer) -> None:
+    async with (
+        shared(valkey) as before,
+        shared(valkey, rates=dict.fromkeys(Limit, Rate(5, 60))) as now,
+    ):
+        for _ in range(QUOTA):
+            await before.take(WRITE)
+
+        assert (await now.take(WRITE))[0].remaining == 4
+
+
+async def test_nobody_s_address_is_kept_there_and_nothing_for_good(valkey: ValkeyServer) -> None:
+    async with shared(valkey) as limits, shared(valkey, key=b"x" * 32) as stranger:
+        uses = [
+            use_of_account(Limit.LOGIN_FAILURES, "anna@example.com", "192.0.2.1"),
+            use_of_account(Limit.ACCOUNT_FAILURES, "anna@example.com"),
+            Use(Limit.LOGINS, "192.0.2.1"),
+        ]
+        await limits.take(*uses)
+        await limits.give_back(*uses, *uses)
+        await stranger.take(uses[0])
+
+    with valkey.client() as client:
+        names = client.keys("*")
+        assert len(names) == 4
+        for name in names:
+            assert b"example" not in name
+            assert b"192" not in name
+            assert 0 < client.ttl(name) <= 60
+
+
+async def test_retry_after_is_not_too_soon(valkey: ValkeyServer) -> None:
+    """Valkey tells whole seconds, rounded: 1.4 of them must not become 1."""
+    loop = asyncio.get_running_loop()
+    async with shared(valkey, rates=dict.fromkeys(Limit, Rate(1, 2))) as limits:
+        await limits.take(WRITE)
+        ends_at = loop.time() + 2
+        await asyncio.sleep(0.6)
+
+        refused = await exceeded(limits, WRITE)
+
+        assert loop.time() + refused.resets_in >= ends_at
+
+
+async def test_while_valkey_is_down_the_process_counts_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = FakeClock()
+    with running_valkey() as server:
+        async with shared(server, clock=clock) as limits:
+            for _ in range(QUOTA):
+                await limits.take(WRITE)
+            server.stop()
+
+            for _ in range(QUOTA):
+                await limits.take(WRITE)
+                clock.advance(timedelta(seconds=2))
+            await exceeded(limits, WRITE)
+            await limits.give_back(WRITE)
+            await limits.take(WRITE)
+            assert [record.levelname for record in caplog.records] == ["WARNING"]
+            assert "is down" in caplog.text
+
+            server.start()
+            clock.advance(timedelta(seconds=2))
+            assert (await limits.take(WRITE))[0].remaining == QUOTA - 1
+            assert len(caplog.records) == 2
+            assert "is back" in caplog.text
+            with server.client() as client:
+                assert len(client.keys("*")) == 1
+
+
+async def test_a_valkey_that_does_not_answer_holds_up_one_request_a_second(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    clock = FakeClock()
+    released = asyncio.Event()
+
+    async def say_nothing(_: object, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    limits = SharedLimits(RATES, clock, url=f"redis://127.0.0.1:{port}", key=KEY)
+
+    async def waited(key: int) -> bool:
+        started = loop.time()
+        await limits.take(Use(Limit.WRITES, str(key)))
+        return loop.time() - started > 0.2
+
+    assert await waited(0)
+    assert not await waited(1)
+    clock.advance(timedelta(seconds=1))
+    assert (await asyncio.gather(*map(waited, range(2, 20)))).count(True) == 1
+    assert len(caplog.records) == 1
+    released.set()
+    await limits.close()
+    server.close()
+    await server.wait_closed()
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("text", "quota", "window"),
+    [
+        ("10/minute", 10, 60),
+        ("100 per hour", 100, 3600),
+        ("5/2hours", 5, 7200),
+        ("1/second", 1, 1),
+        ("1000/day", 1000, 86_400),
+    ],
+)
+def test_a_rate_is_read_in_the_package_s_notation(text: str, quota: int, window: int) -> None:
+    assert rate(text) == Rate(quota, window)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10", "10/fortnight", "0/minute", "-1/minute", "1/minute;2/hour", "1/2000 years"]
+)
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must (be one limit|allow 1 to)"):
+        rate(text)

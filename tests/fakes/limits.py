@@ -1,0 +1,36 @@
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from application.ports.limits import Limit, Standing, TooManyRequests, Use
+
+
+class FakeLimits:
+    """Counts everything and limits what `quotas` names; `pass_window` makes all windows end."""
+
+    def __init__(self, quotas: Mapping[Limit, int] | None = None) -> None:
+        self.quotas = dict(quotas or {})
+        self.window = 60
+        self.used: Counter[Use] = Counter()
+
+    async def take(self, *uses: Use) -> Sequence[Standing]:
+        for use in uses:
+            if self.used[use] >= self.quotas.get(use.limit, 10**9):
+                raise TooManyRequests(self._standing(use))
+        self.used.update(uses)
+        return [self._standing(use) for use in uses if use.limit in self.quotas]
+
+    async def give_back(self, *uses: Use) -> None:
+        self.used.subtract(uses)
+
+    def pass_window(self) -> None:
+        self.used.clear()
+
+    def _standing(self, use: Use) -> Standing:
+        quota = self.quotas[use.limit]
+        return Standing(
+            limit=use.limit,
+            quota=quota,
+            window=self.window,
+            remaining=quota - self.used[use],
+            resets_in=self.window,
+        )

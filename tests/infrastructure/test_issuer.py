@@ -1,0 +1,381 @@
+# mypy: disable-error-code="no-untyped-call"
+"""Tokens of an outside provider: what it may say, and how often it is asked for its keys."""
+
+import asyncio
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from joserfc import jws
+from joserfc.jwk import ECKey, RSAKey
+
+from application.ports.tokens import Claims
+from application.visitors import Visitor
+from domain.errors import Unavailable
+from domain.sessions import InvalidToken
+from domain.users import User, UserId
+from infrastructure.tokens.issuer import AGAIN, STALE, TOKEN_MAX, IssuerTokens
+from tests.factories import UserFactory
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
+IAT = int(NOW.timestamp())
+ISSUER = "https://provider.test"
+AUDIENCE = "gatepost"
+SAID = {"iss": ISSUER, "aud": AUDIENCE, "sub": "anna", "iat": IAT, "exp": IAT + 600}
+SECOND = timedelta(seconds=1)
+
+AnyKey = RSAKey | ECKey
+
+
+# Making an RSA key takes a tenth of a second: a few are enough for all tests.
+@cache
+def rsa_key(name: str) -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": name, "use": "sig"})
+
+
+def signed(key: Any, said: Any, *, algorithm: str = "RS256", **header: Any) -> str:
+    """A token by joserfc, which has nothing to do with python-jose."""
+    protected = {"alg": algorithm, "kid": key.kid, "typ": "at+jwt"} | header
+    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    payload = said if isinstance(said, bytes) else json.dumps(said).encode()
+    return jws.serialize_compact(protected, payload, key, registry=registry)
+
+
+class Provider:
+    """The provider's two documents; `asked` counts the requests for its keys."""
+
+    def __init__(self, *keys: AnyKey) -> None:
+        self.keys: list[dict[str, Any]] = [dict(key.as_dict(private=False)) for key in keys]
+        self.discovery: dict[str, Any] = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys"}
+        self.asked = 0
+        self.down = False
+        self.visitors: list[Visitor] = []
+        self.user: User = UserFactory.build(id=7)
+        self.user.tokens_valid_from = datetime.fromtimestamp(0, UTC)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.01)
+        if self.down:
+            raise httpx.ConnectError("down")
+        if request.url.path == "/.well-known/openid-configuration":
+            return httpx.Response(200, json=self.discovery)
+        self.asked += 1
+        return httpx.Response(200, json={"keys": self.keys})
+
+    def tokens(self, jwks_url: str | None = None) -> IssuerTokens:
+        return IssuerTokens(
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            jwks_url=jwks_url,
+            user_of=self.user_of,
+            transport=httpx.MockTransport(self),
+        )
+
+    async def user_of(self, visitor: Visitor, now: datetime) -> User:
+        self.visitors.append(visitor)
+        return self.user
+
+
+@pytest.fixture
+def key() -> RSAKey:
+    return rsa_key("a")
+
+
+@pytest.fixture
+def provider(key: RSAKey) -> Provider:
+    return Provider(key)
+
+
+@pytest.fixture
+def tokens(provider: Provider) -> IssuerTokens:
+    return provider.tokens()
+
+
+async def refuses(tokens: IssuerTokens, token: str, now: datetime = NOW) -> bool:
+    with pytest.raises(InvalidToken) as refusal:
+        await tokens.verify(token, now)
+    return str(refusal.value) == InvalidToken.detail
+
+
+async def test_a_token_leads_to_the_user_of_its_subject(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey
+) -> None:
+    said = SAID | {"email": "anna@example.com", "email_verified": True, "name": "Anna"}
+
+    claims = await tokens.verify(signed(key, said), NOW)
+
+    assert provider.visitors == [
+        Visitor(issuer=ISSUER, subject="anna", verified_email="anna@example.com", name="Anna")
+    ]
+    assert (claims.user_id, claims.issued_at) == (UserId(7), NOW.replace(microsecond=0))
+    assert claims.found is not None
+    session, user = claims.found
+    assert user is provider.user
+    assert session.admits(user, issued_at=claims.issued_at, now=NOW)
+    assert session.expires_at == claims.expires_at
+
+
+async def test_keys_may_come_from_an_address_that_is_set(provider: Provider, key: RSAKey) -> None:
+    provider.discovery = {}
+
+    await provider.tokens(f"{ISSUER}/keys").verify(signed(key, SAID), NOW)
+
+
+@pytest.mark.parametrize("claim", ["iss", "aud", "sub", "iat", "exp"])
+async def test_a_claim_that_is_missing_refuses_the_token(
+    tokens: IssuerTokens, key: RSAKey, claim: str
+) -> None:
+    said = {name: value for name, value in SAID.items() if name != claim}
+
+    assert await refuses(tokens, signed(key, said))
+
+
+BAD_CLAIMS: dict[str, Any] = {
+    "another issuer": {"iss": "https://evil.test"},
+    "the issuer with a slash": {"iss": ISSUER + "/"},
+    "several issuers": {"iss": [ISSUER]},
+    "another audience": {"aud": "another"},
+    "other audiences": {"aud": ["another", "gatepost2"]},
+    "no audience": {"aud": []},
+    "audience null": {"aud": None},
+    "an audience that has ours in it": {"aud": "gatepost another"},
+    "expired": {"exp": IAT},
+    "exp null": {"exp": None},
+    "exp a text": {"exp": str(IAT + 600)},
+    "exp huge": {"exp": 10**30},
+    "exp true": {"exp": True},
+    "issued ahead": {"iat": IAT + 30},
+    "not valid yet": {"nbf": IAT + 30},
+    "nbf null": {"nbf": None},
+    "an empty subject": {"sub": ""},
+    "a number as subject": {"sub": 7},
+    "a long subject": {"sub": "x" * 256},
+    "NUL in the subject": {"sub": "a\0"},
+}
+
+
+@pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS)
+async def test_a_bad_claim_refuses_the_token(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey, changes: dict[str, Any]
+) -> None:
+    assert await refuses(tokens, signed(key, SAID | changes))
+    assert provider.visitors == []
+
+
+async def test_our_audience_may_be_one_of_several(tokens: IssuerTokens, key: RSAKey) -> None:
+    await tokens.verify(signed(key, SAID | {"aud": ["another", AUDIENCE]}), NOW)
+
+
+@pytest.mark.parametrize("verified", [False, None, "true", 1, "absent"])
+async def test_an_address_counts_only_when_the_provider_calls_it_verified(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey, verified: object
+) -> None:
+    said = SAID | {"email": "anna@example.com"}
+    if verified != "absent":
+        said |= {"email_verified": verified}
+
+    await tokens.verify(signed(key, said), NOW)
+
+    assert provider.visitors[0].verified_email is None
+
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "crit": {"crit": ["exp"]},
+    "b64": {"b64": False},
+    "zip": {"zip": "DEF"},
+    "another type": {"typ": "logout+jwt"},
+    "a type that is no text": {"typ": 1},
+    "no key's name": {"kid": None},
+    "a list as key's name": {"kid": ["a"]},
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+async def test_a_header_that_is_not_understood_refuses_the_token(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey, header: dict[str, Any]
+) -> None:
+    private = key.private_key
+    assert private is not None
+    good = signed(key, SAID)
+    protected = {"alg": "RS256", "kid": "a", "typ": "at+jwt"} | header
+    segment = urlsafe_b64encode(json.dumps(protected).encode()).decode().rstrip("=")
+    token = f"{segment}.{good.split('.')[1]}"
+    signature = private.sign(token.encode(), PKCS1v15(), SHA256())
+    token = f"{token}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+    assert await refuses(tokens, token)
+
+
+@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256"])
+async def test_a_key_verifies_by_its_own_algorithm_alone(
+    tokens: IssuerTokens, key: RSAKey, algorithm: str
+) -> None:
+    assert await refuses(tokens, signed(key, SAID, algorithm=algorithm))
+
+
+async def test_the_public_key_is_no_secret(tokens: IssuerTokens, key: RSAKey) -> None:
+    _, payload, _ = signed(key, SAID).split(".")
+    header = urlsafe_b64encode(b'{"alg":"HS256","kid":"a"}').decode().rstrip("=")
+    digest = hmac.digest(key.as_pem(private=False), f"{header}.{payload}".encode(), "sha256")
+    signature = urlsafe_b64encode(digest).decode().rstrip("=")
+
+    assert await refuses(tokens, f"{header}.{payload}.{signature}")
+
+
+async def test_another_key_of_the_same_name_does_not_verify(tokens: IssuerTokens) -> None:
+    impostor = RSAKey.generate_key(2048, {"kid": "a"})
+
+    assert await refuses(tokens, signed(impostor, SAID))
+
+
+async def test_a_provider_may_sign_with_elliptic_curves() -> None:
+    for curve, algorithm in (("P-256", "ES256"), ("P-384", "ES384")):
+        key = ECKey.generate_key(curve, {"kid": "e"})
+        await Provider(key).tokens().verify(signed(key, SAID, algorithm=algorithm), NOW)
+
+
+UNFIT: dict[str, Callable[[], Any]] = {
+    "a weak key": lambda: RSAKey.generate_key(1024, {"kid": "b"}, auto_kid=False),
+    "for encryption": lambda: RSAKey.generate_key(2048, {"kid": "b", "use": "enc"}),
+    "for another algorithm": lambda: RSAKey.generate_key(2048, {"kid": "b", "alg": "PS256"}),
+}
+
+
+@pytest.mark.parametrize("make", UNFIT.values(), ids=UNFIT)
+@pytest.mark.filterwarnings("ignore")  # joserfc's, of weak keys
+async def test_an_unfit_key_is_passed_over_and_the_others_are_taken(
+    key: RSAKey, make: Callable[[], Any]
+) -> None:
+    unfit = make()
+    provider = Provider(key)
+    provider.keys += [{}, {"kty": "oct", "k": "c2VjcmV0", "kid": "s"}, {"kty": "RSA", "kid": "x"}]
+    provider.keys.append(dict(unfit.as_dict(private=False)))
+    tokens = provider.tokens()
+
+    await tokens.verify(signed(key, SAID), NOW)
+    bare = RSAKey.import_key(
+        {k: v for k, v in unfit.as_dict(private=True).items() if k not in ("use", "alg")}
+    )
+    assert await refuses(tokens, signed(bare, SAID))
+
+
+async def test_keys_are_asked_for_once(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey
+) -> None:
+    for _ in range(3):
+        await asyncio.gather(*(tokens.verify(signed(key, SAID), NOW) for _ in range(10)))
+
+    assert provider.asked == 1
+
+
+async def test_garbage_asks_for_nothing(provider: Provider, tokens: IssuerTokens) -> None:
+    for garbage in ("", "x", "a.b.c", "é.é.é", "." * 5000, "a" * 10_000_000, "\ud800.a.b"):
+        assert await refuses(tokens, garbage)
+
+    assert provider.asked == 0
+
+
+async def test_a_token_that_is_too_long_is_refused(tokens: IssuerTokens, key: RSAKey) -> None:
+    assert await refuses(tokens, signed(key, SAID | {"x": "x" * TOKEN_MAX}))
+
+
+async def test_a_new_key_is_asked_for_when_a_token_names_it(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey
+) -> None:
+    await tokens.verify(signed(key, SAID), NOW)
+    new = rsa_key("b")
+    provider.keys.append(dict(new.as_dict(private=False)))
+
+    later = NOW + AGAIN
+    await asyncio.gather(*(tokens.verify(signed(new, SAID), later) for _ in range(10)))
+
+    assert provider.asked == 2
+
+
+async def test_unknown_keys_cause_one_request_a_minute_and_not_one_each(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey
+) -> None:
+    await tokens.verify(signed(key, SAID), NOW)
+    unknown = [signed(replace_kid(key, f"unknown {n}"), SAID) for n in range(20)]
+
+    for second in (1, 30, 59):
+        at = NOW + second * SECOND
+        assert all(await asyncio.gather(*(refuses(tokens, token, at) for token in unknown)))
+    assert provider.asked == 1
+
+    assert all(await asyncio.gather(*(refuses(tokens, t, NOW + AGAIN) for t in unknown)))
+    assert provider.asked == 2
+
+
+def replace_kid(key: RSAKey, kid: str) -> RSAKey:
+    return RSAKey.import_key({**key.as_dict(private=True), "kid": kid})
+
+
+async def test_while_the_provider_is_down_the_keys_in_hand_go_on(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey
+) -> None:
+    await tokens.verify(signed(key, SAID), NOW)
+    provider.down = True
+    later = NOW + STALE + SECOND
+    said = SAID | {"iat": IAT + 3600, "exp": IAT + 7200}
+
+    for _ in range(3):
+        await tokens.verify(signed(key, said), later)
+        await asyncio.sleep(0.03)
+    assert await refuses(tokens, signed(rsa_key("b"), said), later)
+
+
+async def test_without_any_key_it_is_not_the_token_s_fault(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey
+) -> None:
+    provider.down = True
+    with pytest.raises(Unavailable):
+        await tokens.verify(signed(key, SAID), NOW)
+
+    provider.down = False
+    await tokens.verify(signed(key, SAID), NOW + SECOND)
+
+
+@pytest.mark.parametrize(
+    "discovery",
+    [{}, {"issuer": "https://evil.test", "jwks_uri": f"{ISSUER}/keys"}, {"issuer": ISSUER}],
+)
+async def test_a_discovery_document_of_somebody_else_is_not_followed(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey, discovery: dict[str, Any]
+) -> None:
+    provider.discovery = discovery
+
+    with pytest.raises(Unavailable):
+        await tokens.verify(signed(key, SAID), NOW)
+    assert provider.asked == 0
+
+
+async def test_a_key_that_was_taken_back_dies_within_the_hour_and_nobody_waits_for_it(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey
+) -> None:
+    await tokens.verify(signed(key, SAID), NOW)
+    provider.keys = [dict(rsa_key("b").as_dict(private=False))]
+    later = NOW + STALE
+    token = signed(key, SAID | {"exp": IAT + 7200})
+
+    await asyncio.gather(*(tokens.verify(token, later) for _ in range(10)))
+    await asyncio.sleep(0.1)
+
+    assert provider.asked == 2
+    assert await refuses(tokens, token, later)
+
+
+async def test_nothing_is_issued_here(tokens: IssuerTokens, key: RSAKey) -> None:
+    claims: Claims = await tokens.verify(signed(key, SAID), NOW)
+
+    with pytest.raises(NotImplementedError):
+        await tokens.issue(replace(claims))

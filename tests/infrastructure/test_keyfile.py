@@ -1,0 +1,120 @@
+"""The file with the keys that sign."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from infrastructure.tokens import keyfile
+from infrastructure.tokens.jose import UnfitKey, new_jwk
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.json"
+
+
+def write(path: Path, content: object) -> None:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    path.chmod(0o600)
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "RS256", "ES256"])
+def test_a_key_that_is_added_is_read_as_the_newest(path: Path, algorithm: str) -> None:
+    first = keyfile.add(path, "ES256", NOW)
+    second = keyfile.add(path, algorithm, NOW)
+
+    kept = keyfile.read(path)
+
+    assert [entry.key.kid for entry in kept] == [first.kid, second.kid]
+    assert [entry.key.algorithm for entry in kept] == ["ES256", algorithm]
+    assert [entry.made for entry in kept] == [int(NOW.timestamp())] * 2
+
+
+def test_the_file_is_a_private_jwk_set_of_its_owner_alone(path: Path) -> None:
+    key = keyfile.add(path, "RS256", NOW)
+    keyfile.add(path, "ES256", NOW)
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    first, second = json.loads(path.read_text())["keys"]
+    assert (first["kty"], first["alg"], first["use"], first["kid"]) == (
+        "RSA",
+        "RS256",
+        "sig",
+        key.kid,
+    )
+    assert "d" in first
+    assert (second["kty"], second["crv"]) == ("EC", "P-256")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_retired_key_is_gone_and_the_others_stay(path: Path) -> None:
+    first, second, third = (keyfile.add(path, "ES256", NOW) for _ in range(3))
+
+    keyfile.retire(path, second.kid)
+
+    assert [entry.key.kid for entry in keyfile.read(path)] == [first.kid, third.kid]
+    with pytest.raises(UnfitKey, match=f"there is no key {re.escape(second.kid)}$"):
+        keyfile.retire(path, second.kid)
+
+
+def test_keys_made_elsewhere_are_taken_as_they_are(path: Path) -> None:
+    write(path, {"keys": [new_jwk("ES256") | {"kid": "mine"}]})
+
+    (entry,) = keyfile.read(path)
+
+    assert entry.made is None
+    assert entry.key.kid != "mine"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o601])
+def test_a_file_that_others_may_use_is_refused(path: Path, mode: int) -> None:
+    keyfile.add(path, "ES256", NOW)
+    path.chmod(mode)
+
+    with pytest.raises(UnfitKey, match="others may use it"):
+        keyfile.read(path)
+    with pytest.raises(UnfitKey, match="others may use it"):
+        keyfile.add(path, "ES256", NOW)
+
+
+def test_a_missing_file_is_refused(path: Path) -> None:
+    with pytest.raises(UnfitKey, match="No such file"):
+        keyfile.read(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        {"keys": None},
+        {"keys": ["secret-words"]},
+        {"keys": [None]},
+        {"keys": [{"kty": "oct"}]},
+        {"keys": [{"kty": "oct", "k": "short"}]},
+        {"keys": [{"kty": "RSA", "n": "secret-words"}]},
+        "[" * 100_000,
+    ],
+)
+def test_a_file_with_anything_else_is_refused_and_not_repeated(path: Path, content: object) -> None:
+    write(path, content)
+
+    with pytest.raises(UnfitKey) as refusal:
+        keyfile.read(path)
+
+    assert str(refusal.value).startswith(f"{path}: ")
+    assert "secret-words" not in str(refusal.value)
+
+
+def test_a_file_without_keys_has_none(path: Path) -> None:
+    write(path, {"keys": []})
+
+    assert keyfile.read(path) == []

@@ -1,0 +1,168 @@
+"""Sessions and keys, as they are seen from outside by those who run several processes."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.journeys.processes import Done, Place, Service, on_both_databases
+
+PASSWORD = "correct horse battery"
+
+
+def register(service: Service, email: str = "anna@example.com") -> None:
+    with service.client() as client:
+        answer = client.post("/users", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 201, answer.text
+
+
+def log_in(service: Service) -> dict[str, Any]:
+    with service.client() as client:
+        form = {"username": "anna@example.com", "password": PASSWORD}
+        answer = client.post("/login", data=form)
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
+    return tokens
+
+
+def bearer(tokens: dict[str, Any]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
+
+
+def ask(service: Service, tokens: dict[str, Any]) -> httpx.Response:
+    # A connection of its own for each: it is the kernel that hands them to the workers.
+    with service.client() as client:
+        return client.get("/users/me", headers=bearer(tokens))
+
+
+def refused_by_both_workers(service: Service, tokens: dict[str, Any]) -> bool:
+    """Whether the very next requests are refused, whichever worker gets them."""
+    workers: set[str] = set()
+    for _ in range(200):
+        answer = ask(service, tokens)
+        if answer.status_code != 401:
+            return False
+        workers.add(answer.headers["X-Request-ID"].split("-")[0])
+        if len(workers) == 2:
+            return True
+    pytest.fail("one worker got all requests")
+
+
+def known_to_both_workers(service: Service, tokens: dict[str, Any]) -> None:
+    """As often as it takes for both to have verified and remembered the token."""
+    workers: set[str] = set()
+    for _ in range(200):
+        answer = ask(service, tokens)
+        assert answer.status_code == 200
+        workers.add(answer.headers["X-Request-ID"].split("-")[0])
+        if len(workers) == 2:
+            return
+    pytest.fail("one worker got all requests")
+
+
+@on_both_databases
+@pytest.mark.parametrize("technology", ["jose", "opaque"])
+def test_the_end_of_a_session_acts_on_the_very_next_request_in_every_worker(
+    place: Place, technology: str
+) -> None:
+    place.settings["TOKENS"] = technology
+    if not place.database_url.startswith("sqlite"):
+        place.run("migrate")
+    with place.serving("--workers", "2") as service, service.client() as client:
+        register(service)
+        stays = log_in(service)
+
+        def logout(tokens: dict[str, Any]) -> httpx.Response:
+            return client.post("/logout", headers=bearer(tokens))
+
+        def end_by_id(tokens: dict[str, Any]) -> httpx.Response:
+            sessions = client.get("/sessions", headers=bearer(tokens)).json()
+            (current,) = [session["id"] for session in sessions if session["current"]]
+            return client.delete(f"/sessions/{current}", headers=bearer(stays))
+
+        def use_twice(tokens: dict[str, Any]) -> httpx.Response:
+            form = {"refresh_token": tokens["refresh_token"]}
+            assert client.post("/refresh", data=form).status_code == 200
+            return client.post("/refresh", data=form)
+
+        for end, status in ((logout, 204), (end_by_id, 204), (use_twice, 401)):
+            tokens = log_in(service)
+            known_to_both_workers(service, tokens)
+            assert end(tokens).status_code == status
+            assert refused_by_both_workers(service, tokens)
+
+        known_to_both_workers(service, stays)
+        assert client.delete("/sessions", headers=bearer(stays)).status_code == 204
+        assert refused_by_both_workers(service, stays)
+
+
+def kid_of(done: Done) -> str:
+    assert done.status == 0, done.stderr
+    return done.stdout.split()[0]
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "HS256"])
+def test_keys_are_changed_without_logging_anybody_out(place: Place, algorithm: str) -> None:
+    place.settings |= {"ALGORITHM": algorithm, "KEYS_FILE": "keys.json"}
+    key_a = kid_of(place.run("keys", "new"))
+    with place.serving("--workers", "2") as service:
+        register(service)
+        old = log_in(service)
+
+    key_b = kid_of(place.run("keys", "new"))
+    listed = [line.split() for line in place.run("keys", "list").stdout.splitlines()]
+    assert [(line[0], line[1], line[3]) for line in listed] == [
+        (key_a, algorithm, "verifies"),
+        (key_b, algorithm, "signs"),
+    ]
+    with place.serving("--workers", "2") as service:
+        assert ask(service, old).status_code == 200
+        new = log_in(service)
+        assert ask(service, new).status_code == 200
+        with service.client() as client:
+            published = client.get("/.well-known/jwks.json")
+        assert published.headers["Content-Type"] == "application/jwk-set+json"
+        kids = [key["kid"] for key in published.json()["keys"]]
+        assert kids == ([] if algorithm == "HS256" else [key_a, key_b])
+        assert not {"d", "p", "q", "k"} & {name for key in published.json()["keys"] for name in key}
+
+    assert kid_of(place.run("keys", "retire", key_a)) == key_a
+    with place.serving("--workers", "2") as service:
+        assert ask(service, old).status_code == 401
+        assert ask(service, new).status_code == 200
+        with service.client() as client:
+            # The session goes on: only what was signed with the old key is dead.
+            form = {"refresh_token": old["refresh_token"]}
+            assert client.post("/refresh", data=form).status_code == 200
+
+
+def test_the_key_that_signs_is_not_retired(place: Place) -> None:
+    place.settings |= {"ALGORITHM": "ES256", "KEYS_FILE": "keys.json"}
+    kid = kid_of(place.run("keys", "new"))
+
+    assert "signs" in place.refusal("keys", "retire", kid)
+    assert "there is no key unknown" in place.refusal("keys", "retire", "unknown")
+
+
+def test_nothing_starts_without_a_fit_key(place: Place) -> None:
+    place.settings["ALGORITHM"] = "RS256"
+    assert "a key for RS256 is needed" in place.refusal("serve")
+    assert "KEYS_FILE" in place.refusal("keys", "list")
+
+    place.settings["KEYS_FILE"] = "keys.json"
+    assert "No such file" in place.refusal("serve")
+
+    kid_of(place.run("keys", "new"))
+    file = place.directory / "keys.json"
+    file.chmod(0o644)
+    assert "others may use it" in place.refusal("serve")
+
+    file.chmod(0o600)
+    place.settings["ALGORITHM"] = "ES256"
+    assert "a key for ES256 is needed" in place.refusal("serve")
+
+
+def test_an_unknown_technology_is_refused(place: Place) -> None:
+    place.settings["TOKENS"] = "paseto"
+
+    assert place.refusal("serve").startswith("GATEPOST_TOKENS: must be one of jose")
