@@ -10,11 +10,15 @@ from textwrap import dedent
 
 import pytest
 
+from infrastructure.database import schema
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "extending.md"
 
 _BLOCK = re.compile(r"^ *```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-_PLACE = re.compile(r"# (?P<file>\S+\.py)(?:, (?P<where>above|below|instead of): (?P<line>.+))?\n")
+_PLACE = re.compile(
+    r"# (?P<file>\S+\.py)(?:, (?P<where>above|above each|below|instead of): (?P<line>.+))?\n"
+)
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def follow(text: str, tree: Path) -> list[str]:
     """Do what the blocks in `text` say; the tests that are new with it."""
     tests = []
     for indented in _BLOCK.findall(text):
-        block = dedent(indented)
+        block = dedent(indented).replace("NEWEST", schema.newest())
         place = _PLACE.match(block)
         assert place, f"this block does not say where it goes:\n{block}"
         lines = block[place.end() :].splitlines(keepends=True)
@@ -53,9 +57,13 @@ def follow(text: str, tree: Path) -> list[str]:
 
 def insert(file: Path, where: str, anchor: str, new: list[str]) -> None:
     lines = file.read_text().splitlines(keepends=True)
-    (at,) = [n for n, line in enumerate(lines) if line.strip() == anchor]
-    start, end = {"above": (at, at), "below": (at + 1, at + 1), "instead of": (at, at + 1)}[where]
-    file.write_text("".join([*lines[:start], *new, *lines[end:]]))
+    places = [n for n, line in enumerate(lines) if line.strip() == anchor]
+    assert len(places) == 1 or (places and where == "above each"), f"{file}: {anchor}: {places}"
+    for at in reversed(places):
+        start = at + (where == "below")
+        end = at + (where == "instead of")
+        lines[start : max(start, end)] = new
+    file.write_text("".join(lines))
 
 
 def run(tree: Path, *command: str) -> None:
@@ -71,9 +79,11 @@ def run(tree: Path, *command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+DRIFT = "tests/test_migrations.py::test_models_and_schema_do_not_drift_apart"
 CHAPTERS = {
     "A business rule": ["tests/application"],
     "A rule that needs a count from the database": ["tests/application", "tests/domain"],
+    "A new field": ["tests/application", DRIFT],
 }
 
 

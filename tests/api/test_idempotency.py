@@ -133,6 +133,14 @@ async def test_of_many_at_once_one_is_carried_out(gate: Gate) -> None:
     assert await posts(gate, anna) == [written[0].json()]
 
 
+async def test_many_keys_at_once_are_carried_out_all(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answers = await asyncio.gather(*(send(gate, anna, f"key{n}") for n in range(12)))
+
+    assert [answer.status_code for answer in answers] == [201] * 12
+
+
 @on_one_database
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "\x7f", "é", "x" * 256])
 async def test_a_key_of_another_form_is_refused(gate: Gate, key: str) -> None:
