@@ -16,6 +16,7 @@ from application.ports.tokens import Tokens
 from application.services import Ports, Services
 from application.visitors import VisitorService
 from domain.passwords import PasswordPolicy
+from domain.posts import PostOptions
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
@@ -126,6 +127,10 @@ def build_ports(
             session=timedelta(seconds=settings.session_ttl),
         ),
         password_policy=PasswordPolicy(minimum=settings.password_min, is_common=is_common),
+        post_options=PostOptions(
+            per_day=settings.posts_per_day,
+            drafts_until_verified=settings.drafts_until_verified,
+        ),
     )
 
 

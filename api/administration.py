@@ -1,19 +1,22 @@
 """Administration: everybody's accounts and the audit, for admins."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
-from api.pages import ListQuery, link_next
+from api.pages import LINK, Cursors, PageQuery, next_link
 from api.users import ID_MAX, OMITTABLE, UserView
 from application.ports.queries import AuditEntry
 from domain.users import Role, UserId
 
 protected = APIRouter(tags=["administration"], generate_unique_id_function=lambda route: route.name)
+
+
+_LINKED: dict[int | str, dict[str, Any]] = {200: {"headers": LINK}}
 
 
 class UserChangeBody(BaseModel):
@@ -50,16 +53,28 @@ class EventView(BaseModel):
         )
 
 
-@protected.get("/users", summary="List users", responses=documented(400, 401, 403, 422, 503))
+class UsersQuery(PageQuery):
+    pass
+
+
+class EventsQuery(PageQuery):
+    pass
+
+
+@protected.get(
+    "/users",
+    summary="List users",
+    responses=_LINKED | documented(400, 401, 403, 422, 503),
+    openapi_extra={"parameters": UsersQuery.parameters()},
+)
 async def list_users(
-    query: Annotated[ListQuery, Query()],
-    request: Request,
-    response: Response,
-    user: CurrentUser,
-    use_cases: UseCases,
+    request: Request, response: Response, user: CurrentUser, use_cases: UseCases
 ) -> list[UserView]:
-    page = await use_cases.administration.users(user, query.limit, query.position(request))
-    link_next(page, request, response)
+    query = UsersQuery.of(request)
+    cursors: Cursors = request.app.state.cursors
+    page = await use_cases.administration.users(user, query.limit, query.position(cursors))
+    if page.next is not None:
+        response.headers["Link"] = next_link(request, cursors.write(page.next, query.binding))
     return [UserView.of(item) for item in page.items]
 
 
@@ -83,14 +98,18 @@ async def change_user(
     return UserView.of(changed)
 
 
-@protected.get("/audit", summary="What happened", responses=documented(400, 401, 403, 422, 503))
+@protected.get(
+    "/audit",
+    summary="What happened",
+    responses=_LINKED | documented(400, 401, 403, 422, 503),
+    openapi_extra={"parameters": EventsQuery.parameters()},
+)
 async def list_events(
-    query: Annotated[ListQuery, Query()],
-    request: Request,
-    response: Response,
-    user: CurrentUser,
-    use_cases: UseCases,
+    request: Request, response: Response, user: CurrentUser, use_cases: UseCases
 ) -> list[EventView]:
-    page = await use_cases.administration.audit(user, query.limit, query.position(request))
-    link_next(page, request, response)
+    query = EventsQuery.of(request)
+    cursors: Cursors = request.app.state.cursors
+    page = await use_cases.administration.audit(user, query.limit, query.position(cursors))
+    if page.next is not None:
+        response.headers["Link"] = next_link(request, cursors.write(page.next, query.binding))
     return [EventView.of(item) for item in page.items]

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRouter
 
-from api import administration, auth, health, one_time_codes, posts, users
+from api import administration, auth, health, one_time_codes, posts, users, votes
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
@@ -31,6 +31,7 @@ PROTECTED: tuple[APIRouter, ...] = (
     one_time_codes.protected,
     administration.protected,
     posts.protected,
+    votes.protected,
 )
 
 OWN_LOGIN: tuple[APIRouter, ...] = (
@@ -50,6 +51,9 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         document["components"]["schemas"] |= problem_schemas()
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation.setdefault("security", [])  # public, and not just forgotten
         return document
 
 

@@ -1,13 +1,17 @@
-"""Lists, a page at a time: cursors say where one goes on, in a form that only we can write."""
+"""Lists page by page: what a list may be asked, where it goes on and the link that leads there."""
 
 import hmac
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
+from typing import Any, Self
+from urllib.parse import parse_qsl, quote
 
-from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from domain.pages import LIMIT_DEFAULT, LIMIT_MAX, InvalidCursor, Page
+from domain.pages import LIMIT_DEFAULT, LIMIT_MAX, InvalidCursor
 
 _TAG_BYTES = 16
 _NUMBER_BYTES = 8
@@ -46,28 +50,87 @@ class Cursors:
         return hmac.digest(self._key, query.encode() + b"\0" + payload, "sha256")[:_TAG_BYTES]
 
 
-class ListQuery(BaseModel):
-    """What a list without filters may be asked for."""
+class PageQuery(BaseModel):
+    """The query of a list; subclasses add what theirs may be narrowed by.
+
+    Read by `of` and documented by `parameters`: FastAPI's own way costs a third of a list's time.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
-    after: str | None = Field(None, max_length=200, description="Cursor from a `Link` header")
+    limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX, description="Items on a page")
+    after: str | None = Field(
+        None, max_length=200, description="Cursor from a `Link` header: where the page begins"
+    )
 
-    def position(self, request: Request) -> tuple[int, ...] | None:
-        """Raises `InvalidCursor`, for that of another list too."""
-        cursors: Cursors = request.app.state.cursors
-        return None if self.after is None else cursors.read(self.after, _name(request))
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Raises `RequestValidationError`, as FastAPI does."""
+        query: bytes = request.scope["query_string"]
+        try:
+            return cls.model_validate(
+                dict(parse_qsl(query.decode(errors="replace"), keep_blank_values=True))
+                if query
+                else {}
+            )
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**detail, "loc": ("query", *detail["loc"])} for detail in error.errors()]
+            ) from None
+
+    @classmethod
+    def parameters(cls) -> list[dict[str, Any]]:
+        """Its members for the OpenAPI document."""
+        return [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": schema.pop("description"),
+                "schema": schema,
+            }
+            for name, schema in cls.model_json_schema()["properties"].items()
+        ]
+
+    @property
+    def binding(self) -> str:
+        """What a cursor belongs to: the list and all that narrows it, not the page's own size."""
+        return type(self).__name__ + self.model_dump_json(exclude={"limit", "after"})
+
+    def position(self, cursors: Cursors) -> tuple[int, ...] | None:
+        """Where the page begins. Raises `InvalidCursor`."""
+        return None if self.after is None else cursors.read(self.after, self.binding)
 
 
-def link_next(page: Page[object], request: Request, response: Response) -> None:
-    """Tell of the next page of a list without filters (RFC 8288), if there is one."""
-    if page.next is not None:
-        cursors: Cursors = request.app.state.cursors
-        after = cursors.write(page.next, _name(request))
-        response.headers["Link"] = f'<{request.url.include_query_params(after=after)}>; rel="next"'
+_HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]+")
 
 
-def _name(request: Request) -> str:
-    path: str = request.scope["route"].path
-    return path
+def next_link(request: Request, after: str) -> str:
+    """The `Link` header (RFC 8288) that leads to the page behind `after`: the request's own URL,
+    absolute, with another cursor.
+    """
+    # By hand: with the URL class of Starlette it is 7 % of a list's time.
+    scope = request.scope
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    if not _HOST.fullmatch(host):
+        host = b"%s:%d" % (scope["server"][0].encode(), scope["server"][1])
+    root_path = scope.get("root_path", "").rstrip("/")
+    path = scope["path"].removeprefix(root_path)
+    query = [
+        part
+        for part in scope["query_string"].split(b"&")
+        if part and not part.startswith(b"after=")
+    ]
+    query.append(b"after=" + after.encode())
+    # What is not encoded yet would end the URL, or the header.
+    rest = quote(b"&".join(query), safe="%&=+!$'()*,;:@/?")
+    return f'<{scope["scheme"]}://{host.decode()}{quote(root_path + path)}?{rest}>; rel="next"'
+
+
+LINK = {
+    "Link": {
+        "description": 'The next page as `rel="next"` (RFC 8288); absent on the last one',
+        "schema": {"type": "string"},
+        "example": '<https://example.com/posts?limit=20&after=AAECAwQFBgcICQ>; rel="next"',
+    }
+}

@@ -1,17 +1,19 @@
 """Posts of the current user and of others."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
-from api.pages import Cursors
-from application.ports.queries import PostList, SeenPost
-from domain.pages import LIMIT_DEFAULT, LIMIT_MAX
-from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId
+from api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, etag, is_known, known_versions
+from api.idempotency import IDEMPOTENCY_KEY, REPLAYED, idempotency_key
+from api.pages import LINK, Cursors, PageQuery, next_link
+from application.ports.queries import PostList, SeenPost, Sort
+from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId, PostPatch
+from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
 
 protected = APIRouter(tags=["posts"], generate_unique_id_function=lambda route: route.name)
@@ -29,6 +31,10 @@ Content = Annotated[
 PostPath = Annotated[int, Path(ge=1, le=ID_MAX, description="The post's id")]
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
 class PostBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -39,6 +45,20 @@ class PostBody(BaseModel):
     def to_draft(self) -> PostDraft:
         published = self.published if "published" in self.model_fields_set else None
         return PostDraft(title=self.title, content=self.content, published=published)
+
+
+class PostPatchBody(BaseModel):
+    """A merge patch (RFC 7396): what is left out stays as it is. Nothing of a post can be null."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    # Their defaults are never seen: what was not sent is not looked at.
+    title: Title = Field("", json_schema_extra=_without_default)
+    content: Content = Field("", json_schema_extra=_without_default)
+    published: bool = Field(True, json_schema_extra=_without_default)
+
+    def to_patch(self) -> PostPatch:
+        return PostPatch(**self.model_dump(exclude_unset=True))
 
 
 class OwnerView(BaseModel):
@@ -77,74 +97,142 @@ class PostView(BaseModel):
         )
 
 
-class PostsQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
-    after: str | None = Field(None, max_length=200, description="Cursor from a `Link` header")
-    owner_id: int | None = Field(None, ge=1, le=ID_MAX)
-    published: bool | None = None
+class PostsQuery(PageQuery):
+    q: str | None = Field(
+        None,
+        description="Only posts with these words in title or content: `red fox` both, "
+        '`"red fox"` side by side, `fo*` beginning so. Case and punctuation do not count, nor '
+        f"what is behind the first {QUERY_MAX} characters; without a word in it, it finds all.",
+        examples=["red fox"],
+    )
+    owner_id: int | None = Field(None, ge=1, le=ID_MAX, description="Only posts of this user")
+    published: bool | None = Field(None, description="Only posts, or only drafts")
+    sort: Literal["newest", "oldest", "top"] = Field("newest", description="`top`: by votes")
 
     def to_list(self, viewer: User, cursors: Cursors) -> PostList:
         return PostList(
             viewer=viewer,
             limit=self.limit,
-            after=None if self.after is None else cursors.read(self.after, self.binding),
+            after=self.position(cursors),
+            sort=Sort(self.sort),
             owner_id=None if self.owner_id is None else UserId(self.owner_id),
             published=self.published,
+            terms=() if self.q is None else terms_of(self.q),
         )
 
-    @property
-    def binding(self) -> str:
-        """What a cursor belongs to: everything but the page's own size and place."""
-        return self.model_dump_json(exclude={"limit", "after"})
+
+_POST = TypeAdapter(PostView)
+_LOCATION = {
+    "Location": {
+        "description": "The new post's path",
+        "schema": {"type": "string"},
+        "example": "/posts/7",
+    }
+}
+_LINKED: dict[int | str, dict[str, Any]] = {200: {"headers": LINK}}
+_TAGGED: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG}}
+_MERGE_PATCH = {
+    "application/merge-patch+json": {"schema": {"$ref": "#/components/schemas/PostPatchBody"}}
+}
+_CREATED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "headers": _LOCATION | ETAG | REPLAYED,
+        "links": {
+            operation: {
+                "operationId": operation,
+                "parameters": {"post_id": "$response.body#/id"},
+            }
+            for operation in ("read_post", "change_post", "delete_post", "cast_vote")
+        },
+    }
+}
 
 
-@protected.get("/posts", summary="List posts", responses=documented(400, 401, 422, 503))
+@protected.get(
+    "/posts",
+    summary="List posts",
+    responses=_LINKED | documented(400, 401, 422, 503),
+    openapi_extra={"parameters": PostsQuery.parameters()},
+)
 async def list_posts(
-    query: Annotated[PostsQuery, Query()],
-    request: Request,
-    response: Response,
-    user: CurrentUser,
-    use_cases: UseCases,
+    request: Request, response: Response, user: CurrentUser, use_cases: UseCases
 ) -> list[PostView]:
+    query = PostsQuery.of(request)
     cursors: Cursors = request.app.state.cursors
     page = await use_cases.posts.list(query.to_list(user, cursors))
     if page.next is not None:
-        after = cursors.write(page.next, query.binding)
-        url = request.url.include_query_params(after=after)
-        response.headers["Link"] = f'<{url}>; rel="next"'
+        response.headers["Link"] = next_link(request, cursors.write(page.next, query.binding))
     return [PostView.of(seen) for seen in page.items]
 
 
 @protected.post(
     "/posts",
     status_code=201,
+    response_model=PostView,
     summary="Write a post",
-    responses=documented(401, 409, 415, 422, 429, 503),
+    responses=_CREATED | documented(400, 401, 409, 413, 415, 422, 429, 503),
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
 )
 async def create_post(
-    body: PostBody, request: Request, response: Response, user: CurrentUser, use_cases: UseCases
-) -> PostView:
-    seen = await use_cases.posts.write(body.to_draft(), user)
-    response.headers["Location"] = f"{request.scope.get('root_path', '')}/posts/{seen.post.id}"
-    return PostView.of(seen)
+    body: PostBody, request: Request, user: CurrentUser, use_cases: UseCases
+) -> Response:
+    key = idempotency_key(request)
+    if key is None:
+        seen, replayed = await use_cases.posts.write(body.to_draft(), user), False
+    else:
+        seen, replayed = await use_cases.posts.write_once(body.to_draft(), user, key)
+    answer, headers = _represented(seen)
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    headers["Location"] = f"{request.scope.get('root_path', '')}/posts/{seen.post.id}"
+    return Response(answer, 201, headers, "application/json")
 
 
-@protected.get("/posts/{post_id}", summary="One post", responses=documented(401, 404, 422, 503))
-async def read_post(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> PostView:
-    return PostView.of(await use_cases.posts.read(PostId(post_id), user))
+@protected.get(
+    "/posts/{post_id}",
+    response_model=PostView,
+    summary="One post",
+    responses=_TAGGED
+    | {304: {"description": "Not Modified", "headers": ETAG}}
+    | documented(401, 404, 422, 503),
+    openapi_extra={"parameters": [IF_NONE_MATCH]},
+)
+async def read_post(
+    post_id: PostPath, request: Request, user: CurrentUser, use_cases: UseCases
+) -> Response:
+    body, headers = _represented(await use_cases.posts.read(PostId(post_id), user))
+    if is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(body, 200, headers, "application/json")
 
 
 @protected.put(
     "/posts/{post_id}",
+    response_model=PostView,
     summary="Replace a post",
-    responses=documented(401, 403, 404, 415, 422, 429, 503),
+    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 429, 503),
+    openapi_extra={"parameters": [IF_MATCH]},
 )
 async def replace_post(
-    post_id: PostPath, body: PostBody, user: CurrentUser, use_cases: UseCases
-) -> PostView:
-    return PostView.of(await use_cases.posts.edit(PostId(post_id), body.to_draft(), user))
+    post_id: PostPath, body: PostBody, request: Request, user: CurrentUser, use_cases: UseCases
+) -> Response:
+    known = known_versions(request)
+    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_draft(), user, known))
+
+
+@protected.patch(
+    "/posts/{post_id}",
+    response_model=PostView,
+    summary="Change a post",
+    description="`{}` changes nothing, and `version` stays.",
+    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 429, 503),
+    openapi_extra={"parameters": [IF_MATCH], "requestBody": {"content": _MERGE_PATCH}},
+)
+async def change_post(
+    post_id: PostPath, body: PostPatchBody, request: Request, user: CurrentUser, use_cases: UseCases
+) -> Response:
+    known = known_versions(request)
+    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_patch(), user, known))
 
 
 @protected.delete(
@@ -152,7 +240,21 @@ async def replace_post(
     status_code=204,
     response_class=Response,
     summary="Delete a post",
-    responses=documented(401, 403, 404, 422, 429, 503),
+    responses=documented(401, 403, 404, 412, 422, 429, 503),
+    openapi_extra={"parameters": [IF_MATCH]},
 )
-async def delete_post(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> None:
-    await use_cases.posts.delete(PostId(post_id), user)
+async def delete_post(
+    post_id: PostPath, request: Request, user: CurrentUser, use_cases: UseCases
+) -> None:
+    await use_cases.posts.delete(PostId(post_id), user, known_versions(request))
+
+
+def _represented(seen: SeenPost) -> tuple[bytes, dict[str, str]]:
+    """The post's body, made here because its tag is a digest of it, and the tag's header."""
+    body = _POST.dump_json(PostView.of(seen))
+    return body, {"ETag": etag(seen.post.version, body)}
+
+
+def _answer(seen: SeenPost) -> Response:
+    body, headers = _represented(seen)
+    return Response(body, 200, headers, "application/json")

@@ -120,10 +120,7 @@ class AccountService:
         known = await self._confirmed(user, current_password, ip)
         async with self._storage() as uow:
             an_admin_is_left(user.id, await uow.users.admins())
-            # Locked first: a vote of theirs that is under way is seen below, or never cast.
-            leaving = await _locked(uow, user, known)
-            await uow.posts.take_votes_back(leaving.id)
-            await uow.users.remove(leaving)
+            await uow.users.remove(await _locked(uow, user, known))
             uow.record(_event("user_deleted", user, self._clock(), actor=user.id))
             await uow.commit()
 

@@ -4,27 +4,80 @@ from datetime import datetime
 
 from application.ports.clock import Clock
 from application.ports.queries import PostList, Queries, SeenPost
-from application.ports.storage import Storage
+from application.ports.storage import Kept, Storage, UnitOfWork
 from domain.events import Event
+from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint
 from domain.pages import Page
-from domain.policies import may_change_post, may_read_post
-from domain.posts import NotPostOwner, Post, PostDraft, PostId, PostNotFound, write
+from domain.policies import may_read_post
+from domain.posts import (
+    DAY,
+    Deleting,
+    Post,
+    PostDraft,
+    PostId,
+    PostNotFound,
+    PostOptions,
+    PostPatch,
+    Writing,
+    check_deletion,
+    write,
+)
 from domain.users import User
+
+Versions = frozenset[int] | None
+"""Those that a change may be made to; None: whichever it is."""
 
 
 class PostService:
-    def __init__(self, *, queries: Queries, storage: Storage, clock: Clock) -> None:
+    def __init__(
+        self, *, queries: Queries, storage: Storage, clock: Clock, options: PostOptions
+    ) -> None:
         self._queries = queries
         self._storage = storage
         self._clock = clock
+        self._options = options
 
     async def write(self, draft: PostDraft, author: User) -> SeenPost:
         """Store a new post of `author`. Raises the error of a broken rule."""
-        new = write(draft, author=author, now=self._clock())
         async with self._storage() as uow:
-            post = await uow.posts.add(new)
-            uow.record(_event("post_written", post, author, post.created_at))
+            seen = await self._write(uow, draft, author)
             await uow.commit()
+        return seen
+
+    async def write_once(self, draft: PostDraft, author: User, key: str) -> tuple[SeenPost, bool]:
+        """As `write`, but for the same `key` again the first answer again, and True with it.
+
+        Raises `IdempotencyKeyReused` for another draft, `IdempotencyKeyInUse` while the first
+        still runs. Nothing is kept of what was refused.
+        """
+        now = self._clock()
+        async with self._storage() as uow:
+            kept = await uow.idempotency.claim(author.id, key, now - LIFE)
+            asked = fingerprint(draft)
+            if kept is not None:
+                if kept.asked != asked:
+                    raise IdempotencyKeyReused
+                return kept.answer, True
+            seen = await self._write(uow, draft, author)
+            await uow.idempotency.keep(
+                Kept(user_id=author.id, key=key, asked=asked, answer=seen, at=now)
+            )
+            await uow.commit()
+        return seen, False
+
+    async def _write(self, uow: UnitOfWork, draft: PostDraft, author: User) -> SeenPost:
+        now = self._clock()
+        quota = self._options.quota_of(author)
+        written = await uow.posts.written(author.id, now - DAY, quota) if quota else ()
+        writing = Writing(
+            draft=draft,
+            author=author,
+            now=now,
+            options=self._options,
+            written=written,
+        )
+        post = await uow.posts.add(write(writing))
+        uow.record(_event("post_written", post, author, post.created_at))
         return SeenPost(post=post, owner_name=author.name, votes=0, voted=False)
 
     async def list(self, wanted: PostList) -> Page[SeenPost]:
@@ -33,24 +86,33 @@ class PostService:
 
     async def read(self, post_id: PostId, reader: User) -> SeenPost:
         """Raises `PostNotFound`, for a draft that the reader may not know of too."""
-        return _readable(await self._queries.post(post_id, reader.id), post_id, reader)
+        return readable(await self._queries.post(post_id, reader.id), post_id, reader)
 
-    async def edit(self, post_id: PostId, draft: PostDraft, editor: User) -> SeenPost:
-        """Make the post say `draft`. Raises `PostNotFound` or the error of a broken rule."""
+    async def edit(
+        self,
+        post_id: PostId,
+        change: PostDraft | PostPatch,
+        editor: User,
+        known: Versions = None,
+    ) -> SeenPost:
+        """Make the post say what `change` wants. Raises `PostNotFound` or the error of a broken
+        rule; `PostChanged` when its version is none of `known`.
+        """
         async with self._storage() as uow:
-            seen = _readable(await uow.posts.get(post_id, editor.id), post_id, editor)
-            seen.post.edit(draft, editor=editor, now=self._clock())
-            await uow.posts.save(seen.post)
-            uow.record(_event("post_edited", seen.post, editor, seen.post.updated_at))
-            await uow.commit()
+            seen = readable(await uow.posts.get(post_id, editor.id), post_id, editor)
+            if seen.post.edit(
+                change, editor=editor, now=self._clock(), known=known, options=self._options
+            ):
+                await uow.posts.save(seen.post)
+                uow.record(_event("post_edited", seen.post, editor, seen.post.updated_at))
+                await uow.commit()
         return seen
 
-    async def delete(self, post_id: PostId, editor: User) -> None:
-        """Raises `PostNotFound` or `NotPostOwner`."""
+    async def delete(self, post_id: PostId, editor: User, known: Versions = None) -> None:
+        """Raises `PostNotFound` or the error of a broken rule, as `edit` does."""
         async with self._storage() as uow:
-            post = _readable(await uow.posts.get(post_id, editor.id), post_id, editor).post
-            if not may_change_post(editor, post.owner_id):
-                raise NotPostOwner
+            post = readable(await uow.posts.get(post_id, editor.id), post_id, editor).post
+            check_deletion(Deleting(post=post, editor=editor, known=known))
             await uow.posts.remove(post)
             uow.record(_event("post_deleted", post, editor, self._clock()))
             await uow.commit()
@@ -60,7 +122,7 @@ def _event(name: str, post: Post, actor: User, at: datetime) -> Event:
     return Event(name=name, actor_id=actor.id, subject=f"post:{post.id}", at=at)
 
 
-def _readable(seen: SeenPost | None, post_id: PostId, reader: User) -> SeenPost:
+def readable(seen: SeenPost | None, post_id: PostId, reader: User) -> SeenPost:
     """`seen`, or `PostNotFound`: a hidden draft and a missing post are one answer."""
     if seen is None or not may_read_post(reader, seen.post.owner_id, published=seen.post.published):
         raise PostNotFound(post_id)

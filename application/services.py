@@ -17,7 +17,9 @@ from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
+from application.votes import VoteService
 from domain.passwords import PasswordPolicy
+from domain.posts import DEFAULT_OPTIONS, PostOptions
 from domain.sessions import Lifetimes
 
 
@@ -40,6 +42,7 @@ class Ports:
     public_url: str | None = None
     """The site that mails link to."""
     password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)
+    post_options: PostOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class Services:
     codes: OneTimeCodeService
     mail: MailService
     posts: PostService
+    votes: VoteService
     public_keys: Sequence[Mapping[str, str]]
     """What others verify our tokens with, as JWKs (RFC 7517)."""
     limits: Limits
@@ -98,7 +102,13 @@ def build_services(ports: Ports) -> Services:
             on_asked=mail.wake,
         ),
         mail=mail,
-        posts=PostService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        posts=PostService(
+            queries=ports.queries,
+            storage=ports.storage,
+            clock=ports.clock,
+            options=ports.post_options,
+        ),
+        votes=VoteService(queries=ports.queries, storage=ports.storage),
         public_keys=ports.public_keys,
         limits=ports.limits,
         what_is_down=ports.queries.ready,

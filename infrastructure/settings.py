@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     mail_from: str = "Gatepost <gatepost@localhost>"
     public_url: _Origin | None = None
     """The site that mails link to, for people."""
+    posts_per_day: int | None = Field(default=None, ge=1)
+    """Of a member, in any 24 hours; unset: as many as they like."""
+    drafts_until_verified: bool = False
+    """Whether what members write stays a draft until they have verified their address."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
     cors_origins: Annotated[list[_Origin], *_CommaSeparated] = []
     rate_limits: Literal["on", "off"] = "on"

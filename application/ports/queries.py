@@ -6,6 +6,7 @@ All of it raises `domain.errors.Unavailable` when the database does not answer.
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from application.ports.passwords import PasswordHash
@@ -13,6 +14,7 @@ from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode
 from domain.pages import Page
 from domain.posts import Post, PostId
+from domain.search import Term
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
 
@@ -34,15 +36,29 @@ class SeenPost:
     """Whether the viewer voted for it."""
 
 
+class Sort(StrEnum):
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    TOP = "top"
+    """Most votes first; of as many, the newest."""
+
+    def key(self, seen: SeenPost) -> tuple[int, ...]:
+        """Where a list in this order goes on behind `seen`."""
+        return (seen.votes, seen.post.id) if self is Sort.TOP else (seen.post.id,)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostList:
-    """Which posts, as seen by whom: newest first, from behind `after`, `limit` at the most."""
+    """Which posts, as seen by whom, from behind `after`, `limit` at the most."""
 
     viewer: User
     limit: int
     after: tuple[int, ...] | None = None
+    sort: Sort = Sort.NEWEST
     owner_id: UserId | None = None
     published: bool | None = None
+    terms: tuple[Term, ...] = ()
+    """Only posts that have them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

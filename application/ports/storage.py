@@ -3,7 +3,7 @@
 All of it raises `domain.errors.Unavailable` when the database does not answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,7 +41,7 @@ class Users(Protocol):
         ...
 
     async def remove(self, user: User) -> None:
-        """Remove the user and all that is theirs; `take_votes_back` comes first."""
+        """Remove the user and all that is theirs; their votes are counted off."""
         ...
 
     async def admins(self) -> list[UserId]:
@@ -101,16 +101,18 @@ class Posts(Protocol):
         """The post, locked for other units of work until this one ends."""
         ...
 
+    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
+        """When the owner's posts of later than `since` were written, newest first, at most `limit`;
+        nobody else's unit of work adds one of theirs by this until this one ends.
+        """
+        ...
+
     async def save(self, post: Post) -> None:
         """Raises `PostChanged`, and stores nothing, unless the stored version is one before."""
         ...
 
     async def remove(self, post: Post) -> None:
         """Raises `PostChanged`, and removes nothing, unless the stored version is this one."""
-        ...
-
-    async def take_votes_back(self, voter: UserId) -> None:
-        """Undo every vote of the user."""
         ...
 
 
@@ -156,6 +158,43 @@ class Outbox(Protocol):
     async def remove(self, letter_id: LetterId) -> None: ...
 
 
+class Votes(Protocol):
+    """One vote for each user and post; the post's count is right with the commit."""
+
+    async def add(self, post_id: PostId, voter: UserId) -> None:
+        """Nothing happens when there is one. Raises `AlreadyGone` when post or voter are."""
+        ...
+
+    async def remove(self, post_id: PostId, voter: UserId) -> None:
+        """Nothing happens when there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The first answer to a request that may be sent again."""
+
+    user_id: UserId
+    key: str
+    asked: str
+    """`fingerprint` of what was asked for."""
+    answer: SeenPost
+    at: datetime
+
+
+class Idempotency(Protocol):
+    async def claim(self, user_id: UserId, key: str, since: datetime) -> Kept | None:
+        """What is kept of later than `since`; if nothing, the key is this unit of work's.
+
+        Raises `IdempotencyKeyInUse` when it is another's, or waits for that one to end.
+        """
+        ...
+
+    async def keep(self, kept: Kept) -> None:
+        """After `claim`."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """Some changes that happen together or not at all.
 
@@ -174,6 +213,10 @@ class UnitOfWork(Protocol):
     def codes(self) -> OneTimeCodes: ...
     @property
     def outbox(self) -> Outbox: ...
+    @property
+    def votes(self) -> Votes: ...
+    @property
+    def idempotency(self) -> Idempotency: ...
 
     def record(self, event: Event) -> None:
         """Keep it for the audit, in the same transaction as the changes."""

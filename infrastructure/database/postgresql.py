@@ -186,7 +186,11 @@ class PostgresTransaction:
         return statement.converted(cast("Sequence[Record]", records))
 
     async def add(self, clause: Insert, **values: Any) -> int:
-        new_id = await self._new_id(clause.table.name)
+        if self._connection is None:
+            new_id = await self._new_id(clause.table.name)
+        else:
+            # Not by another connection: who holds one and waits for one more may wait for ever.
+            ((_, new_id),) = await self.fetch(_new_ids(clause.table.name), number=[0])
         self.add_later(clause, id=new_id, **values)
         return new_id
 
@@ -249,6 +253,7 @@ class PostgresTransaction:
             self._pool.give_back(connection)
 
 
+@cache
 def _new_ids(table: str) -> Select[Any]:
     """As many ids of `table` as there are numbers asked with, each beside its number."""
     numbers = func.unnest(bindparam("number", type_=IDS)).table_valued("number").render_derived()

@@ -1,12 +1,15 @@
 """Posts: row, mapping and repository."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Index,
     Select,
+    TextClause,
     and_,
     bindparam,
     column,
@@ -16,15 +19,17 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlmodel import Field
 
-from application.ports.queries import PostList, SeenPost
+from application.ports.queries import PostList, SeenPost, Sort
 from domain.pages import InvalidCursor, Page
 from domain.policies import is_moderator
 from domain.posts import NewPost, Post, PostChanged, PostId
 from domain.users import UserId
+from infrastructure.database import search
 from infrastructure.database.lookups import Lookup, lookup
 from infrastructure.database.rows import IDS, BigId, Row, identity, moment, reference, table
 from infrastructure.database.statements import Database, Record, Transaction
@@ -34,7 +39,11 @@ from infrastructure.database.votes import VOTES
 
 class PostRow(Row, table=True):
     __tablename__ = "posts"
-    __table_args__ = (Index(None, "owner_id", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "owner_id", "id"),
+        Index(None, "votes", "id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: int | None = identity()
     owner_id: int = reference("users.id")
@@ -90,6 +99,21 @@ _BY_IDS = (
     .outerjoin(VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == _WANTED.c.viewer_id))
 )
 _LOCK = _BY_ID.with_for_update(of=POSTS)
+_LOCK_OWNER = (
+    select(USERS.c.id).where(USERS.c.id == bindparam("owner_id")).with_for_update(key_share=True)
+)
+_LATEST = (
+    select(POSTS.c.created_at, POSTS.c.id)
+    .where(POSTS.c.owner_id == bindparam("owner_id"))
+    .order_by(POSTS.c.id.desc())
+    .limit(bindparam("limit", type_=BigId))
+    .subquery()
+)
+_WRITTEN = (
+    select(_LATEST.c.created_at)
+    .where(_LATEST.c.created_at > bindparam("since"))
+    .order_by(_LATEST.c.id.desc())
+)
 _ADD = (
     insert(POSTS)
     .values(
@@ -122,21 +146,36 @@ _REMOVE = (
     .returning(POSTS.c.id)
 )
 
-_VOTED = select(VOTES.c.post_id).where(VOTES.c.user_id == bindparam("voter"))
-# In the order of ids, so that of two who do this at once neither waits for the other for good.
-_LOCK_VOTED = (
-    select(POSTS.c.id).where(POSTS.c.id.in_(_VOTED)).order_by(POSTS.c.id).with_for_update()
-)
-_COUNT_DOWN = update(POSTS).values(votes=POSTS.c.votes - 1).where(POSTS.c.id.in_(_VOTED))
-_REMOVE_VOTES = delete(VOTES).where(VOTES.c.user_id == bindparam("voter"))
+
+_ORDERS: dict[Sort, tuple[ColumnElement[Any], ...]] = {
+    Sort.NEWEST: (POSTS.c.id.desc(),),
+    Sort.OLDEST: (POSTS.c.id.asc(),),
+    Sort.TOP: (POSTS.c.votes.desc(), POSTS.c.id.desc()),
+}
+_AFTER = [bindparam(f"after_{part}", type_=BigId) for part in range(2)]
+_BEHIND: dict[Sort, ColumnElement[bool]] = {
+    Sort.NEWEST: POSTS.c.id < _AFTER[0],
+    Sort.OLDEST: POSTS.c.id > _AFTER[0],
+    Sort.TOP: tuple_(POSTS.c.votes, POSTS.c.id) < tuple_(*_AFTER),
+}
 
 
 @cache
-def _page(*, after: bool, owner: bool, published: bool, drafts_of_others: bool) -> Select[Any]:
+def _page(
+    sort: Sort,
+    *,
+    after: bool,
+    owner: bool,
+    published: bool,
+    drafts_of_others: bool,
+    found: TextClause | None,
+) -> Select[Any]:
     """One statement for each combination of what a list may be asked for."""
-    statement = _SEEN.order_by(POSTS.c.id.desc()).limit(bindparam("limit", type_=POSTS.c.id.type))
+    statement = _SEEN.order_by(*_ORDERS[sort]).limit(bindparam("limit", type_=BigId))
     if after:
-        statement = statement.where(POSTS.c.id < bindparam("after"))
+        statement = statement.where(_BEHIND[sort])
+    if found is not None:
+        statement = statement.where(found)
     if owner:
         statement = statement.where(POSTS.c.owner_id == bindparam("owner_id"))
     if published:
@@ -172,25 +211,29 @@ def post_lookup(database: Database) -> Lookup:
 
 
 async def posts(database: Database, wanted: PostList) -> Page[SeenPost]:
-    if wanted.after is not None and len(wanted.after) != 1:
+    after = wanted.after or ()
+    if wanted.after is not None and len(after) != len(_ORDERS[wanted.sort]):
         raise InvalidCursor
     statement = _page(
+        wanted.sort,
         after=wanted.after is not None,
         owner=wanted.owner_id is not None,
         published=wanted.published is not None,
         drafts_of_others=is_moderator(wanted.viewer),
+        found=search.found(database.dialect) if wanted.terms else None,
     )
     records = await database.fetch_long(
         statement,
         viewer=wanted.viewer.id,
         limit=wanted.limit + 1,
-        after=wanted.after[0] if wanted.after else None,
         owner_id=wanted.owner_id,
         published=wanted.published,
+        words=search.words(wanted.terms, database.dialect),
+        **{f"after_{part}": value for part, value in enumerate(after)},
     )
     items = [seen_post_of(record) for record in records[: wanted.limit]]
     more = len(records) > wanted.limit
-    return Page(items, next=(items[-1].post.id,) if more else None)
+    return Page(items, next=wanted.sort.key(items[-1]) if more else None)
 
 
 class SqlPosts:
@@ -221,6 +264,12 @@ class SqlPosts:
         records = await self._transaction.fetch(_LOCK, id=post_id, viewer=viewer)
         return seen_post_of(records[0]) if records else None
 
+    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
+        # Two statements: one sees what was committed before it began to wait.
+        await self._transaction.fetch(_LOCK_OWNER, owner_id=owner)
+        records = await self._transaction.fetch(_WRITTEN, owner_id=owner, since=since, limit=limit)
+        return [created_at for (created_at,) in records]
+
     async def save(self, post: Post) -> None:
         saved = await self._transaction.fetch(
             _SAVE,
@@ -237,7 +286,3 @@ class SqlPosts:
     async def remove(self, post: Post) -> None:
         if not await self._transaction.fetch(_REMOVE, key=post.id, known_version=post.version):
             raise PostChanged
-
-    async def take_votes_back(self, voter: UserId) -> None:
-        for statement in (_LOCK_VOTED, _COUNT_DOWN, _REMOVE_VOTES):
-            await self._transaction.fetch(statement, voter=voter)

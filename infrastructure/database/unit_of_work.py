@@ -10,6 +10,7 @@ from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken
 from infrastructure.database import events
+from infrastructure.database.idempotency import SqlIdempotency
 from infrastructure.database.identities import SqlIdentities
 from infrastructure.database.mail import SqlOutbox
 from infrastructure.database.one_time_codes import SqlOneTimeCodes
@@ -23,6 +24,7 @@ from infrastructure.database.statements import (
     Transaction,
 )
 from infrastructure.database.users import SqlUsers
+from infrastructure.database.votes import SqlVotes
 
 MEANING: dict[str, type[DomainError]] = {
     "uq_users_email_key": EmailTaken,
@@ -37,6 +39,7 @@ MEANING: dict[str, type[DomainError]] = {
     "fk_spent_refresh_tokens_session_id": AlreadyGone,
     "fk_votes_post_id": AlreadyGone,
     "fk_votes_user_id": AlreadyGone,
+    "fk_idempotency_keys_user_id": AlreadyGone,
 }
 
 
@@ -65,6 +68,8 @@ class SqlUnitOfWork:
         self.posts = SqlPosts(self)
         self.codes = SqlOneTimeCodes(self)
         self.outbox = SqlOutbox(self)
+        self.votes = SqlVotes(self)
+        self.idempotency = SqlIdempotency(self)
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._use_up()

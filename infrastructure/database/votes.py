@@ -1,6 +1,12 @@
-"""Votes: row and table; `posts.votes` counts them."""
+"""Votes: row and repository; `posts.votes` counts them, by triggers."""
 
+from sqlalchemy import bindparam, delete
+from sqlalchemy.dialects.postgresql import insert
+
+from domain.posts import PostId
+from domain.users import UserId
 from infrastructure.database.rows import Row, reference, table
+from infrastructure.database.statements import Transaction
 
 
 class VoteRow(Row, table=True):
@@ -11,3 +17,24 @@ class VoteRow(Row, table=True):
 
 
 VOTES = table(VoteRow)
+
+# PostgreSQL's construct, which SQLite's compiler writes in the same words.
+_ADD = (
+    insert(VOTES)
+    .values(post_id=bindparam("post_id"), user_id=bindparam("user_id"))
+    .on_conflict_do_nothing()
+)
+_REMOVE = delete(VOTES).where(
+    VOTES.c.post_id == bindparam("post_id"), VOTES.c.user_id == bindparam("user_id")
+)
+
+
+class SqlVotes:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def add(self, post_id: PostId, voter: UserId) -> None:
+        await self._transaction.fetch(_ADD, post_id=post_id, user_id=voter)
+
+    async def remove(self, post_id: PostId, voter: UserId) -> None:
+        await self._transaction.fetch(_REMOVE, post_id=post_id, user_id=voter)

@@ -241,6 +241,141 @@ async def test_a_cursor_of_another_filter_is_refused(
 
 
 @on_one_database
+@pytest.mark.parametrize("made_for", [{}, {"sort": "oldest"}, {"sort": "top"}, {"q": "post"}])
+@pytest.mark.parametrize(
+    "used_for", [{"sort": "oldest"}, {"sort": "top"}, {"q": "post"}, {"q": "first"}]
+)
+async def test_a_cursor_of_another_order_or_search_is_refused(
+    gate: Gate, made_for: dict[str, str], used_for: dict[str, str]
+) -> None:
+    anna = await gate.person()
+    after = await cursor(gate, anna, **made_for)
+
+    answer = await page(gate, anna, after=after, **used_for)
+
+    if made_for == used_for:
+        assert len(ids_of(answer)) == 1
+    else:
+        problem_of(answer, 400, "invalid_cursor")
+
+
+async def test_posts_are_listed_in_the_order_that_is_asked_for(gate: Gate) -> None:
+    anna = await gate.person()
+    posts = [(await gate.post(anna))["id"] for _ in range(5)]
+    for at in (1, 3):
+        await gate.client.put(f"/posts/{posts[at]}/vote", headers=anna.headers)
+
+    async def order(**query: Any) -> list[int]:
+        pages = await walk(gate, anna, limit=2, **query)
+        return [posts.index(post_id) for ids in pages for post_id in ids]
+
+    assert await order() == await order(sort="newest") == [4, 3, 2, 1, 0]
+    assert await order(sort="oldest") == [0, 1, 2, 3, 4]
+    assert await order(sort="top") == [3, 1, 4, 2, 0]
+
+
+async def test_a_search_finds_posts_by_what_they_say(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    fox = (await gate.post(anna, title="The red fox"))["id"]
+    den = (await gate.post(anna, content="A fox's den, red and brown"))["id"]
+    draft = (await gate.post(anna, content="The red fox again", published=False))["id"]
+
+    async def found(q: str, reader: Person = bert, **query: Any) -> list[int]:
+        return [post for ids in await walk(gate, reader, q=q, limit=1, **query) for post in ids]
+
+    assert await found("red fox") == [den, fox]
+    assert await found("red fox", sort="oldest") == [fox, den]
+    assert await found('"red fox"') == [fox]
+    assert await found('"red fox"', anna) == [draft, fox]
+    assert await found("FO*", published="true", owner_id=anna.id) == [den, fox]
+    assert await found("wolf") == []
+    assert await found("") == await found("?!") == [den, fox]
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    "q", ['"', "*", "a AND", "'", "\\", "\0", "(", "🦊", "<script>", "a" * 9000]
+)
+async def test_no_search_is_an_error(gate: Gate, q: str) -> None:
+    anna = await gate.person()
+    for _ in range(2):
+        await gate.post(anna)
+
+    first = await page(gate, anna, q=q, limit=1)
+
+    assert first.status_code == 200
+    if "next" in first.links:
+        answer = await gate.client.get(first.links["next"]["url"], headers=anna.headers)
+        assert len(ids_of(answer)) == 1
+
+
+@on_one_database
+@pytest.mark.parametrize("sort", ["", "votes", "NEWEST", "-id", "\0"])
+async def test_an_unknown_order_is_refused(gate: Gate, sort: str) -> None:
+    answer = await page(gate, await gate.person(), sort=sort)
+
+    problem = problem_of(answer, 422, "validation_failed")
+    assert [error["loc"] for error in problem["errors"]] == [["query", "sort"]]
+
+
+async def get_with_scope(
+    gate: Gate, headers: dict[str, str], scope: dict[str, Any]
+) -> httpx.Response:
+    """The answer to a request that a server understood as `scope`."""
+
+    async def server(inner: Any, receive: Any, send: Any) -> None:
+        await gate.app({**inner, "server": ("127.0.0.1", 8000), **scope}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=server), base_url=URL) as client:
+        return await client.get("/posts?limit=1", headers=headers)
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    ("scope", "headers", "start"),
+    [
+        ({}, {}, "http://gatepost/posts?limit=1&after="),
+        ({"scheme": "https"}, {"Host": "example.com"}, "https://example.com/posts?limit=1&after="),
+        ({}, {"Host": "[::1]:8443"}, "http://[::1]:8443/posts?limit=1&after="),
+        ({"root_path": "/api/"}, {}, "http://gatepost/api/posts?limit=1&after="),
+        ({"root_path": "/api", "path": "/api/posts"}, {}, "http://gatepost/api/posts?"),
+        ({}, {"Host": '"><x>'}, "http://127.0.0.1:8000/posts?limit=1&after="),
+    ],
+)
+async def test_the_link_is_right_behind_a_proxy(
+    gate: Gate, scope: dict[str, str], headers: dict[str, str], start: str
+) -> None:
+    anna = await gate.person()
+    await cursor(gate, anna)
+
+    answer = await get_with_scope(gate, anna.headers | headers, scope)
+
+    assert answer.links["next"]["url"].startswith(start)
+
+
+@on_one_database
+async def test_the_link_keeps_a_query_in_safe_characters_and_one_cursor(gate: Gate) -> None:
+    anna = await gate.person()
+    for _ in range(3):
+        await gate.post(anna, content='fox > "den" & 100% é')
+    raw = b'q=fox+>"den"%26%20\xc3\xa9&limit=1'
+    first = await get_with_scope(gate, anna.headers, {"query_string": raw})
+
+    url = first.links["next"]["url"]
+    second = await gate.client.get(url, headers=anna.headers)
+
+    assert not set(url) & set('<>" ')
+    assert url.isascii()
+    assert dict(httpx.URL(url).params) | {"after": ""} == {
+        "q": 'fox >"den"& é',
+        "limit": "1",
+        "after": "",
+    }
+    assert second.links["next"]["url"].count("after=") == 1
+    assert len(ids_of(second)) == 1
+
+
+@on_one_database
 async def test_a_filter_written_in_another_way_is_the_same_filter(gate: Gate) -> None:
     anna = await gate.person()
     after = await cursor(gate, anna, published="true")

@@ -190,10 +190,10 @@ async def test_the_audit_tells_who_changed_what_and_of_nothing_that_was_refused(
 
 
 async def test_the_author_s_view_keeps_votes(
-    ports: FakePorts, posts: PostService, anna: User, stranger: User
+    services: Services, posts: PostService, anna: User, stranger: User
 ) -> None:
     written = await posts.write(PostDraftFactory.build(), anna)
-    ports.storage.vote(written.post.id, stranger.id)
+    await services.votes.cast(written.post.id, stranger)
 
     edited = await posts.edit(written.post.id, PostDraftFactory.build(), anna)
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, update
+from sqlalchemy import bindparam, delete, update
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Queries
@@ -16,7 +16,6 @@ from infrastructure.database.queries import SqlQueries
 from infrastructure.database.statements import Clause, Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.database.users import USERS
-from infrastructure.database.votes import VOTES
 from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory
 from tests.fakes.queries import FakeQueries
 from tests.fakes.storage import FakeStorage
@@ -53,6 +52,11 @@ class Backend(ABC):
             await uow.posts.remove(post)
             await uow.commit()
 
+    async def vote(self, post_id: PostId, voter: User) -> None:
+        async with self.storage() as uow:
+            await uow.votes.add(post_id, voter.id)
+            await uow.commit()
+
     @abstractmethod
     async def deactivate(self, user: User) -> None: ...
 
@@ -61,9 +65,6 @@ class Backend(ABC):
 
     @abstractmethod
     async def remove_user(self, user_id: UserId) -> None: ...
-
-    @abstractmethod
-    async def vote(self, post_id: PostId, voter: User) -> None: ...
 
 
 class FakeBackend(Backend):
@@ -81,16 +82,12 @@ class FakeBackend(Backend):
     async def remove_user(self, user_id: UserId) -> None:
         self._storage.remove_user(user_id)
 
-    async def vote(self, post_id: PostId, voter: User) -> None:
-        self._storage.vote(post_id, voter.id)
-
 
 _DEACTIVATE = update(USERS).values(is_active=False).where(USERS.c.id == bindparam("user"))
 CHANGE_PASSWORD = (
     update(USERS).values(password_hash=bindparam("password")).where(USERS.c.id == bindparam("user"))
 )
 _REMOVE_USER = delete(USERS).where(USERS.c.id == bindparam("user"))
-_VOTE = insert(VOTES).values(post_id=bindparam("post_id"), user_id=bindparam("user_id"))
 
 _COUNT_VOTE = update(POSTS).values(votes=POSTS.c.votes + 1).where(POSTS.c.id == bindparam("post"))
 
@@ -108,10 +105,6 @@ class SqlBackend(Backend):
 
     async def remove_user(self, user_id: UserId) -> None:
         await self._change(_REMOVE_USER, user=user_id)
-
-    async def vote(self, post_id: PostId, voter: User) -> None:
-        await self._change(_VOTE, post_id=post_id, user_id=voter.id)
-        await self._change(_COUNT_VOTE, post=post_id)
 
     async def _change(self, clause: Clause, **values: Any) -> None:
         async with self.database.transaction() as transaction:

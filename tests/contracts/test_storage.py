@@ -967,3 +967,34 @@ async def test_ids_are_never_reused(backend: Backend) -> None:
 
     for ids in (users, posts):
         assert ids == sorted(set(ids))
+
+
+# Counting what somebody wrote
+
+
+async def test_what_somebody_wrote_lately_is_told_newest_first(backend: Backend) -> None:
+    anna, bob = await backend.add_user(), await backend.add_user()
+    hours = [NOON + timedelta(hours=hour) for hour in range(4)]
+    for moment in hours:
+        await backend.add_post(anna, created_at=moment)
+    await backend.add_post(bob, created_at=hours[3])
+
+    async with backend.storage() as uow:
+        assert list(await uow.posts.written(anna.id, hours[1], 10)) == [hours[3], hours[2]]
+        assert list(await uow.posts.written(anna.id, hours[0], 2)) == [hours[3], hours[2]]
+        assert list(await uow.posts.written(anna.id, hours[3], 10)) == []
+        assert list(await uow.posts.written(NOBODY, hours[0], 10)) == []
+
+
+async def test_two_at_once_do_not_both_write_the_last_post_of_a_quota(backend: Backend) -> None:
+    anna = await backend.add_user()
+
+    async def write_unless_written() -> bool:
+        async with backend.storage() as uow:
+            if await uow.posts.written(anna.id, NOON, 1):
+                return False
+            await uow.posts.add(NewPostFactory.build(owner_id=anna.id, created_at=LATER))
+            await uow.commit()
+        return True
+
+    assert sum(await asyncio.gather(*(write_unless_written() for _ in range(6)))) == 1

@@ -141,7 +141,6 @@ async def test_a_removed_user_takes_along_what_is_theirs_alone(backend: Backend)
             await backend.vote(post.id, voter)
 
     async with backend.storage() as uow:
-        await uow.posts.take_votes_back(anna.id)
         await uow.users.remove(anna)
         await uow.commit()
 

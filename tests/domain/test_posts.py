@@ -41,7 +41,9 @@ def test_a_title_has_1_to_200_characters_without_the_blanks_around_it(title: str
     edited = post()
     edited.edit(draft, editor=AUTHOR, now=LATER)
 
-    assert write(draft, author=AUTHOR, now=NOON).title == edited.title == title.strip()
+    assert (
+        write(Writing(draft=draft, author=AUTHOR, now=NOON)).title == edited.title == title.strip()
+    )
 
 
 @pytest.mark.parametrize("content", ["c", " " * 2, "🔒" * CONTENT_MAX], ids=len)
@@ -50,7 +52,7 @@ def test_a_content_has_1_to_100_000_characters_and_is_kept_as_it_is(content: str
     edited = post()
     edited.edit(draft, editor=AUTHOR, now=LATER)
 
-    assert write(draft, author=AUTHOR, now=NOON).content == edited.content == content
+    assert write(Writing(draft=draft, author=AUTHOR, now=NOON)).content == edited.content == content
 
 
 REFUSED = {
@@ -72,7 +74,7 @@ def test_a_bad_draft_is_neither_written_nor_does_it_change_a_post(
     before = asdict(edited)
 
     with pytest.raises(error):
-        write(draft, author=AUTHOR, now=NOON)
+        write(Writing(draft=draft, author=AUTHOR, now=NOON))
     with pytest.raises(error):
         edited.edit(draft, editor=AUTHOR, now=LATER)
     assert asdict(edited) == before
@@ -82,7 +84,7 @@ def test_a_bad_draft_is_neither_written_nor_does_it_change_a_post(
 
 
 def test_a_new_post_belongs_to_its_author() -> None:
-    new = write(PostDraftFactory.build(), author=AUTHOR, now=NOON)
+    new = write(Writing(draft=PostDraftFactory.build(), author=AUTHOR, now=NOON))
 
     assert (new.owner_id, new.created_at) == (AUTHOR.id, NOON)
 
@@ -93,7 +95,7 @@ def test_a_new_post_is_published_unless_asked_otherwise(
 ) -> None:
     draft = PostDraftFactory.build(published=wanted)
 
-    assert write(draft, author=AUTHOR, now=NOON).published is published
+    assert write(Writing(draft=draft, author=AUTHOR, now=NOON)).published is published
 
 
 # Editing
@@ -161,7 +163,10 @@ def test_a_rule_is_added_by_adding_it_to_the_tuple() -> None:
     edited = post()
 
     with pytest.raises(TitleShouts):
-        write(loud, author=AUTHOR, now=NOON, rules=(*WRITING_RULES, title_does_not_shout))
+        write(
+            Writing(draft=loud, author=AUTHOR, now=NOON),
+            rules=(*WRITING_RULES, title_does_not_shout),
+        )
     with pytest.raises(TitleShouts):
         edited.edit(loud, editor=AUTHOR, now=LATER, rules=(*EDITING_RULES, title_does_not_shout))
 
@@ -171,7 +176,7 @@ def test_a_rule_sees_who_and_when() -> None:
     edited = post()
     draft = PostDraftFactory.build()
 
-    write(draft, author=AUTHOR, now=NOON, rules=(seen.append,))
+    write(Writing(draft=draft, author=AUTHOR, now=NOON), rules=(seen.append,))
     edited.edit(draft, editor=AUTHOR, now=LATER, rules=(seen.append,))
 
     assert seen == [

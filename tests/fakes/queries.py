@@ -1,12 +1,21 @@
 import asyncio
 from copy import copy
 from datetime import datetime
+from operator import gt, lt
 
-from application.ports.queries import AuditEntry, Credentials, PostList, Refreshing, SeenPost
+from application.ports.queries import (
+    AuditEntry,
+    Credentials,
+    PostList,
+    Refreshing,
+    SeenPost,
+    Sort,
+)
 from domain.one_time_codes import OneTimeCode
 from domain.pages import InvalidCursor, Page
 from domain.policies import may_read_post
 from domain.posts import Post, PostId
+from domain.search import Term, words_of
 from domain.sessions import Session, SessionId, network_of
 from domain.users import User, UserId
 from tests.fakes.storage import FakeStorage, State
@@ -78,15 +87,21 @@ class FakeQueries:
         return state.seen(post, viewer) if post else None
 
     async def posts(self, wanted: PostList) -> Page[SeenPost]:
-        if wanted.after is not None and len(wanted.after) != 1:
+        key = wanted.sort.key
+        if wanted.after is not None and len(wanted.after) != (1 + (wanted.sort is Sort.TOP)):
             raise InvalidCursor
         state = await self._committed()
         found = [
-            post for _, post in sorted(state.posts.items(), reverse=True) if _is_in(wanted, post)
+            state.seen(post, wanted.viewer.id)
+            for post in state.posts.values()
+            if _is_in(wanted, post)
         ]
-        items = [state.seen(post, wanted.viewer.id) for post in found[: wanted.limit]]
-        more = len(found) > wanted.limit
-        return Page(items, next=(items[-1].post.id,) if more else None)
+        found.sort(key=key, reverse=wanted.sort is not Sort.OLDEST)
+        if wanted.after is not None:
+            behind = lt if wanted.sort is not Sort.OLDEST else gt
+            found = [seen for seen in found if behind(key(seen), wanted.after)]
+        items = found[: wanted.limit]
+        return Page(items, next=key(items[-1]) if len(found) > wanted.limit else None)
 
     async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
         if after is not None and len(after) != 1:
@@ -106,8 +121,17 @@ class FakeQueries:
 
 def _is_in(wanted: PostList, post: Post) -> bool:
     return (
-        (wanted.after is None or post.id < wanted.after[0])
+        all(_has(words_of(f"{post.title} {post.content}".lower()), term) for term in wanted.terms)
         and (wanted.owner_id is None or post.owner_id == wanted.owner_id)
         and (wanted.published is None or post.published == wanted.published)
         and may_read_post(wanted.viewer, post.owner_id, published=post.published)
+    )
+
+
+def _has(words: tuple[str, ...], term: Term) -> bool:
+    *wanted, last = (word.lower() for word in term.words)
+    return any(
+        list(words[at : at + len(wanted)]) == wanted
+        and (word.startswith(last) if term.prefix else word == last)
+        for at, word in enumerate(words[len(wanted) :])
     )

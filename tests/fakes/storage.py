@@ -5,10 +5,10 @@ commit and a lost rollback show. Entities are copied on their way in and out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -17,7 +17,7 @@ from typing import Any
 from application.origin import ORIGIN
 from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, Credentials, SeenPost
-from application.ports.storage import Letter, LetterId
+from application.ports.storage import Kept, Letter, LetterId
 from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode, Purpose
@@ -53,6 +53,7 @@ class State:
     events: list[AuditEntry] = field(default_factory=list)
     codes: dict[str, OneTimeCode] = field(default_factory=dict)
     outbox: dict[LetterId, "WaitingLetter"] = field(default_factory=dict)
+    kept: dict[tuple[UserId, str], Kept] = field(default_factory=dict)
 
     def copy(self) -> "State":
         return State(
@@ -65,6 +66,7 @@ class State:
             list(self.events),
             dict(self.codes),
             dict(self.outbox),
+            dict(self.kept),
         )
 
     def remove_user(self, user_id: UserId) -> None:
@@ -77,6 +79,7 @@ class State:
         self.identities = {key: id_ for key, id_ in self.identities.items() if id_ != user_id}
         self.posts = {key: p for key, p in self.posts.items() if p.owner_id != user_id}
         self.codes = {key: code for key, code in self.codes.items() if code.user_id != user_id}
+        self.kept = {key: kept for key, kept in self.kept.items() if key[0] != user_id}
         self.votes = {
             (post, voter) for post, voter in self.votes if post in self.posts and voter != user_id
         }
@@ -152,9 +155,6 @@ class FakeStorage:
         self.committed = self.committed.copy()
         self.committed.remove_user(user_id)
 
-    def vote(self, post_id: PostId, user_id: UserId) -> None:
-        self.committed.votes.add((post_id, user_id))
-
 
 class FakeUnitOfWork:
     def __init__(self, storage: FakeStorage) -> None:
@@ -168,6 +168,8 @@ class FakeUnitOfWork:
         self.posts = FakePosts(self)
         self.codes = FakeOneTimeCodes(self)
         self.outbox = FakeOutbox(self)
+        self.votes = FakeVotes(self)
+        self.idempotency = FakeIdempotency(self)
 
     async def state(self) -> State:
         """What this unit of work sees and changes; the first call waits for its turn."""
@@ -367,6 +369,11 @@ class FakePosts:
         post = state.posts.get(post_id)
         return state.seen(post, viewer) if post else None
 
+    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
+        posts = (await self._uow.state()).posts.values()
+        mine = [p.created_at for p in posts if p.owner_id == owner and p.created_at > since]
+        return mine[::-1][:limit]
+
     async def save(self, post: Post) -> None:
         state = await self._uow.state()
         stored = state.posts.get(post.id)
@@ -381,10 +388,6 @@ class FakePosts:
             raise PostChanged
         del state.posts[post.id]
         state.votes = {vote for vote in state.votes if vote[0] != post.id}
-
-    async def take_votes_back(self, voter: UserId) -> None:
-        state = await self._uow.state()
-        state.votes = {vote for vote in state.votes if vote[1] != voter}
 
 
 class FakeOneTimeCodes:
@@ -431,3 +434,33 @@ class FakeOutbox:
 
     async def remove(self, letter_id: LetterId) -> None:
         (await self._uow.state()).outbox.pop(letter_id, None)
+
+
+class FakeVotes:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, post_id: PostId, voter: UserId) -> None:
+        state = await self._uow.state()
+        if post_id not in state.posts or voter not in state.accounts:
+            raise self._uow.refuse(AlreadyGone)
+        state.votes.add((post_id, voter))
+
+    async def remove(self, post_id: PostId, voter: UserId) -> None:
+        state = await self._uow.state()
+        state.votes.discard((post_id, voter))
+
+
+class FakeIdempotency:
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def claim(self, user_id: UserId, key: str, since: datetime) -> Kept | None:
+        kept = (await self._uow.state()).kept.get((user_id, key))
+        return deepcopy(kept) if kept is not None and kept.at > since else None
+
+    async def keep(self, kept: Kept) -> None:
+        state = await self._uow.state()
+        if kept.user_id not in state.accounts:
+            raise self._uow.refuse(AlreadyGone)
+        state.kept[kept.user_id, kept.key] = deepcopy(kept)

@@ -1,0 +1,40 @@
+"""The current user's votes."""
+
+from fastapi import APIRouter, Response
+
+from api.dependencies import CurrentUser, UseCases
+from api.errors import documented
+from api.posts import PostPath
+from domain.posts import PostId
+
+protected = APIRouter(
+    prefix="/posts/{post_id}/vote",
+    tags=["votes"],
+    generate_unique_id_function=lambda route: route.name,
+)
+
+_PROBLEMS = documented(401, 404, 422, 429, 503)
+
+
+@protected.put(
+    "",
+    status_code=204,
+    response_class=Response,
+    summary="Vote for a post",
+    description="Who voted already keeps that one vote.",
+    responses=_PROBLEMS,
+)
+async def cast_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> None:
+    await use_cases.votes.cast(PostId(post_id), user)
+
+
+@protected.delete(
+    "",
+    status_code=204,
+    response_class=Response,
+    summary="Take a vote back",
+    description="Without a vote there is nothing to take back, and that is no error.",
+    responses=_PROBLEMS,
+)
+async def withdraw_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> None:
+    await use_cases.votes.withdraw(PostId(post_id), user)

@@ -1,0 +1,102 @@
+"""First answers to requests with an Idempotency-Key: row, mapping and repository."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, bindparam, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlmodel import Field
+
+from application.ports.queries import SeenPost
+from application.ports.storage import Kept
+from domain.idempotency import IdempotencyKeyInUse
+from domain.posts import Post
+from domain.users import UserId
+from infrastructure.database.rows import Row, moment, reference, table
+from infrastructure.database.statements import Transaction
+
+
+class KeptRow(Row, table=True):
+    __tablename__ = "idempotency_keys"
+
+    user_id: int = reference("users.id", primary_key=True)
+    key: str = Field(primary_key=True)
+    asked: str
+    answer: str
+    at: datetime = moment(index=True)
+
+
+KEPT = table(KeptRow)
+
+
+class _TryLock(FunctionElement[bool]):
+    """Whether this transaction is the one that has the lock with a number, until it ends."""
+
+    inherit_cache = True
+    type = Boolean()
+
+
+@compiles(_TryLock, "postgresql")
+def _on_postgresql(element: _TryLock, compiler: Any, **options: Any) -> str:
+    return f"pg_try_advisory_xact_lock({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_TryLock, "sqlite")
+def _on_sqlite(_element: _TryLock, _compiler: Any, **_options: Any) -> str:
+    return "1"  # One transaction writes at a time: who comes second has waited already.
+
+
+_LOCK = select(_TryLock(bindparam("number", type_=BigInteger)))
+# After the lock and not with it: a statement sees what was committed before it began.
+_GET = select(KEPT.c.asked, KEPT.c.answer, KEPT.c.at).where(
+    KEPT.c.user_id == bindparam("user_id"),
+    KEPT.c.key == bindparam("key"),
+    KEPT.c.at > bindparam("since"),
+)
+# In the place of one that has expired.
+_KEEP = insert(KEPT).values({column: bindparam(column.name) for column in KEPT.c})
+_KEEP = _KEEP.on_conflict_do_update(
+    index_elements=[KEPT.c.user_id, KEPT.c.key],
+    set_={name: _KEEP.excluded[name] for name in ("asked", "answer", "at")},
+)
+
+
+class SqlIdempotency:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def claim(self, user_id: UserId, key: str, since: datetime) -> Kept | None:
+        digest = blake2b(f"{user_id} {key}".encode(), digest_size=8).digest()
+        ((has_it,),) = await self._transaction.fetch(
+            _LOCK, number=int.from_bytes(digest, signed=True)
+        )
+        if not has_it:
+            raise IdempotencyKeyInUse
+        records = await self._transaction.fetch(_GET, user_id=user_id, key=key, since=since)
+        if not records:
+            return None
+        asked, answer, at = records[0]
+        return Kept(user_id=user_id, key=key, asked=asked, answer=_answer_of(answer), at=at)
+
+    async def keep(self, kept: Kept) -> None:
+        await self._transaction.fetch(
+            _KEEP,
+            user_id=kept.user_id,
+            key=kept.key,
+            asked=kept.asked,
+            answer=json.dumps(asdict(kept.answer), default=datetime.isoformat),
+            at=kept.at,
+        )
+
+
+def _answer_of(text: str) -> SeenPost:
+    answer = json.loads(text)
+    post = answer.pop("post")
+    for name in ("created_at", "updated_at"):
+        post[name] = datetime.fromisoformat(post[name])
+    return SeenPost(post=Post(**post), **answer)

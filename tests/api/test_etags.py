@@ -1,0 +1,187 @@
+"""Requests that depend on what the client has seen (RFC 9110, section 13)."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.users import Role
+from tests.api.gate import Gate, Person, on_one_database, problem_of
+
+BODY = {"title": "New", "content": "Newer."}
+
+
+async def ask(
+    gate: Gate, person: Person, method: str, post_id: int, **headers: str
+) -> httpx.Response:
+    lines = person.headers | {name.replace("_", "-"): value for name, value in headers.items()}
+    return await gate.client.request(
+        method,
+        f"/posts/{post_id}",
+        json=BODY if method in ("PUT", "PATCH") else None,
+        headers=[(name.encode(), value.encode("latin-1")) for name, value in lines.items()],
+    )
+
+
+async def tag_of(gate: Gate, reader: Person, post_id: int) -> str:
+    return (await ask(gate, reader, "GET", post_id)).headers["ETag"]
+
+
+async def test_every_single_post_has_a_strong_tag_that_begins_with_its_version(gate: Gate) -> None:
+    anna = await gate.person()
+    written = await gate.client.post("/posts", json=BODY, headers=anna.headers)
+    post_id = written.json()["id"]
+
+    read = await ask(gate, anna, "GET", post_id)
+    head = await ask(gate, anna, "HEAD", post_id)
+    replaced = await ask(gate, anna, "PUT", post_id)
+
+    assert written.headers["ETag"] == read.headers["ETag"] == head.headers["ETag"]
+    assert written.headers["ETag"].startswith('"1-')
+    assert replaced.headers["ETag"].startswith('"2-')
+    assert replaced.headers["ETag"] == await tag_of(gate, anna, post_id)
+
+
+async def test_a_tag_changes_with_all_that_the_client_sees(gate: Gate) -> None:
+    anna, bert = await gate.person(name="Anna"), await gate.person(name="Bert")
+    post = await gate.post(anna)
+    tags = [await tag_of(gate, bert, post["id"])]
+
+    await gate.client.put(f"/posts/{post['id']}/vote", headers=anna.headers)
+    tags.append(await tag_of(gate, bert, post["id"]))
+    await gate.client.put(f"/posts/{post['id']}/vote", headers=bert.headers)
+    tags += [await tag_of(gate, bert, post["id"]), await tag_of(gate, anna, post["id"])]
+    await gate.client.delete(f"/posts/{post['id']}/vote", headers=anna.headers)
+    tags.append(await tag_of(gate, bert, post["id"]))
+
+    assert tags[2] == tags[3]  # both have voted and see the same
+    assert len(set(tags)) == 4
+    assert {tag[:3] for tag in tags} == {'"1-'}
+
+
+async def test_who_has_the_post_is_told_so_and_no_more(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    tag = await tag_of(gate, anna, post["id"])
+
+    for known in (tag, f"W/{tag}", f'"x", {tag}', f'W/"a,b" ,\t{tag},', "*", " * "):
+        for method in ("GET", "HEAD"):
+            answer = await ask(gate, anna, method, post["id"], If_None_Match=known)
+            assert (answer.status_code, answer.content) == (304, b""), known
+            assert answer.headers["ETag"] == tag
+            assert answer.headers["Cache-Control"] == "private, no-cache"
+            assert "Authorization" in answer.headers["Vary"].split(", ")
+            assert "Content-Type" not in answer.headers
+
+
+@on_one_database
+async def test_who_has_another_post_gets_this_one(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    tag = await tag_of(gate, anna, post["id"])
+
+    for known in (tag[1:-1], tag[:-1], tag.upper(), '"1-"', '""', "", "x", '"*"', "\xff", '"*, *'):
+        answer = await ask(gate, anna, "GET", post["id"], If_None_Match=known)
+        assert (answer.status_code, answer.json()) == (200, post), known
+
+
+async def test_several_lines_of_a_header_are_one_list(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    tag = await tag_of(gate, anna, post["id"])
+    lines = [*anna.headers.items(), ("If-None-Match", '"x"'), ("If-None-Match", tag)]
+
+    answer = await gate.client.get(f"/posts/{post['id']}", headers=lines)
+
+    assert answer.status_code == 304
+
+
+async def test_a_304_is_for_those_alone_who_may_read(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    draft = await gate.post(anna, published=False)
+    tag = await tag_of(gate, anna, draft["id"])
+
+    for known in (tag, "*"):
+        hidden = await ask(gate, bert, "GET", draft["id"], If_None_Match=known)
+        problem_of(hidden, 404, "post_not_found")
+        stranger = await gate.client.get(f"/posts/{draft['id']}", headers={"If-None-Match": known})
+        problem_of(stranger, 401, "not_authenticated")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_change_is_made_to_the_version_that_was_read(gate: Gate, method: str) -> None:
+    anna = await gate.person()
+    for form in ("{}", '"x", {}', "*", '"0-aa" , {} ,'):
+        post = await gate.post(anna)
+        tag = await tag_of(gate, anna, post["id"])
+
+        answer = await ask(gate, anna, method, post["id"], If_Match=form.format(tag))
+
+        assert answer.is_success, form
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_vote_costs_no_author_an_edit(gate: Gate, method: str) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    post = await gate.post(anna)
+    tag = await tag_of(gate, anna, post["id"])
+    await gate.client.put(f"/posts/{post['id']}/vote", headers=bert.headers)
+    assert await tag_of(gate, anna, post["id"]) != tag
+
+    assert (await ask(gate, anna, method, post["id"], If_Match=tag)).is_success
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_change_of_another_version_is_refused_and_changes_nothing(
+    gate: Gate, method: str
+) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    old = await tag_of(gate, anna, post["id"])
+    now: dict[str, Any] = (await ask(gate, anna, "PUT", post["id"])).json()
+    tag = await tag_of(gate, anna, post["id"])
+
+    stale = [old, f"W/{tag}", "", "x", '""', tag[1:-1], '"2"', '"2-"', '"-2-aa"', '"*"', '"3-aa"']
+    stale += [f'"{"9" * 5000}-aa"', "\xff", f'W/{tag}, {old}, "x"']
+    for condition in stale:
+        answer = await ask(gate, anna, method, post["id"], If_Match=condition)
+        problem = problem_of(answer, 412, "post_changed")
+        assert problem["detail"] == "The post has changed since it was read"
+    assert (await ask(gate, anna, "GET", post["id"])).json() == now
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_what_is_hidden_or_not_theirs_to_change_is_told_before_what_is_stale(
+    gate: Gate, method: str
+) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    moderator = await gate.person(role=Role.MODERATOR)
+    post, draft = await gate.post(anna), await gate.post(anna, published=False)
+
+    for condition in ('"7-aa"', "*"):
+        missing = await ask(gate, bert, method, 4711, If_Match=condition)
+        problem_of(missing, 404, "post_not_found")
+        hidden = await ask(gate, bert, method, draft["id"], If_Match=condition)
+        problem_of(hidden, 404, "post_not_found")
+        forbidden = await ask(gate, bert, method, post["id"], If_Match=condition)
+        problem_of(forbidden, 403, "not_post_owner")
+    stale = await ask(gate, moderator, method, post["id"], If_Match='"7-aa"')
+    problem_of(stale, 412, "post_changed")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_of_many_writers_with_one_tag_exactly_one_wins(gate: Gate, method: str) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    tag = await tag_of(gate, anna, post["id"])
+
+    answers = await asyncio.gather(
+        *(ask(gate, anna, method, post["id"], If_Match=tag) for _ in range(8))
+    )
+
+    lost = 404 if method == "DELETE" else 412
+    assert sorted(answer.status_code // 100 for answer in answers) == [2] + [4] * 7
+    assert {answer.status_code for answer in answers if not answer.is_success} == {lost}
+    if method != "DELETE":
+        assert (await ask(gate, anna, "GET", post["id"])).json()["version"] == 2

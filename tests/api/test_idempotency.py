@@ -1,0 +1,171 @@
+"""Writing a post once, however often it is sent."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.gate import Gate, Person, on_one_database, problem_of
+
+BODY = {"title": "Hello", "content": "First post."}
+
+
+async def send(
+    gate: Gate, author: Person, key: str | None, body: dict[str, Any] = BODY
+) -> httpx.Response:
+    headers = author.headers | ({} if key is None else {"Idempotency-Key": key})
+    return await gate.client.post("/posts", json=body, headers=headers)
+
+
+async def posts(gate: Gate, reader: Person) -> list[Any]:
+    found: list[Any] = (await gate.client.get("/posts", headers=reader.headers)).json()
+    return found
+
+
+async def test_what_is_sent_again_is_answered_as_before(gate: Gate) -> None:
+    anna = await gate.person()
+
+    first, second, third = [await send(gate, anna, "key") for _ in range(3)]
+
+    assert first.status_code == 201
+    assert "Idempotency-Replayed" not in first.headers
+    for again in (second, third):
+        assert (again.status_code, again.content) == (201, first.content)
+        for header in ("ETag", "Location", "Content-Type"):
+            assert again.headers[header] == first.headers[header]
+        assert again.headers["Idempotency-Replayed"] == "true"
+    assert await posts(gate, anna) == [first.json()]
+
+
+async def test_the_first_answer_is_given_even_when_the_post_has_changed_since(gate: Gate) -> None:
+    anna = await gate.person()
+    first = await send(gate, anna, "key")
+    path = first.headers["Location"]
+
+    await gate.client.patch(path, json={"title": "New"}, headers=anna.headers)
+    assert (await send(gate, anna, "key")).json() == first.json()
+    await gate.client.delete(path, headers=anna.headers)
+    assert (await send(gate, anna, "key")).json() == first.json()
+    assert await posts(gate, anna) == []
+
+
+async def test_bodies_are_compared_as_they_are_understood(gate: Gate) -> None:
+    anna = await gate.person()
+    first = await send(gate, anna, "key")
+
+    again = await gate.client.post(
+        "/posts",
+        content=' { "published" : true, "content":"First post\\u002e",  "title": "Hello " } ',
+        headers=anna.headers | {"Idempotency-Key": "key", "Content-Type": "application/json"},
+    )
+
+    assert (again.status_code, again.json()) == (201, first.json())
+
+
+@pytest.mark.parametrize("other", [{"title": "New"}, {"content": "New."}, {"published": False}])
+async def test_a_key_with_another_body_is_refused(gate: Gate, other: dict[str, Any]) -> None:
+    anna = await gate.person()
+    first = await send(gate, anna, "key")
+
+    problem_of(await send(gate, anna, "key", BODY | other), 422, "idempotency_key_reused")
+
+    assert await posts(gate, anna) == [first.json()]
+    assert (await send(gate, anna, "key")).json() == first.json()
+
+
+async def test_a_key_is_its_user_s_own_and_none_is_no_key(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+
+    answers = [
+        await send(gate, *sent)
+        for sent in ((anna, "key"), (bert, "key"), (anna, "KEY"), (anna, None), (anna, None))
+    ]
+
+    assert len({answer.json()["id"] for answer in answers}) == 5
+    assert not any("Idempotency-Replayed" in answer.headers for answer in answers)
+
+
+async def test_of_a_refused_request_nothing_is_kept(gate: Gate) -> None:
+    anna = await gate.person()
+
+    problem_of(await send(gate, anna, "key", BODY | {"title": ""}), 422, "validation_failed")
+    problem_of(await send(gate, anna, "key", BODY | {"title": "\0"}), 422, "nul_character")
+    first = await send(gate, anna, "key")
+
+    assert first.status_code == 201
+    assert "Idempotency-Replayed" not in first.headers
+
+
+async def test_a_key_is_kept_for_24_hours(gate: Gate) -> None:
+    anna = await gate.person()
+    first = await send(gate, anna, "key")
+    another = BODY | {"title": "Another"}
+
+    gate.clock.ahead = timedelta(hours=23, minutes=59)
+    anna = await logged_in_again(gate, anna)
+    assert (await send(gate, anna, "key")).json() == first.json()
+    problem_of(await send(gate, anna, "key", another), 422, "idempotency_key_reused")
+
+    gate.clock.ahead = timedelta(hours=24, minutes=1)
+    fresh = await send(gate, anna, "key", another)
+    assert fresh.status_code == 201
+    assert fresh.json()["id"] != first.json()["id"]
+    assert (await send(gate, anna, "key", another)).json() == fresh.json()
+
+
+async def logged_in_again(gate: Gate, person: Person) -> Person:
+    return replace(person, token=(await gate.log_in(person.email)).json()["access_token"])
+
+
+async def test_of_many_at_once_one_is_carried_out(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answers = await asyncio.gather(*(send(gate, anna, "key") for _ in range(8)))
+
+    written = [answer for answer in answers if answer.status_code == 201]
+    for answer in answers:
+        if answer.status_code != 201:
+            problem_of(answer, 409, "idempotency_key_in_use")
+    assert len([a for a in written if "Idempotency-Replayed" not in a.headers]) == 1
+    assert await posts(gate, anna) == [written[0].json()]
+
+
+async def test_many_keys_at_once_are_carried_out_all(gate: Gate) -> None:
+    anna = await gate.person()
+
+    answers = await asyncio.gather(*(send(gate, anna, f"key{n}") for n in range(12)))
+
+    assert [answer.status_code for answer in answers] == [201] * 12
+
+
+@on_one_database
+@pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "\x7f", "é", "x" * 256])
+async def test_a_key_of_another_form_is_refused(gate: Gate, key: str) -> None:
+    anna = await gate.person()
+    headers = [(b"authorization", anna.headers["Authorization"].encode())]
+
+    answer = await gate.client.post(
+        "/posts", json=BODY, headers=[*headers, (b"idempotency-key", key.encode("latin-1"))]
+    )
+
+    problem_of(answer, 400, "invalid_idempotency_key")
+    assert await posts(gate, anna) == []
+
+
+@on_one_database
+async def test_two_keys_are_none(gate: Gate) -> None:
+    anna = await gate.person()
+    headers = [*anna.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+
+    answer = await gate.client.post("/posts", json=BODY, headers=headers)
+
+    problem_of(answer, 400, "invalid_idempotency_key")
+
+
+@on_one_database
+@pytest.mark.parametrize("key", ["x", "!~", '"3f6c1a52"', "x" * 255])
+async def test_every_visible_character_makes_a_key(gate: Gate, key: str) -> None:
+    assert (await send(gate, await gate.person(), key)).status_code == 201

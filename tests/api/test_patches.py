@@ -1,0 +1,140 @@
+"""Changing parts of a post (RFC 7396)."""
+
+import asyncio
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.gate import Gate, Person, on_one_database, problem_of
+
+
+async def patch(gate: Gate, editor: Person, post_id: int, body: Any) -> httpx.Response:
+    return await gate.client.patch(
+        f"/posts/{post_id}",
+        content=body if isinstance(body, bytes) else json.dumps(body),
+        headers=editor.headers | {"Content-Type": "application/merge-patch+json"},
+    )
+
+
+async def read(gate: Gate, reader: Person, post: dict[str, Any]) -> dict[str, Any]:
+    answer = await gate.client.get(f"/posts/{post['id']}", headers=reader.headers)
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"title": "New"},
+        {"content": "  Newer. "},
+        {"published": False},
+        {"title": "New", "published": False},
+        {"title": "New", "content": "Newer.", "published": True},
+    ],
+)
+async def test_a_patch_changes_what_it_names_and_counts_one_version(
+    gate: Gate, members: dict[str, Any]
+) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    gate.clock.ahead = timedelta(seconds=5)
+
+    answer = await patch(gate, anna, post["id"], members)
+
+    assert answer.status_code == 200, answer.text
+    changed = answer.json()
+    assert changed == post | members | {"version": 2, "updated_at": changed["updated_at"]}
+    before, after = (datetime.fromisoformat(p["updated_at"]) for p in (post, changed))
+    assert before < after
+    assert await read(gate, anna, post) == changed
+
+
+async def test_a_patch_without_members_changes_nothing(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    post, draft = await gate.post(anna), await gate.post(anna, published=False)
+    gate.clock.ahead = timedelta(seconds=5)
+
+    answer = await patch(gate, anna, post["id"], {})
+
+    assert (answer.status_code, answer.json()) == (200, post)
+    assert await read(gate, anna, post) == post
+    problem_of(await patch(gate, bert, post["id"], {}), 403, "not_post_owner")
+    problem_of(await patch(gate, bert, draft["id"], {}), 404, "post_not_found")
+
+
+async def test_a_patch_of_what_is_there_already_is_an_edit(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+
+    assert (await patch(gate, anna, post["id"], {"title": "Hello"})).json()["version"] == 2
+
+
+@on_one_database
+async def test_a_patch_is_taken_as_plain_json_too_and_as_nothing_else(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    path = f"/posts/{post['id']}"
+
+    plain = await gate.client.patch(path, json={"title": "New"}, headers=anna.headers)
+    form = await gate.client.patch(path, data={"title": "Newer"}, headers=anna.headers)
+
+    assert plain.json()["title"] == "New"
+    problem_of(form, 415, "unsupported_media_type")
+
+
+@on_one_database
+@pytest.mark.parametrize(
+    ("members", "loc"),
+    [
+        ({"title": None}, ["body", "title"]),
+        ({"content": None, "title": "New"}, ["body", "content"]),
+        ({"published": None}, ["body", "published"]),
+        ({"title": " "}, ["body", "title"]),
+        ({"title": "x" * 201}, ["body", "title"]),
+        ({"content": ""}, ["body", "content"]),
+        ({"published": "false"}, ["body", "published"]),
+        ({"title": "New", "votes": 7}, ["body"]),
+        ({"owner_id": 7}, ["body"]),
+        ([{"op": "replace", "path": "/title", "value": "New"}], ["body"]),
+        (None, ["body"]),
+        ("title", ["body"]),
+    ],
+)
+async def test_a_patch_is_taken_whole_or_not_at_all(
+    gate: Gate, members: Any, loc: list[str]
+) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+
+    answer = await patch(gate, anna, post["id"], members)
+
+    problem = problem_of(answer, 422, "validation_failed")
+    assert [error["loc"] for error in problem["errors"]] == [loc]
+    assert await read(gate, anna, post) == post
+
+
+@on_one_database
+async def test_a_broken_rule_undoes_the_whole_patch(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+
+    answer = await patch(gate, anna, post["id"], {"title": "New", "content": "\0"})
+
+    problem_of(answer, 422, "nul_character")
+    assert await read(gate, anna, post) == post
+
+
+async def test_no_patch_is_lost_among_many_at_once(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    patches: list[dict[str, Any]] = [{"title": "New"}, {"content": "Newer."}, {"published": False}]
+
+    await asyncio.gather(*(patch(gate, anna, post["id"], members) for members in patches))
+
+    changed = await read(gate, anna, post)
+    assert (changed["title"], changed["content"], changed["published"]) == ("New", "Newer.", False)
+    assert changed["version"] == 4

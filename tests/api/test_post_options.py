@@ -1,0 +1,38 @@
+"""The rules that `main` may put in force, as clients see them."""
+
+from dataclasses import replace
+
+from api.app import create_app
+from domain.posts import PostOptions
+from tests.api.gate import Gate, client_of, problem_of
+
+BODY = {"title": "Hello", "content": "First post."}
+
+
+async def test_who_has_reached_the_quota_is_told_when_to_come_again(gate: Gate) -> None:
+    anna = await gate.person()
+    ports = replace(gate.ports, post_options=PostOptions(per_day=1))
+    async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
+        headers = anna.headers | {"Idempotency-Key": "key"}
+        first = await client.post("/posts", json=BODY, headers=headers)
+
+        refused = await client.post("/posts", json=BODY, headers=anna.headers)
+        again = await client.post("/posts", json=BODY, headers=headers)
+
+    problem = problem_of(refused, 429, "quota_reached")
+    assert problem["detail"] == "No more than 1 posts in 24 hours"
+    assert 86_300 < int(refused.headers["Retry-After"]) <= 86_400
+    assert (first.status_code, again.json()) == (201, first.json())
+
+
+async def test_a_post_of_an_unverified_author_stays_a_draft(gate: Gate) -> None:
+    anna = await gate.person()
+    ports = replace(gate.ports, post_options=PostOptions(drafts_until_verified=True))
+    async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
+        body = BODY | {"published": True}
+        written = await client.post("/posts", json=body, headers=anna.headers)
+        path = written.headers["Location"]
+        replaced = await client.put(path, json=body, headers=anna.headers)
+
+    assert (written.status_code, written.json()["published"]) == (201, False)
+    assert (replaced.status_code, replaced.json()["published"]) == (200, False)

@@ -1,0 +1,76 @@
+"""Voting for posts."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from domain.users import Role
+from tests.api.gate import Gate, Person, problem_of
+
+
+async def vote(gate: Gate, method: str, post_id: int, voter: Person) -> httpx.Response:
+    return await gate.client.request(method, f"/posts/{post_id}/vote", headers=voter.headers)
+
+
+async def votes(gate: Gate, post: dict[str, Any], reader: Person) -> tuple[int, bool]:
+    answer = (await gate.client.get(f"/posts/{post['id']}", headers=reader.headers)).json()
+    (listed,) = (await gate.client.get("/posts", headers=reader.headers)).json()
+    assert listed == answer
+    return answer["votes"], answer["voted"]
+
+
+async def test_a_vote_is_cast_and_taken_back_as_often_as_one_likes(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    post = await gate.post(anna)
+
+    for method, count in (("PUT", 1), ("PUT", 1), ("DELETE", 0), ("DELETE", 0), ("PUT", 1)):
+        answer = await vote(gate, method, post["id"], bert)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert await votes(gate, post, bert) == (count, count == 1)
+        assert await votes(gate, post, anna) == (count, False)
+
+
+async def test_an_author_may_vote_for_their_own_post_and_it_stays_as_it_is(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+
+    await vote(gate, "PUT", post["id"], anna)
+
+    answer = await gate.client.get(f"/posts/{post['id']}", headers=anna.headers)
+    assert answer.json() == post | {"votes": 1, "voted": True}
+
+
+async def test_one_user_who_votes_many_times_at_once_has_one_vote(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    post = await gate.post(anna)
+
+    answers = await asyncio.gather(*(vote(gate, "PUT", post["id"], bert) for _ in range(8)))
+
+    assert [answer.status_code for answer in answers] == [204] * 8
+    assert await votes(gate, post, bert) == (1, True)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_there_is_no_vote_on_what_one_may_not_see(gate: Gate, method: str) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    moderator = await gate.person(role=Role.MODERATOR)
+    draft = await gate.post(anna, published=False)
+
+    for post_id in (draft["id"], 4711):
+        problem = problem_of(await vote(gate, method, post_id, bert), 404, "post_not_found")
+        assert problem["detail"] == f"Post with id: {post_id} was not found"
+    for voter in (anna, moderator):
+        assert (await vote(gate, method, draft["id"], voter)).status_code == 204
+    assert await votes(gate, draft, anna) == ((2, True) if method == "PUT" else (0, False))
+
+
+async def test_a_vote_is_gone_with_its_voter(gate: Gate) -> None:
+    anna, bert = await gate.person(), await gate.person()
+    post = await gate.post(anna)
+    await vote(gate, "PUT", post["id"], bert)
+
+    await gate.delete(bert)
+
+    assert await votes(gate, post, anna) == (0, False)

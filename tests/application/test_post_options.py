@@ -1,0 +1,103 @@
+"""Rules that are in force only where `main` says so."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from application.services import Services, build_services
+from domain.posts import DAY, PostDraft, PostOptions, PostPatch, QuotaReached
+from domain.users import Role, User
+from tests.factories import PostDraftFactory, UserDraftFactory
+from tests.fakes.ports import FakePorts
+
+
+def with_options(ports: FakePorts, options: PostOptions) -> Services:
+    return build_services(replace(ports, post_options=options))
+
+
+async def somebody(services: Services, role: Role = Role.MEMBER) -> User:
+    return await services.accounts.register(UserDraftFactory.build(), "correct horse", role)
+
+
+async def test_a_member_writes_up_to_the_quota_in_a_day(ports: FakePorts) -> None:
+    services = with_options(ports, PostOptions(per_day=2))
+    anna, bob = await somebody(services), await somebody(services)
+    await services.posts.write(PostDraftFactory.build(), anna)
+    ports.clock.advance(timedelta(hours=1))
+    await services.posts.write(PostDraftFactory.build(), anna)
+
+    with pytest.raises(QuotaReached, match=r"^No more than 2 posts in 24 hours$") as refusal:
+        await services.posts.write(PostDraftFactory.build(), anna)
+    assert refusal.value.retry_after == 23 * 3600
+    await services.posts.write(PostDraftFactory.build(), bob)
+
+    ports.clock.advance(timedelta(seconds=refusal.value.retry_after))
+    await services.posts.write(PostDraftFactory.build(), anna)
+    with pytest.raises(QuotaReached):
+        await services.posts.write(PostDraftFactory.build(), anna)
+    assert len(ports.storage.committed.posts) == 4
+
+
+@pytest.mark.parametrize("role", [Role.MODERATOR, Role.ADMIN])
+async def test_moderators_have_no_quota(ports: FakePorts, role: Role) -> None:
+    services = with_options(ports, PostOptions(per_day=1))
+    moderator = await somebody(services, role)
+
+    for _ in range(3):
+        await services.posts.write(PostDraftFactory.build(), moderator)
+
+
+async def test_a_request_that_is_sent_again_is_answered_when_the_quota_is_reached(
+    ports: FakePorts,
+) -> None:
+    services = with_options(ports, PostOptions(per_day=1))
+    anna = await somebody(services)
+    draft = PostDraftFactory.build()
+
+    first, _ = await services.posts.write_once(draft, anna, "key")
+
+    assert (await services.posts.write_once(draft, anna, "key"))[1]
+    with pytest.raises(QuotaReached):
+        await services.posts.write_once(draft, anna, "another")
+    ports.clock.advance(DAY)
+    again, replayed = await services.posts.write_once(draft, anna, "another")
+    assert not replayed
+    assert again.post.id != first.post.id
+
+
+@pytest.mark.parametrize("published", [True, None, False])
+async def test_what_an_unverified_member_writes_stays_a_draft(
+    ports: FakePorts, published: bool | None
+) -> None:
+    services = with_options(ports, PostOptions(drafts_until_verified=True))
+    anna = await somebody(services)
+    draft = PostDraft(title="Hello", content="First post.", published=published)
+
+    post = (await services.posts.write(draft, anna)).post
+    assert not post.published
+    assert not (await services.posts.edit(post.id, draft, anna)).post.published
+    patched = await services.posts.edit(post.id, PostPatch(published=published, title="New"), anna)
+    assert (patched.post.published, patched.post.title) == (False, "New")
+
+    anna.is_verified = True
+    edited = await services.posts.edit(post.id, PostPatch(published=True), anna)
+    assert edited.post.published
+
+
+async def test_a_moderator_may_publish_it_and_what_is_published_stays_so(ports: FakePorts) -> None:
+    services = with_options(ports, PostOptions(drafts_until_verified=True))
+    anna, moderator = await somebody(services), await somebody(services, Role.MODERATOR)
+    post = (await services.posts.write(PostDraftFactory.build(), anna)).post
+
+    published = await services.posts.edit(post.id, PostPatch(published=True), moderator)
+    assert published.post.published
+    assert (await services.posts.edit(post.id, PostPatch(title="New"), anna)).post.published
+    assert (await services.posts.write(PostDraftFactory.build(), moderator)).post.published
+
+
+async def test_without_options_there_is_no_quota_and_no_unwanted_draft(services: Services) -> None:
+    anna = await somebody(services)
+
+    for _ in range(30):
+        assert (await services.posts.write(PostDraftFactory.build(), anna)).post.published
