@@ -137,15 +137,12 @@ class IssuerTokens:
 
     async def _read(self, token: str, now: datetime) -> _Genuine | None:
         """What `token` says, whatever the time is; None when it is not our issuer's for us."""
-        named = _key_named_in(token)
-        if named is None:
-            return None
-        kid, algorithm = named
-        key = await self._key(kid, now)
-        # The key says by which algorithm it verifies, never the token (RFC 8725, section 3.1).
-        if key is None or key.algorithm != algorithm:
+        kid = _key_named_in(token)
+        key = None if kid is None else await self._key(kid, now)
+        if key is None:
             return None
         try:
+            # The key says by which algorithm it verifies, never the token (RFC 8725, section 3.1).
             return self._accept(parsed(jws.verify(token, key.verifier, [key.algorithm])))
         except (JOSEError, ValueError):
             return None
@@ -226,8 +223,8 @@ class IssuerTokens:
         return str(document["jwks_uri"])
 
 
-def _key_named_in(token: str) -> tuple[str, str] | None:
-    """Name and algorithm of the key; None for a token of a form that we don't understand."""
+def _key_named_in(token: str) -> str | None:
+    """The name of the key; None for a token of a form that we don't understand."""
     if len(token) > TOKEN_MAX or not _TOKEN.fullmatch(token):
         return None
     header = token.partition(".")[0]
@@ -235,12 +232,12 @@ def _key_named_in(token: str) -> tuple[str, str] | None:
         said = parsed(urlsafe_b64decode(header + "=" * (-len(header) % 4)))
     except ValueError:
         return None
-    kid, algorithm, type_ = said.get("kid"), said.get("alg"), said.get("typ", "JWT")
-    if _NOT_UNDERSTOOD & said.keys() or not isinstance(kid, str) or not isinstance(algorithm, str):
+    kid, type_ = said.get("kid"), said.get("typ", "JWT")
+    if _NOT_UNDERSTOOD & said.keys() or not isinstance(kid, str):
         return None
     if not isinstance(type_, str) or type_.lower() not in _TYPES:
         return None
-    return kid, algorithm
+    return kid
 
 
 _BY_TYPE = {"RSA": "RS256", "P-256": "ES256", "P-384": "ES384"}
