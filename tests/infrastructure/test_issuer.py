@@ -190,6 +190,11 @@ async def test_an_address_counts_only_when_the_provider_calls_it_verified(
 
 
 HEADERS: dict[str, dict[str, Any]] = {
+    "another algorithm": {"alg": "RS512"},
+    "no algorithm": {"alg": "none"},
+    "a symmetric algorithm": {"alg": "HS256"},
+    "an algorithm that is no text": {"alg": ["RS256"]},
+    "algorithm null": {"alg": None},
     "crit": {"crit": ["exp"]},
     "b64": {"b64": False},
     "zip": {"zip": "DEF"},
