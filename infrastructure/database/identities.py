@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import String, any_, bindparam, insert, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
 from domain.users import NewUser, User, email_key
+from infrastructure.database.lookups import Lookup, lookup
 from infrastructure.database.rows import Row, reference, table
 from infrastructure.database.statements import Database, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
@@ -27,6 +29,11 @@ _BY_KEY = (
     select(*USER_COLUMNS)
     .join(IDENTITIES, IDENTITIES.c.user_id == USERS.c.id)
     .where(IDENTITIES.c.key == bindparam("key"))
+)
+_BY_KEYS = (
+    select(IDENTITIES.c.key, *USER_COLUMNS)
+    .join(USERS, USERS.c.id == IDENTITIES.c.user_id)
+    .where(IDENTITIES.c.key == any_(bindparam("key", type_=ARRAY(String))))
 )
 _ADD_USER = (
     insert(USERS)
@@ -50,9 +57,14 @@ def _key(issuer: str, subject: str) -> str:
     return f"{issuer} {subject}"
 
 
-async def identified(database: Database, issuer: str, subject: str) -> User | None:
-    records = await database.fetch(_BY_KEY, key=_key(issuer, subject))
-    return user_of(records[0]) if records else None
+def identity_lookup(database: Database) -> Lookup:
+    """Finds the user with an identity."""
+    return lookup(database, one=_BY_KEY, many=_BY_KEYS, key=["key"])
+
+
+async def identified(find: Lookup, issuer: str, subject: str) -> User | None:
+    record = await find(_key(issuer, subject))
+    return None if record is None else user_of(record)
 
 
 class SqlIdentities:

@@ -16,11 +16,12 @@ from infrastructure.database.statements import Clause, Database, DatabaseUnavail
 
 BATCH_MAX = 500
 
-Key = tuple[int, ...]
+Part = int | str
+Key = tuple[Part, ...]
 
 
 class Lookup(Protocol):
-    async def __call__(self, *key: int) -> Record | None:
+    async def __call__(self, *key: Part) -> Record | None:
         """The record with this key as it is now; None when there is none."""
         ...
 
@@ -33,7 +34,7 @@ class PlainLookup:
         self._one = one
         self._names = key
 
-    async def __call__(self, *key: int) -> Record | None:
+    async def __call__(self, *key: Part) -> Record | None:
         values = dict(zip(self._names, key, strict=True))
         records = await self._database.fetch(self._one, **values)
         return records[0] if records else None
@@ -52,7 +53,7 @@ class SharedLookup:
         self._waiting: list[tuple[Key, asyncio.Future[Record | None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, *key: int) -> Record | None:
+    async def __call__(self, *key: Part) -> Record | None:
         if self._in_flight:
             answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
             self._waiting.append((key, answer))

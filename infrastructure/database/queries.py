@@ -25,6 +25,7 @@ class SqlQueries:
         self._database = database
         self._session = sessions.session_lookup(database)
         self._post = posts.post_lookup(database)
+        self._identity = identities.identity_lookup(database)
 
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
         record = await self._session(session_id)
@@ -43,7 +44,7 @@ class SqlQueries:
         return await users.users(self._database, limit, after)
 
     async def identified(self, issuer: str, subject: str) -> User | None:
-        return await identities.identified(self._database, issuer, subject)
+        return await identities.identified(self._identity, issuer, subject)
 
     async def credentials(self, email: str) -> Credentials | None:
         return await users.credentials(self._database, email)

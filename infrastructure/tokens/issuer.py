@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 from base64 import urlsafe_b64decode
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -55,6 +56,16 @@ class _ProviderKey:
     verifier: Key
 
 
+@dataclass(frozen=True, slots=True)
+class _Genuine:
+    """A token that the provider signed, for us: it holds from `valid_from` until `expires_at`."""
+
+    visitor: Visitor
+    issued_at: datetime
+    valid_from: datetime
+    expires_at: datetime
+
+
 class IssuerTokens:
     """The token port on an outside provider, which issues; here tokens are only verified.
 
@@ -70,10 +81,12 @@ class IssuerTokens:
         jwks_url: str | None,
         user_of: Callable[[Visitor, datetime], Awaitable[User]],
         timeout: float = 2.0,
+        remembered: int = 10_000,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`jwks_url` None: where the provider's discovery document says (OpenID Connect Discovery
-        1.0, section 4). `timeout`: seconds for an answer of the provider.
+        1.0, section 4). `timeout`: seconds for an answer of the provider. `remembered`: of so
+        many tokens the signature is checked only once.
         """
         self._issuer = issuer
         self._audience = audience
@@ -85,21 +98,24 @@ class IssuerTokens:
         self._fetched_at: datetime | None = None
         self._asked_at: datetime | None = None
         self._asking = asyncio.Lock()
+        self._remembered: OrderedDict[str, _Genuine] = OrderedDict()
+        self._room = remembered
         self._aside: asyncio.Task[None] | None = None
 
     async def issue(self, claims: Claims) -> str:
         raise NotImplementedError("The provider issues the tokens")
 
     async def verify(self, token: str, now: datetime) -> Claims:
-        named = _key_named_in(token)
-        key = await self._key(named[0], now) if named else None
-        # The key says by which algorithm it verifies, never the token (RFC 8725, section 3.1).
-        if named is None or key is None or key.algorithm != named[1]:
+        self._look_again_aside(now)
+        genuine = self._remembered.get(token) or await self._read(token, now)
+        if genuine is None or not genuine.valid_from <= now < genuine.expires_at:
+            self._remembered.pop(token, None)
             raise InvalidToken
-        accepted = self._read(token, key, now)
-        if accepted is None:
-            raise InvalidToken
-        visitor, issued_at, expires_at = accepted
+        self._remembered[token] = genuine
+        self._remembered.move_to_end(token)
+        if len(self._remembered) > self._room:
+            self._remembered.popitem(last=False)
+        visitor, issued_at, expires_at = genuine.visitor, genuine.issued_at, genuine.expires_at
         user = await self._user_of(visitor, now)
         session = Session(
             id=SessionId(0),
@@ -119,17 +135,20 @@ class IssuerTokens:
             found=(session, user),
         )
 
-    def _read(
-        self, token: str, key: _ProviderKey, now: datetime
-    ) -> tuple[Visitor, datetime, datetime] | None:
-        """Who comes with a token, and from when to when; None for one that is not accepted."""
+    async def _read(self, token: str, now: datetime) -> _Genuine | None:
+        """What `token` says, whatever the time is; None when it is not our issuer's for us."""
+        kid = _key_named_in(token)
+        key = None if kid is None else await self._key(kid, now)
+        if key is None:
+            return None
         try:
-            return self._accept(parsed(jws.verify(token, key.verifier, [key.algorithm])), now)
+            # The key says by which algorithm it verifies, never the token (RFC 8725, section 3.1).
+            return self._accept(parsed(jws.verify(token, key.verifier, [key.algorithm])))
         except (JOSEError, ValueError):
             return None
 
-    def _accept(self, said: Mapping[str, Any], now: datetime) -> tuple[Visitor, datetime, datetime]:
-        """Raises `ValueError` for claims that are not of our issuer, for us, and of this time."""
+    def _accept(self, said: Mapping[str, Any]) -> _Genuine:
+        """Raises `ValueError` for claims that are not of our issuer and for us."""
         audiences = said.get("aud")
         if isinstance(audiences, str):
             audiences = [audiences]
@@ -138,8 +157,6 @@ class IssuerTokens:
             raise ValueError
         issued_at, expires_at = moment(said.get("iat")), moment(said.get("exp"))
         starts_at = max(issued_at, moment(said.get("nbf", 0)))
-        if not starts_at - LEEWAY <= now < expires_at:
-            raise ValueError
         subject, email, name = (said.get(claim) for claim in ("sub", "email", "name"))
         # OpenID Connect Core 1.0, section 2: at most 255 characters.
         if (
@@ -155,20 +172,23 @@ class IssuerTokens:
             verified_email=email if is_verified else None,
             name=name if isinstance(name, str) else None,
         )
-        return visitor, issued_at, expires_at
+        return _Genuine(visitor, issued_at, starts_at - LEEWAY, expires_at)
 
     async def _key(self, kid: str, now: datetime) -> _ProviderKey | None:
         """Raises `ProviderSilent` when there are no keys at all."""
         if kid not in self._keys:
             await self._ask(now)
-        elif self._is_stale(now) and (self._aside is None or self._aside.done()):
-            self._aside = asyncio.create_task(self._ask(now))
         if not self._keys:
             raise ProviderSilent
         return self._keys.get(kid)
 
-    def _is_stale(self, now: datetime) -> bool:
-        return self._fetched_at is None or now - self._fetched_at >= STALE
+    def _look_again_aside(self, now: datetime) -> None:
+        """Have stale keys asked for, while requests go on with those in hand."""
+        if self._fetched_at is None or self._asked_at is None:
+            return
+        is_due = now - self._fetched_at >= STALE and now - self._asked_at >= AGAIN
+        if is_due and (self._aside is None or self._aside.done()):
+            self._aside = asyncio.create_task(self._ask(now))
 
     async def _ask(self, now: datetime) -> None:
         """Ask for the keys, unless somebody has just done so. Those in hand stay on a failure."""
@@ -182,6 +202,7 @@ class IssuerTokens:
                 log.warning("No keys from %s: %s", self._issuer, type(error).__name__)
             else:
                 self._keys, self._fetched_at = keys, now
+                self._remembered.clear()  # a key that is gone has verified some of it
             self._asked_at = now
 
     async def _fetch(self) -> Mapping[str, _ProviderKey]:
@@ -202,8 +223,8 @@ class IssuerTokens:
         return str(document["jwks_uri"])
 
 
-def _key_named_in(token: str) -> tuple[str, str] | None:
-    """Name and algorithm of the key; None for a token of a form that we don't understand."""
+def _key_named_in(token: str) -> str | None:
+    """The name of the key; None for a token of a form that we don't understand."""
     if len(token) > TOKEN_MAX or not _TOKEN.fullmatch(token):
         return None
     header = token.partition(".")[0]
@@ -211,12 +232,12 @@ def _key_named_in(token: str) -> tuple[str, str] | None:
         said = parsed(urlsafe_b64decode(header + "=" * (-len(header) % 4)))
     except ValueError:
         return None
-    kid, algorithm, type_ = said.get("kid"), said.get("alg"), said.get("typ", "JWT")
-    if _NOT_UNDERSTOOD & said.keys() or not isinstance(kid, str) or not isinstance(algorithm, str):
+    kid, type_ = said.get("kid"), said.get("typ", "JWT")
+    if _NOT_UNDERSTOOD & said.keys() or not isinstance(kid, str):
         return None
     if not isinstance(type_, str) or type_.lower() not in _TYPES:
         return None
-    return kid, algorithm
+    return kid
 
 
 _BY_TYPE = {"RSA": "RS256", "P-256": "ES256", "P-384": "ES384"}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jose.utils import base64url_decode, base64url_encode
@@ -82,10 +82,13 @@ def _write(path: Path, kept: list[KeptKey]) -> None:
     """Whole or not at all, mode 0600: whoever reads meanwhile finds the old keys or the new."""
     text = json.dumps({"keys": [dict(entry.jwk) for entry in kept]}, indent=2)
     try:
-        with NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
+        with TemporaryDirectory(dir=path.parent, prefix=path.name) as directory:
+            file = Path(directory, path.name)
+            file.touch(mode=0o600)
+            with file.open("w") as opened:
+                opened.write(text + "\n")
+                opened.flush()
+                os.fsync(opened.fileno())
+            file.replace(path)
     except OSError as error:
         raise UnfitKey(f"{path}: {error.strerror}") from None

@@ -4,19 +4,22 @@ import hmac
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 import main
-from application.ports.tokens import Claims, Tokens
+from application.ports.tokens import Claims
+from application.services import build_services
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 from infrastructure.database.access_tokens import ACCESS_TOKENS
 from infrastructure.database.engine import open_database
+from infrastructure.database.queries import SqlQueries
 from infrastructure.database.statements import Clause, Database, Record
 from infrastructure.settings import Settings
 from infrastructure.tokens.opaque import OpaqueTokens
@@ -24,6 +27,11 @@ from tests.api.gate import Gate, Person, open_gate, problem_of
 from tests.api.test_sessions import bearer, refresh, works
 
 _ALL = select(ACCESS_TOKENS)
+_CHANGE_HASH = (
+    update(ACCESS_TOKENS)
+    .values(hash=func.replace(ACCESS_TOKENS.c.hash, func.substr(ACCESS_TOKENS.c.hash, 60), "x"))
+    .returning(ACCESS_TOKENS.c.id)
+)
 
 
 class TinyTokens:
@@ -144,21 +152,25 @@ class Counting:
 
 
 async def test_an_opaque_token_costs_a_request_one_query(database_url: str) -> None:
-    counting: list[Counting] = []
-
-    def opaque(database: Database) -> Tokens:
-        counting.append(Counting(database))
-        return OpaqueTokens(counting[0])
-
-    async with open_gate(database_url, opaque) as gate:
+    async with open_gate(database_url, OpaqueTokens) as gate:
         anna = await gate.person()
-        other = Counting(gate.database)
-        gate.ports.queries._database = other  # type: ignore[attr-defined]
+        counting = Counting(gate.database)
+        tokens, queries = OpaqueTokens(counting), SqlQueries(counting)
+        auth = build_services(replace(gate.ports, tokens=tokens, queries=queries)).auth
 
-        assert (await gate.me(anna)).status_code == 200
+        user, _ = await auth.authenticate(anna.token)
 
-        assert counting[0].reads == 1
-        assert other.reads == 0
+        assert user.id == anna.id
+        assert counting.reads == 1
+
+
+async def test_the_whole_hash_of_an_opaque_token_counts(database_url: str) -> None:
+    async with open_gate(database_url, OpaqueTokens) as gate:
+        anna = await gate.person()
+
+        await gate.change(_CHANGE_HASH)
+
+        assert not await works(gate, anna.token)
 
 
 async def test_an_opaque_token_is_stored_hashed_and_forgotten_when_it_has_expired(

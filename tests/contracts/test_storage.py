@@ -524,6 +524,23 @@ async def test_a_visitor_is_known_by_issuer_and_subject_together(
     assert await backend.queries.identified(issuer, subject) is None
 
 
+async def test_many_visitors_at_once_are_each_their_own(backend: Backend) -> None:
+    known = {}
+    for number in range(5):
+        async with backend.storage() as uow:
+            new = NewUserFactory.build()
+            user = await uow.identities.add(new, issuer="https://a.test", subject=str(number))
+            await uow.commit()
+        known[str(number)] = user.id
+
+    subjects = [str(number) for number in range(7)] * 5
+    found = await asyncio.gather(
+        *(backend.queries.identified("https://a.test", subject) for subject in subjects)
+    )
+
+    assert [user and user.id for user in found] == [known.get(subject) for subject in subjects]
+
+
 async def test_a_visitor_who_is_gone_is_not_known_any_more(backend: Backend) -> None:
     async with backend.storage() as uow:
         user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")

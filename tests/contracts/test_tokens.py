@@ -115,7 +115,9 @@ class OpaqueOnSqlite:
 
     async def issue(self, claims: Claims) -> str:
         self._direct.execute(
-            "INSERT OR IGNORE INTO users VALUES (?, ?, ?, NULL, 'member', 1, 0, '', 0, 0)",
+            "INSERT OR IGNORE INTO users (id, email, email_key, role, is_active, is_verified,"
+            " password_hash, created_at, tokens_valid_from)"
+            " VALUES (?, ?, ?, 'member', 1, 0, '', 0, 0)",
             (claims.user_id, str(claims.user_id), str(claims.user_id)),
         )
         self._direct.execute(

@@ -71,12 +71,13 @@ class Provider:
         self.asked += 1
         return httpx.Response(200, json={"keys": self.keys})
 
-    def tokens(self, jwks_url: str | None = None) -> IssuerTokens:
+    def tokens(self, jwks_url: str | None = None, remembered: int = 100) -> IssuerTokens:
         return IssuerTokens(
             issuer=ISSUER,
             audience=AUDIENCE,
             jwks_url=jwks_url,
             user_of=self.user_of,
+            remembered=remembered,
             transport=httpx.MockTransport(self),
         )
 
@@ -189,6 +190,11 @@ async def test_an_address_counts_only_when_the_provider_calls_it_verified(
 
 
 HEADERS: dict[str, dict[str, Any]] = {
+    "another algorithm": {"alg": "RS512"},
+    "no algorithm": {"alg": "none"},
+    "a symmetric algorithm": {"alg": "HS256"},
+    "an algorithm that is no text": {"alg": ["RS256"]},
+    "algorithm null": {"alg": None},
     "crit": {"crit": ["exp"]},
     "b64": {"b64": False},
     "zip": {"zip": "DEF"},
@@ -372,6 +378,38 @@ async def test_a_key_that_was_taken_back_dies_within_the_hour_and_nobody_waits_f
 
     assert provider.asked == 2
     assert await refuses(tokens, token, later)
+
+
+async def test_a_remembered_signature_does_not_outlive_the_token(
+    tokens: IssuerTokens, key: RSAKey
+) -> None:
+    token = signed(key, SAID)
+    for _ in range(2):
+        await tokens.verify(token, NOW)
+
+    assert await refuses(tokens, token, NOW + timedelta(seconds=600))
+    assert tokens._remembered == {}
+
+
+async def test_only_so_many_signatures_are_remembered_and_none_that_was_refused(
+    provider: Provider, key: RSAKey
+) -> None:
+    tokens = provider.tokens(remembered=3)
+    for number in range(5):
+        await tokens.verify(signed(key, SAID | {"jti": str(number)}), NOW)
+        assert await refuses(tokens, signed(key, SAID | {"aud": str(number)}))
+
+    assert len(tokens._remembered) == 3
+
+
+async def test_a_visitor_is_looked_up_with_every_request(
+    provider: Provider, tokens: IssuerTokens, key: RSAKey
+) -> None:
+    token = signed(key, SAID)
+
+    for number in (1, 2):
+        await tokens.verify(token, NOW)
+        assert len(provider.visitors) == number
 
 
 async def test_nothing_is_issued_here(tokens: IssuerTokens, key: RSAKey) -> None:
