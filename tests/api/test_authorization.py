@@ -40,13 +40,19 @@ MATRIX: dict[tuple[str, str], tuple[Any, tuple[int, ...]]] = {
     ("POST", "/posts"): (POST, (401, 201, 201, 201, 201, 401)),
     ("GET", "/posts/{post_id}"): (None, (401, 200, 200, 200, 200, 401)),
     ("PUT", "/posts/{post_id}"): (POST, (401, 403, 200, 200, 200, 401)),
+    ("PATCH", "/posts/{post_id}"): (POST, (401, 403, 200, 200, 200, 401)),
     ("DELETE", "/posts/{post_id}"): (None, (401, 403, 204, 204, 204, 401)),
+    ("PUT", "/posts/{post_id}/vote"): (None, (401, 204, 204, 204, 204, 401)),
+    ("DELETE", "/posts/{post_id}/vote"): (None, (401, 204, 204, 204, 204, 401)),
 }
 # The same for a post that is a draft.
 DRAFTS: dict[tuple[str, str], tuple[Any, tuple[int, ...]]] = {
     ("GET", "/posts/{post_id}"): (None, (401, 404, 200, 200, 200, 401)),
     ("PUT", "/posts/{post_id}"): (POST, (401, 404, 200, 200, 200, 401)),
+    ("PATCH", "/posts/{post_id}"): (POST, (401, 404, 200, 200, 200, 401)),
     ("DELETE", "/posts/{post_id}"): (None, (401, 404, 204, 204, 204, 401)),
+    ("PUT", "/posts/{post_id}/vote"): (None, (401, 404, 204, 204, 204, 401)),
+    ("DELETE", "/posts/{post_id}/vote"): (None, (401, 404, 204, 204, 204, 401)),
 }
 
 

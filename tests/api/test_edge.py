@@ -34,7 +34,8 @@ METHODS = {
     "/users/{user_id}": {"GET", "HEAD", "PATCH"},
     "/audit": {"GET", "HEAD"},
     "/posts": {"GET", "HEAD", "POST"},
-    "/posts/{post_id}": {"GET", "HEAD", "PUT", "DELETE"},
+    "/posts/{post_id}": {"GET", "HEAD", "PUT", "PATCH", "DELETE"},
+    "/posts/{post_id}/vote": {"PUT", "DELETE"},
     "/health/live": {"GET", "HEAD"},
     "/health/ready": {"GET", "HEAD"},
     "/openapi.json": {"GET", "HEAD"},
@@ -84,6 +85,7 @@ def requests(anna: Person, post_ids: Iterator[int]) -> dict[tuple[str, str], dic
         ("PATCH", "/users/{user_id}"): {"json": {"is_active": True}},
         ("POST", "/posts"): {"json": post},
         ("PUT", "/posts/{post_id}"): {"json": post},
+        ("PATCH", "/posts/{post_id}"): {"json": {"title": "Another"}},
     }
     return {
         (method, path): bodies.get((method, path), {})

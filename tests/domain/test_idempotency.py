@@ -1,0 +1,36 @@
+import pytest
+
+from domain.idempotency import InvalidIdempotencyKey, check_key, fingerprint
+from domain.posts import PostDraft
+
+DRAFT = PostDraft(title="Hello", content="First post.")
+
+
+@pytest.mark.parametrize("key", ["a", "!", "~", "6f1b-4c", "k" * 255])
+def test_a_key_has_1_to_255_visible_characters(key: str) -> None:
+    assert check_key(key) == key
+
+
+@pytest.mark.parametrize("key", ["", "a b", "\t", "é", "a\n", "\x7f", "k" * 256])
+def test_a_key_of_another_form_is_refused(key: str) -> None:
+    with pytest.raises(InvalidIdempotencyKey):
+        check_key(key)
+
+
+def test_drafts_that_ask_for_the_same_post_are_one() -> None:
+    same = PostDraft(title=" Hello ", content="First post.", published=True)
+
+    assert fingerprint(same) == fingerprint(DRAFT)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PostDraft(title="Hello!", content="First post."),
+        PostDraft(title="Hello", content="First post. "),
+        PostDraft(title="Hello", content="First post.", published=False),
+        PostDraft(title="HelloFirst", content=" post."),
+    ],
+)
+def test_drafts_that_ask_for_another_post_are_not(other: PostDraft) -> None:
+    assert fingerprint(other) != fingerprint(DRAFT)
