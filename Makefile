@@ -23,7 +23,7 @@ install: $(RUN) ## make .venv with the command gatepost in it, and no more
 
 .PHONY: test
 test: $(DEV) ## run all tests, on SQLite and on PostgreSQL
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto $(ARGS)
 
 .PHONY: unit
 unit: $(DEV) ## run the tests that need no database and no HTTP

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
+from time import perf_counter
 from typing import TypeVar
 
 import bcrypt
@@ -21,7 +22,8 @@ from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
 from domain.passwords import normalized
 
-_WAITING_PER_THREAD = 4
+_PATIENCE = 1.0
+"""Seconds: work that would have to wait for longer is refused at once."""
 _COMMON_MIN = 10
 
 T = TypeVar("T")
@@ -43,7 +45,10 @@ class BcryptPasswords:
         self._newest = next(iter(self._peppers))
         threads = max(1, len(os.sched_getaffinity(0)) // 2)
         self._executor = ThreadPoolExecutor(threads, "bcrypt")
-        self._room = threads * (1 + _WAITING_PER_THREAD)
+        self._threads = threads
+        self._unfinished = 0
+        # How long a piece of work takes: a guess, until the first has been measured.
+        self._seconds = 6e-5 * 2**cost
         # What an unknown user's password is compared with, at the same cost: no password's hash
         # that anybody could find.
         self._decoy = bcrypt.gensalt(cost) + b"." * 31
@@ -59,19 +64,22 @@ class BcryptPasswords:
         return pepper_id != self._newest or _cost_of(digest.encode()) != self._cost
 
     async def _aside(self, work: Callable[[], T]) -> T:
-        if self._room == 0:
+        if self._unfinished * self._seconds > _PATIENCE * self._threads:
             raise HashingBusy
-        self._room -= 1
-        try:
-            future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        except RuntimeError:
-            self._room += 1
-            raise
-        future.add_done_callback(self._make_room)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
+        self._unfinished += 1
+        future.add_done_callback(self._finish)
         return await future
 
-    def _make_room(self, _: object) -> None:
-        self._room += 1
+    def _finish(self, _: object) -> None:
+        self._unfinished -= 1
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        start = perf_counter()
+        try:
+            return work()
+        finally:
+            self._seconds = perf_counter() - start
 
     def _hash(self, password: str) -> PasswordHash:
         digest = bcrypt.hashpw(self._key(password, self._newest), bcrypt.gensalt(self._cost))

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr(
         "sqlite:///gatepost.db"
     )
-    database_connections: int = Field(default=5, ge=2, le=100)
+    database_connections: int = Field(default=16, ge=2, le=100)
     """At most, for each worker."""
     secret_key: SecretStr | None = None
     tokens: str = "jose"

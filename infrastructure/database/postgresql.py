@@ -54,6 +54,8 @@ def _translated() -> Iterator[None]:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintViolated(error.constraint_name or "") from error
+    except asyncpg.TransactionRollbackError as error:
+        raise DatabaseUnavailable from error  # a deadlock, say: nothing was done, and may be again
     except asyncpg.UndefinedTableError as error:
         raise SchemaMissing from error
     except asyncpg.DataError:

@@ -1,7 +1,6 @@
 """What every hashing of passwords does."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import pytest
@@ -134,28 +133,12 @@ async def test_a_hash_made_at_another_cost_matches_and_is_outdated() -> None:
     assert not bcrypt_with("", cost=5).is_outdated(known)
 
 
-async def test_a_cheap_hash_takes_as_long_as_a_dear_one() -> None:
-    """Within wide bounds: the true ones would need a quiet machine."""
-    passwords = bcrypt_with("", cost=10)
-    cheap = await bcrypt_with("", cost=4).hash(PASSWORD)
-
-    async def seconds(known: PasswordHash | None) -> float:
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            await passwords.verify("another", known)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert 0.5 < await seconds(cheap) / await seconds(None) < 2
-
-
 async def test_a_pepper_does_not_show_in_a_hash() -> None:
     assert "secret" not in await bcrypt_with("secret").hash(PASSWORD)
 
 
 async def test_too_much_work_at_once_is_refused_and_the_rest_is_done() -> None:
-    passwords = BcryptPasswords(cost=8)
+    passwords = BcryptPasswords(cost=10)
     known = PasswordHash(await passwords.hash(PASSWORD))
 
     answers = await asyncio.gather(

@@ -206,7 +206,7 @@ def test_a_log_line_names_the_user_by_their_address_in_development(
     nobody = client.get("/users/me")
 
     for answer in requests.values():
-        line = service.wait_for_line(answer.headers["X-Request-ID"])
+        line = service.wait_for_line(f"request_id={answer.headers['X-Request-ID']} user_id=")
         assert anna.email in line
         assert f"{answer.request.method} {answer.request.url.path} " in line
         assert str(answer.status_code) in line
