@@ -25,13 +25,14 @@ PUBLIC: tuple[APIRouter, ...] = (
     health.public,
 )
 PROTECTED: tuple[APIRouter, ...] = (
-    auth.protected,
+    # Paths are tried one after the other: those asked for most come first.
     users.protected,
+    posts.protected,
+    votes.protected,
+    auth.protected,
     users.with_password,
     one_time_codes.protected,
     administration.protected,
-    posts.protected,
-    votes.protected,
 )
 
 OWN_LOGIN: tuple[APIRouter, ...] = (
