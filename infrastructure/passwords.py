@@ -22,7 +22,7 @@ from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
 from domain.passwords import normalized
 
-_PATIENCE = 1.0
+_PATIENCE = 0.6
 """Seconds: work that would have to wait for longer is refused at once."""
 _COMMON_MIN = 10
 

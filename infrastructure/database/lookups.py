@@ -84,7 +84,8 @@ class SharedLookup:
                 if not answer.done():
                     answer.set_exception(_own(error))
         else:
-            for key, answer in asking:
+            more, self._waiting = self._waiting, []
+            for key, answer in asking + more:
                 if not answer.done():
                     answer.set_result(found.get(key))
         finally:
