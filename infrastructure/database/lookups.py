@@ -84,8 +84,7 @@ class SharedLookup:
                 if not answer.done():
                     answer.set_exception(_own(error))
         else:
-            more, self._waiting = self._waiting, []
-            for key, answer in asking + more:
+            for key, answer in asking:
                 if not answer.done():
                     answer.set_result(found.get(key))
         finally:
