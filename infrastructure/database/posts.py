@@ -69,7 +69,7 @@ POST_COLUMNS = (
     POSTS.c.version,
 )
 
-_SEEN = select(
+SEEN = select(
     *POST_COLUMNS,
     USERS.c.name,
     POSTS.c.votes,
@@ -78,7 +78,7 @@ _SEEN = select(
     .label("voted"),
 ).join(USERS, USERS.c.id == POSTS.c.owner_id)
 
-_BY_ID = _SEEN.where(POSTS.c.id == bindparam("id"))
+_BY_ID = SEEN.where(POSTS.c.id == bindparam("id"))
 _WANTED = (
     func.unnest(bindparam("id", type_=IDS), bindparam("viewer", type_=IDS))
     .table_valued(column("post_id", BigId), column("viewer_id", BigId), name="wanted")
@@ -171,7 +171,7 @@ def _page(
     found: TextClause | None,
 ) -> Select[Any]:
     """One statement for each combination of what a list may be asked for."""
-    statement = _SEEN.order_by(*_ORDERS[sort]).limit(bindparam("limit", type_=BigId))
+    statement = SEEN.order_by(*_ORDERS[sort]).limit(bindparam("limit", type_=BigId))
     if after:
         statement = statement.where(_BEHIND[sort])
     if found is not None:
