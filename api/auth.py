@@ -112,7 +112,13 @@ async def refresh(
     return TokensView.of(login)
 
 
-@protected.post("/logout", status_code=204, summary="Log out", responses=documented(401, 429, 503))
+@protected.post(
+    "/logout",
+    status_code=204,
+    response_class=Response,
+    summary="Log out",
+    responses=documented(401, 429, 503),
+)
 async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     await use_cases.auth.logout(session)
 
@@ -126,7 +132,11 @@ async def list_sessions(
 
 
 @protected.delete(
-    "/sessions", status_code=204, summary="Log out everywhere", responses=documented(401, 429, 503)
+    "/sessions",
+    status_code=204,
+    response_class=Response,
+    summary="Log out everywhere",
+    responses=documented(401, 429, 503),
 )
 async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.auth.end_sessions(user)
@@ -135,6 +145,7 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
 @protected.delete(
     "/sessions/{session_id}",
     status_code=204,
+    response_class=Response,
     summary="End one session",
     responses=documented(401, 404, 422, 429, 503),
 )

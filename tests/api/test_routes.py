@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
@@ -131,3 +132,11 @@ def test_the_census_finds_a_route_that_was_forgotten(
     add(app)
 
     assert undecided(app) == found
+
+
+async def test_an_answer_without_content_tells_no_type_of_it(gate: Gate) -> None:
+    routes = [route for route in gate.app.routes if isinstance(route, APIRoute)]
+    empty = [route for route in routes if route.status_code == 204]
+
+    assert empty
+    assert [route.path for route in empty if route.response_class is not Response] == []
