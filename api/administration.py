@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
-from api.pages import LINK, Cursors, PageQuery, next_link
+from api.pages import LINK, Cursors, PageQuery, link_next
 from api.users import ID_MAX, OMITTABLE, UserView
 from application.ports.queries import AuditEntry
 from domain.users import Role, UserId
@@ -73,8 +73,7 @@ async def list_users(
     query = UsersQuery.of(request)
     cursors: Cursors = request.app.state.cursors
     page = await use_cases.administration.users(user, query.limit, query.position(cursors))
-    if page.next is not None:
-        response.headers["Link"] = next_link(request, cursors.write(page.next, query.binding))
+    link_next(page, query, request, response)
     return [UserView.of(item) for item in page.items]
 
 
@@ -110,6 +109,5 @@ async def list_events(
     query = EventsQuery.of(request)
     cursors: Cursors = request.app.state.cursors
     page = await use_cases.administration.audit(user, query.limit, query.position(cursors))
-    if page.next is not None:
-        response.headers["Link"] = next_link(request, cursors.write(page.next, query.binding))
+    link_next(page, query, request, response)
     return [EventView.of(item) for item in page.items]

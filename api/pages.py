@@ -7,11 +7,11 @@ from binascii import Error as NotBase64
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from domain.pages import LIMIT_DEFAULT, LIMIT_MAX, InvalidCursor
+from domain.pages import LIMIT_DEFAULT, LIMIT_MAX, InvalidCursor, Page
 
 _TAG_BYTES = 16
 _NUMBER_BYTES = 8
@@ -103,6 +103,13 @@ class PageQuery(BaseModel):
 
 
 _HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]+")
+
+
+def link_next(page: Page[object], query: PageQuery, request: Request, response: Response) -> None:
+    """Tell in the answer's `Link` field where the next page is, if there is one."""
+    if page.next is not None:
+        cursors: Cursors = request.app.state.cursors
+        response.headers["Link"] = next_link(request, cursors.write(page.next, query.binding))
 
 
 def next_link(request: Request, after: str) -> str:

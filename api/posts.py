@@ -10,7 +10,7 @@ from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
 from api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, etag, is_known, known_versions
 from api.idempotency import IDEMPOTENCY_KEY, REPLAYED, idempotency_key
-from api.pages import LINK, Cursors, PageQuery, next_link
+from api.pages import LINK, Cursors, PageQuery, link_next
 from application.ports.queries import PostList, SeenPost, Sort
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId, PostPatch
 from domain.search import QUERY_MAX, terms_of
@@ -160,8 +160,7 @@ async def list_posts(
     query = PostsQuery.of(request)
     cursors: Cursors = request.app.state.cursors
     page = await use_cases.posts.list(query.to_list(user, cursors))
-    if page.next is not None:
-        response.headers["Link"] = next_link(request, cursors.write(page.next, query.binding))
+    link_next(page, query, request, response)
     return [PostView.of(seen) for seen in page.items]
 
 
