@@ -47,6 +47,12 @@ class PostBody(BaseModel):
         return PostDraft(title=self.title, content=self.content, published=published)
 
 
+class PostReplacementBody(PostBody):
+    published: bool = Field(
+        True, description="Left out: as it was", json_schema_extra=_without_default
+    )
+
+
 class PostPatchBody(BaseModel):
     """A merge patch (RFC 7396): what is left out stays as it is. Nothing of a post can be null."""
 
@@ -213,7 +219,11 @@ async def read_post(
     openapi_extra={"parameters": [IF_MATCH]},
 )
 async def replace_post(
-    post_id: PostPath, body: PostBody, request: Request, user: CurrentUser, use_cases: UseCases
+    post_id: PostPath,
+    body: PostReplacementBody,
+    request: Request,
+    user: CurrentUser,
+    use_cases: UseCases,
 ) -> Response:
     known = known_versions(request)
     return _answer(await use_cases.posts.edit(PostId(post_id), body.to_draft(), user, known))
