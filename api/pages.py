@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api.errors import located
 from domain.pages import LIMIT_DEFAULT, LIMIT_MAX, InvalidCursor, Page
 
 _TAG_BYTES = 16
@@ -74,9 +75,7 @@ class PageQuery(BaseModel):
                 else {}
             )
         except ValidationError as error:
-            raise RequestValidationError(
-                [{**detail, "loc": ("query", *detail["loc"])} for detail in error.errors()]
-            ) from None
+            raise RequestValidationError(located(error, "query")) from None
 
     @classmethod
     def parameters(cls) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from api.dependencies import CurrentUser, UseCases
@@ -11,12 +11,13 @@ from api.errors import documented
 from api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, etag, is_known, known_versions
 from api.idempotency import IDEMPOTENCY_KEY, REPLAYED, idempotency_key
 from api.pages import LINK, Cursors, PageQuery, link_next
+from api.routes import router
 from application.ports.queries import PostList, SeenPost, Sort
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId, PostPatch
 from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
 
-protected = APIRouter(tags=["posts"], generate_unique_id_function=lambda route: route.name)
+protected = router("posts")
 
 ID_MAX = 2**63 - 1
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from email_validator import EmailNotValidError, validate_email
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,14 +21,15 @@ from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
 from api.exchange import address_of, exchange_of
 from api.limits import limit_network
+from api.routes import router
 from application.ports.limits import Limit
 from domain.policies import may_see_account
 from domain.users import EMAIL_MAX, NAME_MAX, ProfileChange, User, UserDraft, UserId
 
-public = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
-protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+public = router("users")
+protected = router("users")
 
-with_password = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+with_password = router("users")
 
 ID_MAX = 2**63 - 1
 
