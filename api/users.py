@@ -1,5 +1,6 @@
 """Accounts."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -131,11 +132,12 @@ class NewPasswordBody(BaseModel):
     new_password: Password
 
 
-class PublicUserView(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class PublicUserView:
     """What everybody may know of a user."""
 
-    id: int = Field(examples=[1])
-    name: str | None = Field(examples=["Anna"])
+    id: Annotated[int, Field(examples=[1])]
+    name: Annotated[str | None, Field(examples=["Anna"])]
     created_at: datetime
 
     @classmethod
@@ -143,12 +145,13 @@ class PublicUserView(BaseModel):
         return cls(id=user.id, name=user.name, created_at=user.created_at)
 
 
-class UserView(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class UserView:
     """What a user and admins may know."""
 
-    id: int = Field(examples=[1])
-    email: str = Field(examples=["anna@example.com"])
-    name: str | None = Field(examples=["Anna"])
+    id: Annotated[int, Field(examples=[1])]
+    email: Annotated[str, Field(examples=["anna@example.com"])]
+    name: Annotated[str | None, Field(examples=["Anna"])]
     role: Literal["member", "moderator", "admin"]
     is_active: bool
     is_verified: bool
