@@ -41,11 +41,39 @@ _DOWN = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InterfaceError,
+    asyncpg.InvalidCachedStatementError,
     asyncpg.InternalClientError,
 )
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
+    _Asyncpgs = asyncpg.Connection[asyncpg.Record]
+    _Statement = asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]
+else:
+    _Asyncpgs = asyncpg.Connection
+
+
+class Connection(_Asyncpgs):
+    """Keeps the statements that it has prepared.
+
+    asyncpg's way to its own cache of them is a fifth of what a read by key costs alone.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._prepared: dict[str, _Statement] = {}
+
+    async def run(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
+        statement = self._prepared.get(sql)
+        if statement is None:
+            statement = self._prepared[sql] = await self.prepare(sql)
+        try:
+            records = await statement.fetch(*arguments)
+        except asyncpg.InvalidCachedStatementError:  # the schema has changed
+            del self._prepared[sql]
+            if self.is_in_transaction():
+                raise
+            return await self.run(sql, arguments)
+        return cast("Sequence[Record]", records)
 
 
 @contextmanager
@@ -90,7 +118,10 @@ class ConnectionPool:
                 return connection
         try:
             return await asyncpg.connect(
-                self._url, timeout=self._timeout, command_timeout=self._timeout
+                self._url,
+                timeout=self._timeout,
+                command_timeout=self._timeout,
+                connection_class=Connection,
             )
         except BaseException:
             self._free.release()
@@ -100,7 +131,7 @@ class ConnectionPool:
         """Run one statement by itself."""
         connection = await self.take()
         try:
-            records = await connection.fetch(sql, *arguments)
+            records = await connection.run(sql, arguments)
         except asyncpg.PostgresError:
             self.give_back(connection)
             raise
@@ -108,7 +139,7 @@ class ConnectionPool:
             self.drop(connection)  # no telling what state it is in
             raise
         self.give_back(connection)
-        return cast("Sequence[Record]", records)
+        return records
 
     def give_back(self, connection: Connection) -> None:
         self._idle.append(connection)
@@ -184,8 +215,8 @@ class PostgresTransaction:
         arguments = statement.arguments(values)
         with _translated():
             connection = await self._begun()
-            records = await connection.fetch(statement.sql, *arguments)
-        return statement.converted(cast("Sequence[Record]", records))
+            records = await connection.run(statement.sql, arguments)
+        return statement.converted(records)
 
     async def add(self, clause: Insert, **values: Any) -> int:
         if self._connection is None:
@@ -206,7 +237,7 @@ class PostgresTransaction:
             self._connection = await self._begin()
         while self._unsent:
             sql, arguments = self._unsent.pop(0)
-            await self._connection.execute(sql, *arguments)
+            await self._connection.run(sql, arguments)
         return self._connection
 
     async def _begin(self) -> Connection:
