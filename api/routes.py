@@ -13,7 +13,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from fastapi import APIRouter, Request, Response, params
-from fastapi._compat import ModelField
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.routing import APIRoute
@@ -93,7 +93,7 @@ class _Plan:
 
     def __init__(self, route: APIRoute) -> None:
         dependant = route.dependant
-        if route.response_field is None and route.response_class is not Response:
+        if _has_options(route):
             raise _Unplanned
         self._field = route.response_field
         self._status = route.status_code or 200
@@ -111,9 +111,8 @@ class _Plan:
 
     def _arguments(self, dependant: Dependant) -> list[tuple[str, int]]:
         """Of its dependencies, and of what comes without asking the client."""
-        arguments = [
-            (child.name, self._place(child)) for child in dependant.dependencies if child.name
-        ]
+        places = [(child.name, self._place(child)) for child in dependant.dependencies]
+        arguments = [(name, place) for name, place in places if name]
         if dependant.request_param_name:
             arguments.append((dependant.request_param_name, _REQUEST))
         if dependant.response_param_name:
@@ -143,7 +142,11 @@ class _Plan:
         if self._field is None:
             response = Response(status_code=self._status)
         else:
-            response = Response(_json(self._field, answer), self._status, None, "application/json")
+            value, errors = self._field.validate(answer, loc=("response",))
+            if errors:
+                raise ResponseValidationError(errors)
+            body = self._field.serialize_json(value)
+            response = Response(body, self._status, media_type="application/json")
         if given is not None:
             response.status_code = given.status_code
             response.raw_headers += [
@@ -171,11 +174,24 @@ class _Plan:
             raise RequestValidationError(errors)
 
 
-def _json(field: ModelField, answer: Any) -> bytes:
-    value, errors = field.validate(answer, loc=("response",))
-    if errors:
-        raise ResponseValidationError(errors)
-    return field.serialize_json(value)
+def _has_options(route: APIRoute) -> bool:
+    """Whether its answer or its body is to be treated otherwise than usual."""
+    answers_as_usual = (
+        isinstance(route.response_class, DefaultPlaceholder)
+        if route.response_field
+        else route.response_class is Response
+    )
+    return (
+        not answers_as_usual
+        or route.response_model_include is not None
+        or route.response_model_exclude is not None
+        or not route.response_model_by_alias
+        or route.response_model_exclude_unset
+        or route.response_model_exclude_defaults
+        or route.response_model_exclude_none
+        or not route.strict_content_type
+        or route.max_body_size is not None
+    )
 
 
 def _awaitable(dependant: Dependant) -> Callable[..., Awaitable[Any]]:
