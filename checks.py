@@ -139,7 +139,8 @@ async def _database_role(database: Database, wanted: int) -> list[Finding]:
         found = [_harm("DATABASE_CONNECTIONS", text)]
     else:
         workers = server.connections // wanted
-        found = [_remark("DATABASE_CONNECTIONS", f"{text}: {workers} workers on all machines")]
+        text += f": room for {workers} workers"
+        found = [_remark("DATABASE_CONNECTIONS", text)]
     if server.is_superuser:
         found.append(_remark("DATABASE_URL", "its user is a superuser, and need not be"))
     return found

@@ -283,8 +283,9 @@ def purge_database(as_json: AsJson = False) -> None:
     Safe beside services that run, at any time. Once a day will do.
     """
     work = partial(purge.purge, now=system_clock())
-    purged = asdict(asyncio.run(with_database(load(), work)))
-    _tell(as_json, purged, *(f"{n:>10,} {kind.replace('_', ' ')}" for kind, n in purged.items()))
+    purged = asyncio.run(with_database(load(), work))
+    kinds = asdict(purged)
+    _tell(as_json, kinds, *(f"{n:>10,} {kind.replace('_', ' ')}" for kind, n in kinds.items()))
 
 
 async def _revision(settings: Settings) -> str | None:

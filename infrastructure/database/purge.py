@@ -37,10 +37,11 @@ class Purged:
 
     sessions: int = 0
     spent_refresh_tokens: int = 0
-    one_time_codes: int = 0
+    codes: int = 0
     idempotency_keys: int = 0
 
 
+_BATCH = bindparam("batch", type_=BigId)
 _AFTER = bindparam("after", type_=BigId)
 _UPTO = bindparam("upto", type_=BigId)
 _OVER_SINCE = bindparam("over_since", type_=Instant)
@@ -52,7 +53,7 @@ _NEXT = {
             select(table.c.id)
             .where(table.c.id > _AFTER)
             .order_by(table.c.id)
-            .limit(BATCH)
+            .limit(_BATCH)
             .subquery()
             .c.id
         )
@@ -72,7 +73,7 @@ _SPENT = (
             select(SPENT.c.hash)
             .join(SESSIONS, SESSIONS.c.id == SPENT.c.session_id)
             .where(_SESSION_IS_OVER)
-            .limit(BATCH)
+            .limit(_BATCH)
             .with_for_update(of=SPENT, skip_locked=True)
         )
     )
@@ -105,7 +106,7 @@ _KEPT = (
             select(KEPT.c.user_id, KEPT.c.key)
             .where(KEPT.c.at <= _OVER_SINCE)
             .order_by(KEPT.c.at)
-            .limit(BATCH)
+            .limit(_BATCH)
             .with_for_update(skip_locked=True)
         )
     )
@@ -113,8 +114,8 @@ _KEPT = (
 )
 
 
-async def purge(database: Database, now: datetime) -> Purged:
-    """Delete what is over at `now`:
+async def purge(database: Database, now: datetime, *, batch: int = BATCH) -> Purged:
+    """Delete what is over at `now`, no more than `batch` rows a statement:
 
     - sessions that have expired and were last used longer ago than `domain.sessions.KNOWN`, with
       their tokens. One that was revoked is kept until then too;
@@ -125,21 +126,23 @@ async def purge(database: Database, now: datetime) -> Purged:
     """
     purged = Purged()
     over_since = now - GRACE
-    async for ids in _walk(database, SESSIONS):
-        over = {**ids, "over_since": over_since, "unused_since": now - KNOWN}
+    async for ids in _walk(database, SESSIONS, batch):
+        over = {**ids, "over_since": over_since, "unused_since": now - KNOWN, "batch": batch}
         # By themselves: there may be thousands to a session.
         purged.spent_refresh_tokens += await _delete_all(database, _SPENT, **over)
         purged.sessions += await _delete(database, _SESSIONS, **over)
-    async for ids in _walk(database, CODES):
-        purged.one_time_codes += await _delete(database, _CODES, **ids, over_since=over_since)
-    purged.idempotency_keys = await _delete_all(database, _KEPT, over_since=over_since - LIFE)
+    async for ids in _walk(database, CODES, batch):
+        purged.codes += await _delete(database, _CODES, **ids, over_since=over_since)
+    purged.idempotency_keys = await _delete_all(
+        database, _KEPT, over_since=over_since - LIFE, batch=batch
+    )
     return purged
 
 
-async def _walk(database: Database, table: Table) -> AsyncIterator[dict[str, int]]:
+async def _walk(database: Database, table: Table, batch: int) -> AsyncIterator[dict[str, int]]:
     """All ids, some at a time."""
     after = 0
-    while upto := (await database.fetch_long(_NEXT[table], after=after))[0][0]:
+    while upto := (await database.fetch_long(_NEXT[table], after=after, batch=batch))[0][0]:
         yield {"after": after, "upto": upto}
         after = upto
 
@@ -147,8 +150,8 @@ async def _walk(database: Database, table: Table) -> AsyncIterator[dict[str, int
 async def _delete_all(database: Database, statement: ReturningDelete[Any], **values: Any) -> int:
     """Again and again, until there is nothing left."""
     deleted = 0
-    while batch := await _delete(database, statement, **values):
-        deleted += batch
+    while now_deleted := await _delete(database, statement, **values):
+        deleted += now_deleted
     return deleted
 
 

@@ -26,8 +26,8 @@ from infrastructure.database.unit_of_work import SqlUnitOfWork, sql_storage
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 from infrastructure.database.votes import VOTES
 
-BATCH = 1000
-"""Posts in one transaction."""
+BATCH = 512
+"""Posts a transaction, rows a statement."""
 
 _LAST_USER = select(func.max(USERS.c.id), func.max(USERS.c.created_at))
 _LAST_POST = select(POSTS.c.created_at).order_by(POSTS.c.id.desc()).limit(1)
@@ -150,7 +150,7 @@ async def _add(
     done = 0
     while done < len(rows):
         # Powers of two: a few statements serve every number of rows.
-        size = min(512, 1 << (len(rows) - done).bit_length() - 1)
+        size = min(BATCH, 1 << (len(rows) - done).bit_length() - 1)
         part = rows[done : done + size]
         values = {
             f"{name}_{number}": value
