@@ -110,7 +110,7 @@ async def test_a_second_run_adds_more_and_ids_go_on_in_the_order_of_time(
     second = await sown(database, ports, 10, 100)
 
     assert first.password != second.password
-    assert not set(first.emails.values()) & set(second.emails.values())
+    assert [".1@" in first.emails["admin"], ".11@" in second.emails["admin"]] == [True, True]
     for table, count in ((USERS, 20), (POSTS, 200)):
         moments = [at for _, at in sorted(await rows(database, table.c.id, table.c.created_at))]
         assert len(moments) == count
