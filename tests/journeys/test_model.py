@@ -149,6 +149,7 @@ class Machine(RuleBasedStateMachine):
                 assert demoted.status_code == 200
         for name in ("anna", "bela"):
             self.register(name, PASSWORDS[0], name)
+            self.log_in_as(f"{name}{self.run}@example.com", PASSWORDS[0])
             author = self.log_in_as(f"{name}{self.run}@example.com", PASSWORDS[0])
             assert author
             self.write(author, {"title": "red fox", "content": "old wood", "published": True}, None)
@@ -197,8 +198,14 @@ class Machine(RuleBasedStateMachine):
             assert answer.json().keys() - view.keys() <= {"created_at", "is_verified"}
             self.looks(answer.json(), view)
 
-    @rule(session=sessions, current=passwords, new=passwords, goes=st.booleans())
-    def use_password(self, session: Session, current: str, new: str, *, goes: bool) -> None:
+    @rule(
+        session=sessions,
+        new=passwords,
+        wrong=st.sampled_from([False, False, False, True]),
+        goes=st.sampled_from([False, False, True]),
+    )
+    def use_password(self, session: Session, new: str, *, wrong: bool, goes: bool) -> None:
+        current = "a wrong password" if wrong else session.user.password
         body = {"current_password": current}
         if goes:
             answer = self.ask("POST", "/users/me/deletion", session, json=body)
@@ -397,7 +404,9 @@ class Machine(RuleBasedStateMachine):
 
     def sees_what_there_is(self, session: Session, ids: list[int]) -> None:
         viewer = session.user
-        sessions = {s["id"]: s["current"] for s in self.ask("GET", "/sessions", session).json()}
+        answer = self.ask("GET", "/sessions", session)
+        assert answer.status_code == 200, answer.text
+        sessions = {item["id"]: item["current"] for item in answer.json()}
         assert sessions == {number: number == session.id for number in ids}
 
         listed = self.ask("GET", "/posts?limit=100&sort=oldest", session).json()
