@@ -22,7 +22,7 @@ from tests.journeys.processes import Place, Service, on_both_databases
 
 MINUTES = float(os.environ.get("FUZZ_MINUTES", "0"))
 BOUNDED = settings(
-    max_examples=25,
+    max_examples=16,
     stateful_step_count=25,
     derandomize=True,
     database=None,
@@ -276,20 +276,19 @@ class Machine(RuleBasedStateMachine):
 
     @rule(session=sessions, draft=drafts, key=keys)
     def write(self, session: Session, draft: View, key: str | None) -> None:
-        if key:  # so few that the same comes twice
-            draft = draft | {"content": "old wood", "published": True}
         headers = {"Idempotency-Key": key} if key else {}
-        answer = self.ask("POST", "/posts", session, json=draft, headers=headers)
-        written = self.same(answer, 201, self.world.write, session, draft, key)
-        if written is None:
-            return
-        view, post, replayed = written
-        assert answer.headers.get("Idempotency-Replayed") == ("true" if replayed else None)
-        if not replayed:
-            post.id = view["id"] = answer.json()["id"]
-            if key:
-                session.user.kept[key] = view, post
-        self.looks(answer.json(), view)
+        for _ in range(2 if key else 1):  # as who tries again does
+            answer = self.ask("POST", "/posts", session, json=draft, headers=headers)
+            written = self.same(answer, 201, self.world.write, session, draft, key)
+            if written is None:
+                continue
+            view, post, replayed = written
+            assert answer.headers.get("Idempotency-Replayed") == ("true" if replayed else None)
+            if not replayed:
+                post.id = view["id"] = answer.json()["id"]
+                if key:
+                    session.user.kept[key] = view, post
+            self.looks(answer.json(), view)
 
     @rule(session=sessions, post=posts)
     def read(self, session: Session, post: Post) -> None:
