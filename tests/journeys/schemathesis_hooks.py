@@ -80,6 +80,15 @@ class Bearer:
 
 
 @schemathesis.hook
+def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
+    """Show the bearer token as what it is on the wire: of OAuth 2 schemes `ignored_auth` checks
+    nothing.
+    """
+    schemes = raw_schema["components"]["securitySchemes"]
+    schemes["OAuth2PasswordBearer"] = {"type": "http", "scheme": "bearer"}
+
+
+@schemathesis.hook
 def filter_case(context: HookContext, case: Case[Any]) -> bool:
     """Leave alone the admin who asks: demoted, he would see 403 from then on."""
     changes = case.operation.label == "PATCH /users/{user_id}"

@@ -51,5 +51,6 @@ def test_the_api_does_what_its_document_says(place: Place, role: str) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
+            timeout=600 + MINUTES * 120,
         )
         assert asked.returncode == 0, asked.stdout
