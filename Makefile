@@ -1,10 +1,12 @@
 # What to do with Gatepost. `make` alone lists it.
 #
 #   ARGS    goes on to the command that a target runs: make run ARGS="--port 9000"
+#   MINUTES is how long `make fuzz` looks
 #   PYTHON  makes .venv, when there is none yet: make test PYTHON=python3.13
 
 PYTHON ?= python3
 ARGS =
+MINUTES = 10
 
 BIN = .venv/bin
 RUN = .venv/.run
@@ -36,6 +38,10 @@ gates: $(DEV) ## check format, style, walls and types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+
+.PHONY: fuzz
+fuzz: $(DEV) ## look for bugs by random requests, for MINUTES=10
+	FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest -n auto tests/journeys/test_schemathesis.py tests/journeys/test_model.py $(ARGS)
 
 .PHONY: check
 check: gates test ## pass the gates and the tests: what a change must do

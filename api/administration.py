@@ -81,7 +81,7 @@ async def list_users(
 @protected.patch(
     "/users/{user_id}",
     summary="Change a user's role or state",
-    responses=documented(401, 403, 404, 409, 415, 422, 429, 503),
+    responses=documented(401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
 async def change_user(
     user_id: Annotated[int, Path(ge=1, le=ID_MAX)],

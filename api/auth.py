@@ -13,7 +13,7 @@ from api.errors import documented
 from api.exchange import address_of
 from api.limits import limit_network
 from api.routes import router
-from api.users import email_address
+from api.users import OMITTABLE, email_address
 from application.auth import Device, Login
 from application.ports.limits import Limit
 from domain.sessions import Session, SessionId
@@ -31,18 +31,18 @@ ID_MAX = 2**63 - 1
 class LoginForm(BaseModel):
     """The password grant's form (RFC 6749, section 4.3.2); what it does not name is ignored."""
 
-    username: Annotated[str, StringConstraints(max_length=EMAIL_MAX)] = Field(
+    username: Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_MAX)] = Field(
         description="The e-mail address", examples=["anna@example.com"]
     )
-    password: SecretStr = Field(examples=["correct horse battery"])
-    grant_type: Literal["password"] | None = None
+    password: SecretStr = Field(min_length=1, examples=["correct horse battery"])
+    grant_type: Annotated[Literal["password"] | None, *OMITTABLE] = None
 
 
 class RefreshForm(BaseModel):
     """The refresh's form (RFC 6749, section 6); what it does not name is ignored."""
 
-    refresh_token: SecretStr
-    grant_type: Literal["refresh_token"] | None = None
+    refresh_token: SecretStr = Field(min_length=1)
+    grant_type: Annotated[Literal["refresh_token"] | None, *OMITTABLE] = None
 
 
 class TokensView(BaseModel):
@@ -84,7 +84,7 @@ class SessionView(BaseModel):
         )
 
 
-@public.post("/login", summary="Log in", responses=documented(401, 415, 422, 429, 503))
+@public.post("/login", summary="Log in", responses=documented(401, 413, 415, 422, 429, 503))
 async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
@@ -102,7 +102,7 @@ async def login(
 @public.post(
     "/refresh",
     summary="Go on with a session",
-    responses=documented(401, 415, 422, 429, 503),
+    responses=documented(401, 413, 415, 422, 429, 503),
 )
 async def refresh(
     form: Annotated[RefreshForm, Form()], request: Request, response: Response, use_cases: UseCases

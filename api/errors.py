@@ -46,7 +46,7 @@ STATUSES: dict[type[DomainError], int] = {
 # RFC 9110's names; those that Python gives differ between its versions.
 _PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
-_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+_CODES = {404: "not_found", 405: "method_not_allowed"}
 _CODES |= {413: "content_too_large", 415: "unsupported_media_type", 422: "validation_failed"}
 
 
@@ -151,6 +151,10 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     """The framework's own refusals."""
     status = error.status_code
+    if status == 400:
+        # A body that is no UTF-8, too deep, or no form. Broken JSON is the same to a client.
+        unreadable = {"loc": ("body",), "msg": "The body cannot be read", "type": "body_invalid"}
+        return await _on_invalid_request(request, RequestValidationError([unreadable]))
     headers = dict(error.headers or {})
     if status == 405:
         headers["Allow"] = ", ".join(_allowed_methods(request))

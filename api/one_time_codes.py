@@ -56,7 +56,7 @@ async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="Verify an address",
-    responses=documented(400, 415, 422, 503),
+    responses=documented(400, 413, 415, 422, 503),
 )
 async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     await use_cases.codes.verify(body.token)
@@ -67,7 +67,7 @@ async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     status_code=202,
     response_class=Response,
     summary="Have a mail sent that allows a new password",
-    responses=documented(415, 422, 429, 503),
+    responses=documented(413, 415, 422, 429, 503),
 )
 async def request_password_reset(
     body: ResetRequestBody, request: Request, use_cases: UseCases
@@ -83,7 +83,7 @@ async def request_password_reset(
     status_code=204,
     response_class=Response,
     summary="Choose a new password",
-    responses=documented(400, 415, 422, 503),
+    responses=documented(400, 413, 415, 422, 503),
 )
 async def reset_password(body: ResetBody, use_cases: UseCases) -> None:
     await use_cases.codes.reset(body.token, body.new_password.get_secret_value())

@@ -22,19 +22,26 @@ protected = router("posts")
 
 ID_MAX = 2**63 - 1
 
+# What trimming leaves nothing of, and what the domain refuses, for clients to know.
+_TITLE = r"^[^\u0000]*[^\s\u0000\u0085][^\u0000]*$"
+_CONTENT = r"^[^\u0000]*$"
+
 Title = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
-    Field(examples=["Hello"]),
+    Field(json_schema_extra={"pattern": _TITLE}, examples=["Hello"]),
 ]
 Content = Annotated[
-    str, StringConstraints(min_length=1, max_length=CONTENT_MAX), Field(examples=["First post."])
+    str,
+    StringConstraints(min_length=1, max_length=CONTENT_MAX),
+    Field(json_schema_extra={"pattern": _CONTENT}, examples=["First post."]),
 ]
 PostPath = Annotated[int, Path(ge=1, le=ID_MAX, description="The post's id")]
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    del schema["default"]
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for member in schema["properties"].values():
+        member.pop("default", None)
 
 
 class PostBody(BaseModel):
@@ -50,20 +57,20 @@ class PostBody(BaseModel):
 
 
 class PostReplacementBody(PostBody):
-    published: bool = Field(
-        True, description="Left out: as it was", json_schema_extra=_without_default
-    )
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    published: bool = Field(True, description="Left out: as it was")
 
 
 class PostPatchBody(BaseModel):
     """A merge patch (RFC 7396): what is left out stays as it is. Nothing of a post can be null."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_without_defaults)
 
     # Their defaults are never seen: what was not sent is not looked at.
-    title: Title = Field("", json_schema_extra=_without_default)
-    content: Content = Field("", json_schema_extra=_without_default)
-    published: bool = Field(True, json_schema_extra=_without_default)
+    title: Title = ""
+    content: Content = ""
+    published: bool = True
 
     def to_patch(self) -> PostPatch:
         return PostPatch(**self.model_dump(exclude_unset=True))

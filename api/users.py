@@ -50,10 +50,14 @@ EmailAddress = Annotated[
     AfterValidator(email_address),
     Field(json_schema_extra={"format": "email"}, examples=["anna@example.com"]),
 ]
+# What the domain refuses, and trimming leaves nothing of.
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+_NAME = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
+
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX),
-    Field(examples=["Anna"]),
+    Field(json_schema_extra={"pattern": _NAME}, examples=["Anna"]),
 ]
 
 
@@ -102,7 +106,11 @@ class Registration(BaseModel):
 
 
 class ProfileBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"dependentRequired": {"email": ["current_password"]}},
+    )
 
     name: Name | None = Field(None, description="null clears it; left out, it stays")
     email: OmittableEmailAddress = None
@@ -171,7 +179,10 @@ class UserView:
 
 
 @public.post(
-    "/users", status_code=201, summary="Register", responses=documented(409, 415, 422, 429, 503)
+    "/users",
+    status_code=201,
+    summary="Register",
+    responses=documented(409, 413, 415, 422, 429, 503),
 )
 async def register(
     body: Registration, request: Request, response: Response, use_cases: UseCases
@@ -190,7 +201,7 @@ async def read_current_user(user: CurrentUser) -> UserView:
 @protected.patch(
     "/users/me",
     summary="Change name and address",
-    responses=documented(401, 403, 409, 415, 422, 429, 503),
+    responses=documented(401, 403, 409, 413, 415, 422, 429, 503),
 )
 async def edit_current_user(
     body: ProfileBody, request: Request, user: CurrentUser, use_cases: UseCases
@@ -208,7 +219,7 @@ async def edit_current_user(
     status_code=204,
     response_class=Response,
     summary="Delete the account and all that is its user's",
-    responses=documented(401, 403, 409, 415, 422, 429, 503),
+    responses=documented(401, 403, 409, 413, 415, 422, 429, 503),
 )
 async def delete_current_user(
     body: DeletionBody, request: Request, user: CurrentUser, use_cases: UseCases
@@ -222,7 +233,7 @@ async def delete_current_user(
     status_code=204,
     response_class=Response,
     summary="Change the password",
-    responses=documented(401, 403, 415, 422, 429, 503),
+    responses=documented(401, 403, 413, 415, 422, 429, 503),
 )
 async def change_password(
     body: NewPasswordBody, request: Request, user: CurrentUser, use_cases: UseCases

@@ -113,6 +113,7 @@ def test_every_refusal_is_a_problem(document: dict[str, Any]) -> None:
 def test_an_operation_that_takes_input_may_refuse_it(document: dict[str, Any]) -> None:
     for _, _, operation in operations(document):
         takes_body = "requestBody" in operation
+        assert ("413" in operation["responses"]) is takes_body
         assert ("415" in operation["responses"]) is takes_body
         takes_input = takes_body or "parameters" in operation
         assert ("422" in operation["responses"]) is takes_input

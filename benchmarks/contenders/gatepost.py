@@ -8,11 +8,12 @@ known of its tables is in `UNLIKE`. The tokens come from `POST /login`.
 import os
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -84,11 +85,13 @@ def running_gatepost(
     posts: int = POSTS,
     tokens: int = TOKENS,
     bcrypt_cost: int = 4,
+    workers: int = 1,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Target]:
     """Run Gatepost with its data, on a new database of `postgres` or else on a file of SQLite.
 
     Passwords are cheap unless asked otherwise, so that 200 logins take no time; no route that is
-    timed checks one.
+    timed checks one. `settings` are by name, without the prefix, and go before the bench's own.
     """
     gatepost = str(environment.gatepost())
     port = free_port()
@@ -100,13 +103,13 @@ def running_gatepost(
         "GATEPOST_BCRYPT_COST": str(bcrypt_cost),
         "GATEPOST_ACCESS_TOKEN_TTL": "86400",
         "GATEPOST_RATE_LIMITS": "off",
-    }
+    } | {f"GATEPOST_{name}": value for name, value in settings.items()}
     try:
         subprocess.run([gatepost, "migrate"], cwd=scratch, env={**os.environ, **env}, check=True)
     except subprocess.CalledProcessError:
         raise SystemExit("gatepost migrate failed.") from None
 
-    command = [gatepost, "serve", "--port", str(port), "--workers", "1"]
+    command = [gatepost, "serve", "--port", str(port), "--workers", str(workers)]
     with (
         running_server(name, command, port=port, core=core, env=env, scratch=scratch) as server,
         httpx.Client(base_url=server.url, timeout=30) as client,
