@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
-import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from api.users import email_address
 from application.services import Services, build_services
@@ -20,6 +18,7 @@ from domain.users import Role, UserDraft
 from infrastructure.clock import system_clock
 from infrastructure.database import schema
 from infrastructure.database.engine import sqlite_path
+from infrastructure.server import Config, Server, Supervisor
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
@@ -59,12 +58,12 @@ def serve(
 ) -> None:
     """Serve the API. An embedded SQLite database is migrated first."""
     settings = load()
-    if asyncio.run(_revision(settings)) != schema.newest():
+    if not schema.serves(asyncio.run(_revision(settings))):
         if not sqlite_path(settings.database):
             fail(f"migrations: {_HARM['migrations']}")
         schema.migrate(settings.database)
     listener = _listen(host, port)
-    config = uvicorn.Config(
+    config = Config(
         "main:build",
         factory=True,
         host=host,
@@ -78,15 +77,21 @@ def serve(
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
+        # Longer than the 60 seconds of most load balancers: when it is we who close a connection,
+        # they may have sent a request on it already.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
+    config.drain_seconds = settings.drain
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listener.getsockname()[1]}"
     print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
     if workers == 1:
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
     else:
-        Multiprocess(config, sockets=[listener]).run()
+        supervisor = Supervisor(config, sockets=[listener])
+        supervisor.run()
+        sys.exit(supervisor.failed)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -106,8 +111,9 @@ def _listen(host: str, port: int) -> socket.socket:
 @app.command()
 def migrate() -> None:
     """Bring the database's schema to the newest revision."""
-    schema.migrate(load().database)
-    print(f"The schema is at revision {schema.newest()}")
+    stored = schema.migrate(load().database)
+    newer = "" if stored == schema.newest() else ", newer than this code: left as it is"
+    print(f"The schema is at revision {stored}{newer}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from sqlalchemy import Dialect, Insert, Select, bindparam, func, select
@@ -30,6 +31,8 @@ from infrastructure.database.statements import (
 
 DIALECT = sqlalchemy_asyncpg.dialect()  # type: ignore[no-untyped-call]
 
+_CACHE_SIZE = "statement_cache_size"
+
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 _DOWN = (
@@ -46,6 +49,32 @@ _DOWN = (
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
+
+
+async def connect(url: str, **options: Any) -> Connection:
+    """asyncpg's `connect`, for a URL that may have its `statement_cache_size` in the query.
+
+    0 is for pgbouncer in transaction mode: each statement may meet another server, which knows none
+    of those that were prepared.
+    """
+    url, size = split_cache_size(url)
+    return await asyncpg.connect(url, statement_cache_size=size, **options)
+
+
+def split_cache_size(url: str) -> tuple[str, int]:
+    """`url` without its `statement_cache_size`, which asyncpg would send to the server; the size.
+
+    Raises ValueError for one that is no number.
+    """
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    sizes = [value for name, value in query if name == _CACHE_SIZE]
+    if not sizes:
+        return url, 100
+    if not sizes[-1].isdecimal():
+        raise ValueError(f"{_CACHE_SIZE} must be a number")
+    rest = urlencode([pair for pair in query if pair[0] != _CACHE_SIZE])
+    return urlunsplit(parts._replace(query=rest)), int(sizes[-1])
 
 
 @contextmanager
@@ -89,9 +118,7 @@ class ConnectionPool:
             if not connection.is_closed():
                 return connection
         try:
-            return await asyncpg.connect(
-                self._url, timeout=self._timeout, command_timeout=self._timeout
-            )
+            return await connect(self._url, timeout=self._timeout, command_timeout=self._timeout)
         except BaseException:
             self._free.release()
             raise
