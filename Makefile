@@ -44,6 +44,21 @@ check: gates test ## pass the gates and the tests: what a change must do
 bench: $(RUN) ## measure against the usual ways, side by side
 	@python3 benchmarks/run.py $(ARGS)
 
+PASSED_OVER = $(shell awk '!/^\#/ && NF {print "--ignore-vuln", $$2}' requirements/passed-over.txt)
+
+# Its answer changes with the day and needs the network, so it is none of the gates. Strict: what
+# could not be looked up is a failure.
+.PHONY: audit
+audit: $(DEV) ## look the dependencies up among known vulnerabilities
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		--requirement requirements/run.txt $(PASSED_OVER) $(ARGS)
+
+.PHONY: sbom
+sbom: $(DEV) ## list what an installation is made of (CycloneDX), in build/sbom.json
+	@mkdir -p build
+	$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements requirements/run.txt \
+		--pyproject pyproject.toml --output-reproducible --output-file build/sbom.json $(ARGS)
+
 .PHONY: format
 format: $(DEV) ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .

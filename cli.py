@@ -2,36 +2,64 @@
 
 import asyncio
 import json
+import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import typer
+from pydantic import SecretStr
 
 from api.users import email_address
-from application.services import Services, build_services
+from application.services import build_services
+from checks import DOWN as _HARM
+from checks import Finding, findings
 from domain.errors import DomainError
 from domain.users import Role, UserDraft
 from infrastructure.clock import system_clock
-from infrastructure.database import schema
+from infrastructure.database import purge, schema, seeds
 from infrastructure.database.engine import sqlite_path
+from infrastructure.database.seeds import Seeded
+from infrastructure.database.statements import Database
 from infrastructure.server import Config, Server, Supervisor
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
-from main import build, build_database, build_ports
+from main import build, build_ports, with_database
 
-T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-app = typer.Typer(
-    help="Gatepost: users, sessions and posts over HTTP.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def _tell(as_json: bool, value: Any, *lines: str) -> None:
+    """Print `value` as JSON, or else the lines that say the same."""
+    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gatepost {version('gatepost')}")
+        raise typer.Exit
+
+
+@app.callback()
+def gatepost(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Gatepost: users, sessions and posts over HTTP.
+
+    Settings come from the environment and from .env, as GATEPOST_….
+
+    Exit codes: 0 done, 1 refused or in vain, 2 not a command.
+    """
 
 
 def main() -> None:
@@ -77,9 +105,7 @@ def serve(
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        # Longer than the 60 seconds of most load balancers: when it is we who close a connection,
-        # they may have sent a request on it already.
-        timeout_keep_alive=75,
+        timeout_keep_alive=75,  # over the 60 of most load balancers: it is they who must close
         timeout_graceful_shutdown=10,
     )
     config.drain_seconds = settings.drain
@@ -89,9 +115,7 @@ def serve(
     if workers == 1:
         Server(config).run(sockets=[listener])
     else:
-        supervisor = Supervisor(config, sockets=[listener])
-        supervisor.run()
-        sys.exit(supervisor.failed)
+        sys.exit(Supervisor(config, sockets=[listener]).run())
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -111,9 +135,9 @@ def _listen(host: str, port: int) -> socket.socket:
 @app.command()
 def migrate() -> None:
     """Bring the database's schema to the newest revision."""
-    stored = schema.migrate(load().database)
-    newer = "" if stored == schema.newest() else ", newer than this code: left as it is"
-    print(f"The schema is at revision {stored}{newer}")
+    at = schema.migrate(load().database)
+    newer = "" if at == schema.newest() else ", newer than this code: left as it is"
+    print(f"The schema is at revision {at}{newer}")
 
 
 @app.command()
@@ -125,10 +149,12 @@ def create_admin(
 ) -> None:
     """Make an admin: a new user, or one that exists, who keeps their password."""
 
-    async def promote(services: Services) -> bool:
+    async def promote(database: Database) -> bool:
+        services = build_services(build_ports(settings, database))
         return await services.administration.make_admin(email) is not None
 
-    async def register(services: Services) -> None:
+    async def register(database: Database) -> None:
+        services = build_services(build_ports(settings, database))
         await services.accounts.register(UserDraft(email=email), password, Role.ADMIN)
 
     settings = load()
@@ -136,7 +162,7 @@ def create_admin(
         email = email_address(email)
     except ValueError as error:
         fail(f"EMAIL: {error}")
-    if asyncio.run(_with_services(settings, promote)):
+    if asyncio.run(with_database(settings, promote)):
         print(f"{email} is an admin now, with the same password as before")
         return
     if password_stdin:
@@ -146,7 +172,7 @@ def create_admin(
             fail("the password is not UTF-8")
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    asyncio.run(_with_services(settings, register))
+    asyncio.run(with_database(settings, register))
     print(f"{email} is registered as an admin")
 
 
@@ -155,23 +181,21 @@ app.add_typer(keys_app, name="keys")
 
 
 @keys_app.command("new")
-def new_key() -> None:
+def new_key(as_json: AsJson = False) -> None:
     """Make a key for ALGORITHM: it signs from the next start on, and the others still verify."""
     settings = load()
     key = keyfile.add(_keys_file(settings), settings.algorithm, system_clock())
-    print(f"{key.kid}  {key.algorithm}\nIt signs once all processes are started anew")
+    then = "It signs once all processes are started anew"
+    told = {"kid": key.kid, "algorithm": key.algorithm}
+    _tell(as_json, told, f"{key.kid}  {key.algorithm}", then)
 
 
 @keys_app.command("list")
-def list_keys() -> None:
+def list_keys(as_json: AsJson = False) -> None:
     """Show the keys, the newest last."""
     settings = load()
-    kept = keyfile.read(_keys_file(settings))
-    signs = [entry for entry in kept if entry.key.algorithm == settings.algorithm][-1:]
-    for entry in kept:
-        made = datetime.fromtimestamp(entry.made, UTC).isoformat() if entry.made else "-"
-        use = "signs" if entry in signs else "verifies"
-        print(f"{entry.key.kid}  {entry.key.algorithm}  {made}  {use}")
+    keys = keyfile.listed(_keys_file(settings), settings.algorithm)
+    _tell(as_json, keys, *("  ".join(value or "-" for value in key.values()) for key in keys))
 
 
 # A key's name may start with a hyphen.
@@ -181,13 +205,7 @@ def retire_key(
 ) -> None:
     """Take a key away: its tokens are dead from the next start on."""
     settings = load()
-    path = _keys_file(settings)
-    of_algorithm = [
-        entry.key.kid for entry in keyfile.read(path) if entry.key.algorithm == settings.algorithm
-    ]
-    if of_algorithm[-1:] == [kid]:
-        fail(f"{kid} signs; make another key first, with `gatepost keys new`")
-    keyfile.retire(path, kid)
+    keyfile.retire(_keys_file(settings), kid, settings.algorithm)
     print(f"{kid} is retired; its tokens are dead once all processes are started anew")
 
 
@@ -200,53 +218,83 @@ def _keys_file(settings: Settings) -> Path:
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
-    print(json.dumps(build().openapi(), indent=2, ensure_ascii=False))
+    settings = load()
+    if settings.secret_key is None and not settings.in_production:
+        # The document has nothing signed in it: no file need be made for that.
+        settings = settings.model_copy(update={"secret_key": SecretStr(secrets.token_urlsafe(48))})
+    _tell(True, build(settings).openapi())
 
 
 @app.command()
-def check() -> None:
+def check(as_json: AsJson = False) -> None:
     """Tell what would hurt in production; exit 1 if anything would."""
+
+    async def look(database: Database) -> list[Finding]:
+        return await findings(settings, build_ports(settings, database), database)
+
     settings = load()
-    down = asyncio.run(_with_services(settings, lambda services: services.what_is_down()))
-    harms = [f"{part}: {_HARM[part]}" for part in down]
-    if not settings.in_production:
-        harms.append("GATEPOST_ENVIRONMENT: development; e-mail addresses stand in the log")
-    if settings.secret_key is None:
-        harms.append("GATEPOST_SECRET_KEY: not set; the one in use lies in a file")
-    if settings.bcrypt_cost < 12:
-        harms.append(f"GATEPOST_BCRYPT_COST: {settings.bcrypt_cost} is too cheap, 12 is the least")
-    if sqlite_path(settings.database):
-        print("remark: SQLite serves one machine; PostgreSQL is for more")
-    if settings.smtp_url is None:
-        print("remark: GATEPOST_SMTP_URL is not set; mails are printed, tokens and all")
-    for harm in harms:
-        print(f"harm: {harm}")
-    if harms:
+    found = asyncio.run(with_database(settings, look))
+    harmless = all(finding.kind == "remark" for finding in found)
+    last_line = ["Nothing here would hurt in production"] if harmless else []
+    _tell(as_json, [asdict(finding) for finding in found], *map(str, found), *last_line)
+    if not harmless:
         sys.exit(1)
-    print("Nothing here would hurt in production")
 
 
-_HARM = {
-    "database": "it does not answer, or does not let us in",
-    "migrations": "the schema is not at the newest revision, run `gatepost migrate`",
-}
+@app.command()
+def seed(
+    users: Annotated[int, typer.Option(min=3, help="How many users to add.")] = 100,
+    posts: Annotated[int, typer.Option(min=0, help="How many posts to add.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Add demo data: users of every role with one password, posts, drafts and votes."""
+    from rich.progress import MofNCompleteColumn, Progress  # here: it takes a while
+
+    settings = load()
+    if settings.in_production:
+        fail("there is no demo data in production (GATEPOST_ENVIRONMENT)")
+    seeded: Seeded | None = None
+
+    def show(so_far: Seeded) -> None:
+        nonlocal seeded
+        seeded = so_far
+        bar.update(task, completed=so_far.posts)
+
+    async def work(database: Database) -> None:
+        await seeds.seed(database, build_ports(settings, database), users, posts, on_batch=show)
+
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    try:
+        with Progress(*columns, disable=as_json or not sys.stdout.isatty()) as bar:
+            task = bar.add_task("Posts", total=posts)
+            asyncio.run(with_database(settings, work))
+    finally:
+        # What was added before it ended stays, and nobody else knows the password.
+        if seeded:
+            told = asdict(seeded)
+            emails = [f"  {role:10} {email}" for role, email in seeded.emails.items()]
+            counts = (f"{told[kind]:,} {kind}" for kind in ("users", "posts", "drafts", "votes"))
+            password = f"All of these users have the password {seeded.password}"
+            _tell(as_json, told, f"Added {', '.join(counts)}", password, *emails)
+
+
+@app.command("purge")
+def purge_database(as_json: AsJson = False) -> None:
+    """Delete sessions, one-time codes and idempotency keys that are over for good.
+
+    Safe beside services that run, at any time. Once a day will do.
+    """
+    work = partial(purge.purge, now=system_clock())
+    purged = asyncio.run(with_database(load(), work))
+    kinds = asdict(purged)
+    _tell(as_json, kinds, *(f"{n:>10,} {kind.replace('_', ' ')}" for kind, n in kinds.items()))
 
 
 async def _revision(settings: Settings) -> str | None:
     """The schema's, of a database that answers; with settings that the service can start with."""
-    database = build_database(settings)
-    await database.open()
-    try:
+
+    async def look(database: Database) -> str | None:
         build_ports(settings, database)
         return await schema.revision(database)
-    finally:
-        await database.close()
 
-
-async def _with_services(settings: Settings, use: Callable[[Services], Awaitable[T]]) -> T:
-    database = build_database(settings)
-    await database.open()
-    try:
-        return await use(build_services(build_ports(settings, database)))
-    finally:
-        await database.close()
+    return await with_database(settings, look)

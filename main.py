@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import hmac
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 from fastapi import FastAPI
 
@@ -32,6 +33,8 @@ from infrastructure.tokens import keyfile
 from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
 from infrastructure.tokens.opaque import OpaqueTokens
+
+T = TypeVar("T")
 
 
 def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
@@ -68,9 +71,9 @@ TOKENS: Technologies = {
 """The technologies of access tokens that there are, each a line."""
 
 
-def build() -> FastAPI:
-    """The application that the environment describes. Raises `BadSettings`."""
-    settings = load()
+def build(settings: Settings | None = None) -> FastAPI:
+    """The application that `settings` describe, or else the environment. Raises `BadSettings`."""
+    settings = settings or load()
     logs = set_up_logs(settings.log_format or ("json" if settings.in_production else "console"))
     database = build_database(settings)
     ports = build_ports(settings, database)
@@ -101,6 +104,16 @@ def build() -> FastAPI:
 
 def build_database(settings: Settings) -> Database:
     return open_database(settings.database, connections=settings.database_connections)
+
+
+async def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
+    """What `use` makes of the database, which is open meanwhile."""
+    database = build_database(settings)
+    await database.open()
+    try:
+        return await use(database)
+    finally:
+        await database.close()
 
 
 def build_ports(

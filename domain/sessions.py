@@ -11,6 +11,10 @@ from domain.users import User, UserId
 
 SessionId = NewType("SessionId", int)
 
+KNOWN = timedelta(days=30)
+"""How long a network stays known to an account, at the least, after a session that began in it was
+last used. The session itself is kept for that, ended or not."""
+
 
 class NotAuthenticated(Unauthenticated):
     detail = "Not authenticated"

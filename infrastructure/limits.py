@@ -146,6 +146,14 @@ class SharedLimits:
     async def close(self) -> None:
         await self._pool.disconnect()
 
+    async def is_shared(self) -> bool:
+        """Whether Redis answers."""
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                return await self._storage.check()
+        except TimeoutError:
+            return False
+
     async def take(self, *uses: Use) -> Sequence[Standing]:
         answer = await self._ask(self._take, uses)
         if answer is None:

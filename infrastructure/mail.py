@@ -3,9 +3,12 @@
 import asyncio
 import ssl
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -28,6 +31,22 @@ def check_smtp_url(url: str) -> str:
     return url
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except aiosmtplib.SMTPRecipientsRefused as error:
+        # 4xx is for now, 5xx for good (RFC 5321, section 4.2.1).
+        code = error.recipients[0].code
+        raise (MailRefused if code >= 500 else MailNotSent)(f"recipient, {code}") from None
+    except aiosmtplib.SMTPResponseException as error:
+        raise MailNotSent(f"{type(error).__name__}, {error.code}") from None
+    except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError among them
+        raise MailNotSent(type(error).__name__) from None
+    except (ValueError, LookupError, MessageError) as error:  # an address no mail can be sent to
+        raise MailRefused(type(error).__name__) from None
+
+
 class SmtpMailer:
     """`url` is `smtp://[user:password@]host[:port]`, encrypted when the server offers to be
     (STARTTLS), or `smtps://...`, encrypted from the start. A password is never sent in the clear.
@@ -38,45 +57,32 @@ class SmtpMailer:
         parts = urlsplit(check_smtp_url(url))
         self._sender = sender
         self._domain = parseaddr(sender)[1].rpartition("@")[2]
-        self._tls = ssl.create_default_context()
-        self._implicit_tls = parts.scheme == "smtps"
-        self._host = parts.hostname
-        self._port = parts.port or (465 if self._implicit_tls else 25)
-        self._username = unquote(parts.username) if parts.username else None
-        self._password = unquote(parts.password) if parts.password else None
+        implicit_tls = parts.scheme == "smtps"
+        self._server: dict[str, Any] = {
+            "hostname": parts.hostname,
+            "port": parts.port or (465 if implicit_tls else 25),
+            "username": unquote(parts.username) if parts.username else None,
+            "password": unquote(parts.password) if parts.password else None,
+            "use_tls": implicit_tls,
+            # None: when offered.
+            "start_tls": True if parts.username and not implicit_tls else None,
+            "tls_context": ssl.create_default_context(),
+            # Or else it asks the resolver for a name, in the event loop.
+            "local_hostname": self._domain,
+            "timeout": _TIMEOUT,
+        }
 
     async def send(self, mail: Mail) -> None:
-        try:
+        with _translated():
             message = self._message(mail)
             async with asyncio.timeout(_TIMEOUT):
-                await aiosmtplib.send(
-                    message,
-                    hostname=self._host,
-                    port=self._port,
-                    username=self._username,
-                    password=self._password,
-                    use_tls=self._implicit_tls,
-                    # None: when offered.
-                    start_tls=True if self._username and not self._implicit_tls else None,
-                    tls_context=self._tls,
-                    # Or else it asks the resolver for a name, in the event loop.
-                    local_hostname=self._domain,
-                    timeout=_TIMEOUT,
-                )
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            # 4xx is for now, 5xx for good (RFC 5321, section 4.2.1).
-            code = error.recipients[0].code
-            raise (MailRefused if code >= 500 else MailNotSent)(f"recipient, {code}") from None
-        except aiosmtplib.SMTPResponseException as error:
-            raise MailNotSent(f"{type(error).__name__}, {error.code}") from None
-        except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError among them
-            raise MailNotSent(type(error).__name__) from None
-        except (
-            ValueError,
-            LookupError,
-            MessageError,
-        ) as error:  # an address that no mail can be sent to
-            raise MailRefused(type(error).__name__) from None
+                await aiosmtplib.send(message, **self._server)
+
+    async def check(self) -> None:
+        """Connect and log in as for sending, and no more. Raises `MailNotSent`."""
+        with _translated():
+            async with asyncio.timeout(_TIMEOUT), aiosmtplib.SMTP(**self._server):
+                pass
 
     def _message(self, mail: Mail) -> EmailMessage:
         message = EmailMessage()

@@ -135,6 +135,12 @@ class Supervisor(multiprocess.Multiprocess):
 
     _stopped_by = signal.SIGTERM
 
+    def run(self) -> int:  # type: ignore[override]
+        """The exit status: 1 when a worker could not start, or was cut off."""
+        super().run()
+        ends = {worker.exitcode for worker in self.processes}
+        return int(bool({STARTUP_FAILURE, -signal.SIGKILL} & ends))
+
     def handle_int(self) -> None:
         self._stopped_by = signal.SIGINT
         super().handle_int()
@@ -154,9 +160,3 @@ class Supervisor(multiprocess.Multiprocess):
                 for process in running:
                     process.kill()
             wait([process.sentinel for process in running], timeout=0.1)
-
-    @property
-    def failed(self) -> bool:
-        """Whether a worker could not start, or was cut off."""
-        ends = {worker.exitcode for worker in self.processes}
-        return bool({STARTUP_FAILURE, -signal.SIGKILL} & ends)

@@ -1,4 +1,4 @@
-"""Settings, from the environment and `.env`. Read by `main` and `cli` alone."""
+"""Settings, from the environment and `.env`. Read by `main`, `cli` and `checks` alone."""
 
 import os
 from difflib import get_close_matches

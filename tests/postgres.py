@@ -57,11 +57,11 @@ class PostgresServer:
 
     def create_database(self, name: str, *, template: str = "template0") -> None:
         """Create a database as a copy of another, which must have no connections."""
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
 
     def drop_database(self, name: str) -> None:
         """Drop a database if it is there, and cut its connections."""
-        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def start(self) -> None:
         """Start the server and wait until it takes connections.
@@ -118,7 +118,8 @@ class PostgresServer:
             return False
         return lines[:1] == [str(self.process.pid)] and lines[-1].strip() == "ready"
 
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> None:
+        """Run a statement as the superuser."""
         self._run("psql", "-X", "-d", self.url("postgres"), "-c", statement)
 
     def _run(self, program: str, *arguments: str | Path, user: str | None = None) -> None:

@@ -26,7 +26,7 @@ def tree(tmp_path: Path) -> Path:
     """A copy of all that is of this project and of its tests."""
     for part in ("api", "application", "domain", "infrastructure", "tests"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("main.py", "cli.py", "pyproject.toml"):
+    for file in ("checks.py", "cli.py", "main.py", "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path)
     return tmp_path
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Any
 
 import asyncpg
 from sqlalchemy import Dialect, Insert, Select, bindparam, func, select
@@ -17,6 +15,7 @@ from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
+from infrastructure.database.connections import Connection, ConnectionPool
 from infrastructure.database.lookups import SharedLookup
 from infrastructure.database.rows import IDS
 from infrastructure.database.statements import (
@@ -31,8 +30,6 @@ from infrastructure.database.statements import (
 
 DIALECT = sqlalchemy_asyncpg.dialect()  # type: ignore[no-untyped-call]
 
-_CACHE_SIZE = "statement_cache_size"
-
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
 _DOWN = (
@@ -44,37 +41,9 @@ _DOWN = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InterfaceError,
+    asyncpg.InvalidCachedStatementError,
     asyncpg.InternalClientError,
 )
-
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
-
-
-async def connect(url: str, **options: Any) -> Connection:
-    """asyncpg's `connect`, for a URL that may have its `statement_cache_size` in the query.
-
-    0 is for pgbouncer in transaction mode: each statement may meet another server, which knows none
-    of those that were prepared.
-    """
-    url, size = split_cache_size(url)
-    return await asyncpg.connect(url, statement_cache_size=size, **options)
-
-
-def split_cache_size(url: str) -> tuple[str, int]:
-    """`url` without its `statement_cache_size`, which asyncpg would send to the server; the size.
-
-    Raises ValueError for one that is no number.
-    """
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    sizes = [value for name, value in query if name == _CACHE_SIZE]
-    if not sizes:
-        return url, 100
-    if not sizes[-1].isdecimal():
-        raise ValueError(f"{_CACHE_SIZE} must be a number")
-    rest = urlencode([pair for pair in query if pair[0] != _CACHE_SIZE])
-    return urlunsplit(parts._replace(query=rest)), int(sizes[-1])
 
 
 @contextmanager
@@ -91,64 +60,6 @@ def _translated() -> Iterator[None]:
         raise  # a mistake of ours, though asyncpg's own kind is an InterfaceError too
     except _DOWN as error:
         raise DatabaseUnavailable from error
-
-
-class ConnectionPool:
-    """Connections, the one used last first.
-
-    asyncpg's own pool costs 35 microseconds a use, as much as a query: it makes a task of each
-    release, and by default resets the connection by a query. Nothing here changes a connection's
-    state, and transactions end before theirs is given back.
-    """
-
-    def __init__(self, url: str, *, size: int, timeout: float) -> None:
-        self._url = url
-        self._timeout = timeout
-        self._free = asyncio.Semaphore(size)
-        self._idle: list[Connection] = []
-
-    async def take(self) -> Connection:
-        if self._free.locked():
-            async with asyncio.timeout(self._timeout):
-                await self._free.acquire()
-        else:
-            await self._free.acquire()
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        try:
-            return await connect(self._url, timeout=self._timeout, command_timeout=self._timeout)
-        except BaseException:
-            self._free.release()
-            raise
-
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
-        """Run one statement by itself."""
-        connection = await self.take()
-        try:
-            records = await connection.fetch(sql, *arguments)
-        except asyncpg.PostgresError:
-            self.give_back(connection)
-            raise
-        except BaseException:
-            self.drop(connection)  # no telling what state it is in
-            raise
-        self.give_back(connection)
-        return cast("Sequence[Record]", records)
-
-    def give_back(self, connection: Connection) -> None:
-        self._idle.append(connection)
-        self._free.release()
-
-    def drop(self, connection: Connection) -> None:
-        connection.terminate()
-        self._free.release()
-
-    def close(self) -> None:
-        for connection in self._idle:
-            connection.terminate()
-        self._idle.clear()
 
 
 class PostgresDatabase:
@@ -211,8 +122,8 @@ class PostgresTransaction:
         arguments = statement.arguments(values)
         with _translated():
             connection = await self._begun()
-            records = await connection.fetch(statement.sql, *arguments)
-        return statement.converted(cast("Sequence[Record]", records))
+            records = await connection.run(statement.sql, arguments)
+        return statement.converted(records)
 
     async def add(self, clause: Insert, **values: Any) -> int:
         if self._connection is None:
@@ -233,7 +144,7 @@ class PostgresTransaction:
             self._connection = await self._begin()
         while self._unsent:
             sql, arguments = self._unsent.pop(0)
-            await self._connection.execute(sql, *arguments)
+            await self._connection.run(sql, arguments)
         return self._connection
 
     async def _begin(self) -> Connection:

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from infrastructure.database import sqlite
+from infrastructure.database.connections import connect
 from infrastructure.database.engine import sqlite_path
-from infrastructure.database.postgresql import connect
 from infrastructure.database.statements import Database, SchemaMissing
 
 if TYPE_CHECKING:

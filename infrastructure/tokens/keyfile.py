@@ -3,9 +3,9 @@
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,6 +46,28 @@ def read(path: Path) -> list[KeptKey]:
         raise UnfitKey(f"{path}: it is no JWK set") from None
 
 
+def signing(kept: Sequence[KeptKey], algorithm: str) -> KeptKey | None:
+    """The key that signs: the newest for `algorithm`."""
+    return next((entry for entry in reversed(kept) if entry.key.algorithm == algorithm), None)
+
+
+def listed(path: Path, algorithm: str) -> list[dict[str, str | None]]:
+    """What may be told of each key: `kid`, `algorithm`, `made` (a moment, UTC, if the file says)
+    and `use`, which is `signs` or `verifies`. Raises `UnfitKey` as `read` does.
+    """
+    kept = read(path)
+    signer = signing(kept, algorithm)
+    return [
+        {
+            "kid": entry.key.kid,
+            "algorithm": entry.key.algorithm,
+            "made": datetime.fromtimestamp(entry.made, UTC).isoformat() if entry.made else None,
+            "use": "signs" if entry is signer else "verifies",
+        }
+        for entry in kept
+    ]
+
+
 def add(path: Path, algorithm: str, now: datetime) -> SigningKey:
     """Make a key for `algorithm` and put it last into the file, which is made when there is none.
 
@@ -63,9 +85,14 @@ def add(path: Path, algorithm: str, now: datetime) -> SigningKey:
     return key
 
 
-def retire(path: Path, kid: str) -> None:
-    """Take a key out of the file. Raises `UnfitKey` as `read` does, and when it is not there."""
+def retire(path: Path, kid: str, algorithm: str) -> None:
+    """Take a key out of the file. Raises `UnfitKey` as `read` does, and for one that is not there
+    or that signs.
+    """
     kept = read(path)
+    signer = signing(kept, algorithm)
+    if signer and signer.key.kid == kid:
+        raise UnfitKey(f"{kid} signs; make another key first, with `gatepost keys new`")
     left = [entry for entry in kept if entry.key.kid != kid]
     if len(left) == len(kept):
         raise UnfitKey(f"{path}: there is no key {kid}")

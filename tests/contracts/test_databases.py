@@ -388,3 +388,29 @@ async def test_a_server_that_comes_back_is_used_again(
 
         assert await backend.queries.user(anna.id) is not None
         await backend.add_user()
+
+
+async def test_a_migration_meanwhile_is_not_noticed(postgres_url: str) -> None:
+    """What a connection has prepared, it prepares anew when the schema has changed."""
+    async with opened(postgres_url) as backend, administrator(postgres_url) as other:
+        post = await backend.add_post(await backend.add_user())
+        assert await backend.queries.post(post.id, post.owner_id) is not None
+
+        await other.execute("ALTER TABLE users ALTER COLUMN name TYPE text")
+
+        assert await backend.queries.post(post.id, post.owner_id) is not None
+
+
+async def test_a_migration_meanwhile_ends_a_transaction_once(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend, administrator(postgres_url) as other:
+        post = await backend.add_post(await backend.add_user())
+        async with backend.storage() as uow:
+            assert await uow.posts.get(post.id, post.owner_id) is not None
+
+        await other.execute("ALTER TABLE users ALTER COLUMN name TYPE text")
+
+        with pytest.raises(Unavailable):
+            async with backend.storage() as uow:
+                await uow.posts.get(post.id, post.owner_id)
+        async with backend.storage() as uow:
+            assert await uow.posts.get(post.id, post.owner_id) is not None

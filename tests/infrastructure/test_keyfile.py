@@ -55,11 +55,11 @@ def test_the_file_is_a_private_jwk_set_of_its_owner_alone(path: Path) -> None:
 def test_a_retired_key_is_gone_and_the_others_stay(path: Path) -> None:
     first, second, third = (keyfile.add(path, "ES256", NOW) for _ in range(3))
 
-    keyfile.retire(path, second.kid)
+    keyfile.retire(path, second.kid, "ES256")
 
     assert [entry.key.kid for entry in keyfile.read(path)] == [first.kid, third.kid]
     with pytest.raises(UnfitKey, match=f"there is no key {re.escape(second.kid)}$"):
-        keyfile.retire(path, second.kid)
+        keyfile.retire(path, second.kid, "ES256")
 
 
 def test_keys_made_elsewhere_are_taken_as_they_are(path: Path) -> None:

@@ -153,7 +153,7 @@ class Place:
 
     def run(self, *arguments: str, given: str = "") -> Done:
         """Run the command to its end with `given` as its input."""
-        return self.launcher.run(arguments, given, self.directory, self._environment())
+        return self.launcher.run(arguments, given, self.directory, self.environment())
 
     def refusal(self, *arguments: str, given: str = "") -> str:
         """What the command says when it can't do its work: one line on stderr, exit status 1."""
@@ -178,7 +178,7 @@ class Place:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=self.directory,
-                env=self._environment(),
+                env=self.environment(),
             )
         try:
             service = Service(_announced_url(process, log), process, log, self)
@@ -192,7 +192,7 @@ class Place:
             if process.stdout:
                 process.stdout.close()
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         given = {"DATABASE_URL": self.database_url} | self.settings
         settings = {f"GATEPOST_{name}": value for name, value in given.items()}
         return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "80"} | settings

@@ -2,21 +2,27 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import stat
+import tomllib
+from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from typer.main import get_command
 
-from tests.journeys.processes import PATIENCE, Place, Service, on_both_databases
+import cli
+from tests.journeys.processes import PATIENCE, ROOT, Place, Service, on_both_databases
 
 PASSWORD = "correct horse battery"
 SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
 NOWHERE = "postgresql://gatepost:hunter2@127.0.0.1:1/gatepost"
-COMMANDS = ["serve", "migrate", "create-admin", "check", "openapi"]
 
 
 def log_in(client: httpx.Client, email: str, password: str = PASSWORD) -> dict[str, str]:
@@ -208,7 +214,7 @@ def test_the_secret_of_development_is_made_once_and_outlives_a_restart(place: Pl
 def test_with_a_server_database_the_secret_lies_in_the_working_directory(place: Place) -> None:
     place.database_url = NOWHERE
 
-    place.run("openapi")
+    place.run("check")
 
     (file,) = place.directory.iterdir()
     assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("gatepost.secret", 0o600)
@@ -217,7 +223,7 @@ def test_with_a_server_database_the_secret_lies_in_the_working_directory(place: 
 def test_the_mode_of_the_secret_does_not_hang_on_the_umask(place: Place) -> None:
     before = os.umask(0)
     try:
-        place.run("openapi")
+        place.run("check")
     finally:
         os.umask(before)
 
@@ -275,68 +281,71 @@ def test_a_password_line_may_end_as_on_windows_or_not_at_all(service: Service) -
             log_in(client, email)
 
 
-def test_check_names_what_would_hurt_in_production(place: Place) -> None:
-    done = place.run("check")
-
-    assert (done.status, done.stderr) == (1, "")
-    harms = [line for line in done.stdout.splitlines() if line.startswith("harm: ")]
-    assert [harm.split(": ")[1] for harm in harms] == [
-        "migrations",
-        "GATEPOST_ENVIRONMENT",
-        "GATEPOST_SECRET_KEY",
-        "GATEPOST_BCRYPT_COST",
-    ]
-    assert "`gatepost migrate`" in harms[0]
-
-
-def test_check_names_a_database_that_does_not_answer(place: Place) -> None:
-    place.database_url = NOWHERE
-
-    done = place.run("check")
-
-    assert done.status == 1
-    assert "harm: database: it does not answer" in done.stdout
-    assert "hunter2" not in done.stdout + done.stderr
-
-
-@on_both_databases
-def test_check_finds_nothing_where_nothing_is_wrong(place: Place) -> None:
-    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "BCRYPT_COST": "12"}
-    place.run("migrate")
-
-    done = place.run("check")
-
-    assert (done.status, done.stderr) == (0, "")
-    assert done.stdout.endswith("Nothing here would hurt in production\n")
-    assert ("remark: SQLite" in done.stdout) is place.database_url.startswith("sqlite")
-
-
 def test_openapi_prints_the_document_that_is_known(place: Place) -> None:
     done = place.run("openapi")
 
     assert (done.status, done.stderr) == (0, "")
     known = Path(__file__).parents[1] / "openapi.json"
     assert json.loads(done.stdout) == json.loads(known.read_text())
-    assert not (place.directory / "gatepost.db").exists()
+    assert list(place.directory.iterdir()) == []
 
 
-def test_help_names_every_command(place: Place) -> None:
-    done = place.run("--help")
+def commands(group: Any = None, name: str = "") -> Iterator[tuple[str, Any]]:
+    """All there are, by what is typed for them."""
+    group = group or get_command(cli.app)
+    yield name, group
+    for part, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{name} {part}".strip())
 
-    assert done.status == 0
-    for command in COMMANDS:
-        assert command in done.stdout
+
+COMMANDS = dict(commands())
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(place: Place, command: str) -> None:
-    done = place.run(command, "--help")
+def test_the_commands_are_those_of_the_contract() -> None:
+    assert COMMANDS.keys() - {"", "keys"} == {
+        *("serve", "migrate", "check", "create-admin", "seed", "openapi", "purge"),
+        *("keys new", "keys list", "keys retire"),
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_every_option_explains_itself(place: Place, name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    assert [option.name for option in command.params if not option.help] == []
+
+    done = place.run(*name.split(), "--help")
 
     assert (done.status, done.stderr) == (0, "")
-    assert f"Usage: gatepost {command}" in done.stdout
-    sentence = done.stdout.split("\n\n" if "\n\n" in done.stdout else "\n")
-    assert sentence
+    assert f"Usage: gatepost {name}".strip() in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", done.stdout).split())
+    for said in [command.help, *(option.help for option in command.params)]:
+        assert " ".join(said.split()) in shown
+    for part, inner in getattr(command, "commands", {}).items():
+        assert part in shown
+        assert inner.help.partition("\n")[0] in shown
+
+
+def test_the_version_is_that_of_the_package(place: Place) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert place.run("--version").stdout == f"gatepost {project['version']}\n"
+
+
+def test_keys_are_told_to_scripts(place: Place) -> None:
+    place.settings |= {"ALGORITHM": "ES256", "KEYS_FILE": "keys.json"}
+    made = [json.loads(place.run("keys", "new", "--json").stdout) for _ in range(2)]
+
+    listed = json.loads(place.run("keys", "list", "--json").stdout)
+
+    assert [{"kid": key["kid"], "algorithm": key["algorithm"]} for key in listed] == made
+    assert [key["use"] for key in listed] == ["verifies", "signs"]
+    for key in listed:
+        assert key.keys() == {"kid", "algorithm", "made", "use"}
+        assert datetime.fromisoformat(key["made"]).utcoffset() == timedelta()
+    lines = place.run("keys", "list").stdout.splitlines()
+    assert [line.split() for line in lines] == [list(key.values()) for key in listed]
 
 
 def test_an_unknown_command_is_refused(place: Place) -> None:

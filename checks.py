@@ -1,0 +1,146 @@
+"""What would hurt in production: settings, secrets, schema, pools, and whom the service relies on.
+
+Beside the composition root, because it looks at the same settings and asks the same adapters.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from stat import S_ISVTX
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from application.ports.mail import MailNotSent
+from application.services import Ports
+from infrastructure.database.capacity import capacity
+from infrastructure.database.engine import sqlite_path
+from infrastructure.database.statements import Database
+from infrastructure.limits import SharedLimits
+from infrastructure.mail import SmtpMailer
+from infrastructure.passwords import is_common
+from infrastructure.settings import PREFIX, Settings
+from infrastructure.tokens import keyfile
+from infrastructure.tokens.jose import UnfitKey, hs256_key
+
+DOWN = {
+    "database": "it does not answer, or does not let us in",
+    "migrations": "the schema is not at the newest revision, run `gatepost migrate`",
+}
+"""What each part means that `Queries.ready` names."""
+
+_KEY_LIFE = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    kind: Literal["harm", "remark"]
+    """A remark is on what may be meant."""
+    about: str
+    """A setting's name, or `database` or `migrations`."""
+    text: str
+    """Never with a secret in it."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.about}: {self.text}"
+
+
+async def findings(settings: Settings, ports: Ports, database: Database) -> list[Finding]:
+    """All that is found, the remarks first. `database` is open. Raises `UnfitKey` for what is
+    wrong with KEYS_FILE.
+    """
+    down = await ports.queries.ready()
+    found = [Finding("harm", part, DOWN[part]) for part in down]
+    found += [*_settings(settings), *_others(settings)]
+    found += _keys(settings, ports.clock())
+    if sqlite_path(settings.database):
+        found.append(_remark("DATABASE_URL", "SQLite serves one machine; PostgreSQL is for more"))
+    else:
+        found += _database_password(settings.database)
+        if "database" not in down:
+            found += await _database_role(database, settings.database_connections)
+    if isinstance(ports.limits, SharedLimits):
+        if not await ports.limits.is_shared():
+            found.append(_harm("REDIS_URL", "Redis does not answer; each worker counts for itself"))
+        await ports.limits.close()
+    if isinstance(ports.mailer, SmtpMailer):
+        try:
+            await ports.mailer.check()
+        except MailNotSent as error:
+            found.append(_harm("SMTP_URL", f"mails could not be sent: {error}"))
+    return sorted(found, key=lambda finding: finding.kind, reverse=True)
+
+
+def _harm(setting: str, text: str) -> Finding:
+    return Finding("harm", f"{PREFIX}{setting}", text)
+
+
+def _remark(setting: str, text: str) -> Finding:
+    return Finding("remark", f"{PREFIX}{setting}", text)
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    if not settings.in_production:
+        yield _harm("ENVIRONMENT", "development; e-mail addresses stand in the log")
+    if settings.secret_key is None:
+        yield _harm("SECRET_KEY", "not set; the one in use lies in a file")
+    else:
+        try:
+            hs256_key(settings.secret_key.get_secret_value().encode())
+        except UnfitKey as error:
+            yield _harm("SECRET_KEY", str(error))
+    if settings.bcrypt_cost < 12:
+        yield _harm("BCRYPT_COST", f"{settings.bcrypt_cost} is too cheap, 12 is the least")
+    if settings.rate_limits == "off":
+        yield _harm("RATE_LIMITS", "off; passwords may be guessed as fast as they are checked")
+    elif settings.redis_url is None:
+        yield _remark("REDIS_URL", "not set; each worker counts for itself what limits allow")
+    if settings.smtp_url is None:
+        yield _remark("SMTP_URL", "not set; mails are printed, tokens and all")
+    elif "mail_from" not in settings.model_fields_set:
+        yield _harm("MAIL_FROM", f"not set; mails come from {settings.mail_from}")
+
+
+def _others(settings: Settings) -> Iterator[Finding]:
+    """Of who else has a hand in it: sites, proxies, those on the way."""
+    if settings.public_url and not settings.public_url.startswith("https:"):
+        yield _harm("PUBLIC_URL", "not https; links in mails lead where pages can be tampered with")
+    for origin in settings.cors_origins:
+        if not origin.startswith("https:"):
+            yield _harm("CORS_ORIGINS", f"{origin} is not https; its pages can be tampered with")
+    for network in map(ip_network, settings.trusted_proxies):
+        if network.prefixlen < (8 if network.version == 4 else 16):
+            yield _harm("TRUSTED_PROXIES", f"with {network}, clients may claim to be anywhere")
+
+
+def _keys(settings: Settings, now: datetime) -> Iterator[Finding]:
+    if settings.keys_file is None:
+        return
+    signing = keyfile.signing(keyfile.read(settings.keys_file), settings.algorithm)
+    if signing and signing.made and signing.made < (now - _KEY_LIFE).timestamp():
+        made = datetime.fromtimestamp(signing.made, UTC)
+        yield _remark("KEYS_FILE", f"the key that signs is of {made:%Y-%m-%d}; see `gatepost keys`")
+    mode = settings.keys_file.absolute().parent.stat().st_mode
+    if mode & 0o022 and not mode & S_ISVTX:
+        yield _harm("KEYS_FILE", "others may write to its directory, and so replace it")
+
+
+def _database_password(url: str) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    password = unquote(parts.password or "")
+    if password and (len(password) < 12 or is_common(password)):
+        yield _harm("DATABASE_URL", "its password is a common one, or shorter than 12 characters")
+
+
+async def _database_role(database: Database, wanted: int) -> list[Finding]:
+    server = await capacity(database)
+    text = f"{wanted} a worker, of {server.connections} that the server has for us"
+    if wanted > server.connections:
+        found = [_harm("DATABASE_CONNECTIONS", text)]
+    else:
+        workers = server.connections // wanted
+        text += f": room for {workers} workers"
+        found = [_remark("DATABASE_CONNECTIONS", text)]
+    if server.is_superuser:
+        found.append(_remark("DATABASE_URL", "its user is a superuser, and need not be"))
+    return found

@@ -1,0 +1,165 @@
+"""What is over for good, deleted a few rows at a time.
+
+Each statement reads and locks some thousand rows at most, and is a transaction of its own: nobody
+waits for long, however much there is to delete. Rows that somebody else has locked are left for the
+next time, so any number of processes may do this at once.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Table, and_, bindparam, delete, func, select, tuple_
+from sqlalchemy.sql.dml import ReturningDelete
+
+from domain.idempotency import LIFE
+from domain.sessions import KNOWN
+from infrastructure.database.idempotency import KEPT
+from infrastructure.database.one_time_codes import CODES
+from infrastructure.database.rows import BigId, Instant
+from infrastructure.database.sessions import SESSIONS, SPENT
+from infrastructure.database.statements import Database
+
+BATCH = 2000
+"""Rows a statement."""
+
+GRACE = timedelta(hours=1)
+"""For so long a thing must have been over: machines' clocks differ, and a request that began in its
+time may be under way still."""
+
+
+@dataclass(slots=True)
+class Purged:
+    """How many rows were deleted. Opaque access tokens go with their sessions, uncounted."""
+
+    sessions: int = 0
+    spent_refresh_tokens: int = 0
+    codes: int = 0
+    idempotency_keys: int = 0
+
+
+_BATCH = bindparam("batch", type_=BigId)
+_AFTER = bindparam("after", type_=BigId)
+_UPTO = bindparam("upto", type_=BigId)
+_OVER_SINCE = bindparam("over_since", type_=Instant)
+
+# The tables are walked along their primary keys, so that no index has to be kept for this.
+_NEXT = {
+    table: select(
+        func.max(
+            select(table.c.id)
+            .where(table.c.id > _AFTER)
+            .order_by(table.c.id)
+            .limit(_BATCH)
+            .subquery()
+            .c.id
+        )
+    )
+    for table in (SESSIONS, CODES)
+}
+_SESSION_IS_OVER = and_(
+    SESSIONS.c.id > _AFTER,
+    SESSIONS.c.id <= _UPTO,
+    SESSIONS.c.expires_at <= _OVER_SINCE,
+    SESSIONS.c.last_used_at <= bindparam("unused_since", type_=Instant),
+)
+_SPENT = (
+    delete(SPENT)
+    .where(
+        SPENT.c.hash.in_(
+            select(SPENT.c.hash)
+            .join(SESSIONS, SESSIONS.c.id == SPENT.c.session_id)
+            .where(_SESSION_IS_OVER)
+            .limit(_BATCH)
+            .with_for_update(of=SPENT, skip_locked=True)
+        )
+    )
+    .returning(SPENT.c.hash)
+)
+_SESSIONS = (
+    delete(SESSIONS)
+    .where(
+        SESSIONS.c.id.in_(
+            select(SESSIONS.c.id).where(_SESSION_IS_OVER).with_for_update(skip_locked=True)
+        )
+    )
+    .returning(SESSIONS.c.id)
+)
+_CODES = (
+    delete(CODES)
+    .where(
+        CODES.c.id.in_(
+            select(CODES.c.id)
+            .where(CODES.c.id > _AFTER, CODES.c.id <= _UPTO, CODES.c.expires_at <= _OVER_SINCE)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(CODES.c.id)
+)
+_KEPT = (
+    delete(KEPT)
+    .where(
+        tuple_(KEPT.c.user_id, KEPT.c.key).in_(
+            select(KEPT.c.user_id, KEPT.c.key)
+            .where(KEPT.c.at <= _OVER_SINCE)
+            .order_by(KEPT.c.at)
+            .limit(_BATCH)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(KEPT.c.key)
+)
+
+
+async def purge(database: Database, now: datetime, *, batch: int = BATCH) -> Purged:
+    """Delete what is over at `now`, no more than `batch` rows a statement:
+
+    - sessions that have expired and were last used longer ago than `domain.sessions.KNOWN`, with
+      their tokens. One that was revoked is kept until then too;
+    - one-time codes that have expired; a code that was used is gone already, and so is a mail
+      that was sent;
+    - first answers to requests that came with an idempotency key, when they are older than
+      `domain.idempotency.LIFE`.
+    """
+    purged = Purged()
+    over_since = now - GRACE
+    async for ids in _walk(database, SESSIONS, batch):
+        over = {**ids, "over_since": over_since, "unused_since": now - KNOWN, "batch": batch}
+        # By themselves: there may be thousands to a session.
+        purged.spent_refresh_tokens += await _delete_all(database, _SPENT, **over)
+        purged.sessions += await _delete(database, _SESSIONS, **over)
+    async for ids in _walk(database, CODES, batch):
+        purged.codes += await _delete(database, _CODES, **ids, over_since=over_since)
+    purged.idempotency_keys = await _delete_all(
+        database, _KEPT, over_since=over_since - LIFE, batch=batch
+    )
+    return purged
+
+
+async def _walk(database: Database, table: Table, batch: int) -> AsyncIterator[dict[str, int]]:
+    """All ids, some at a time."""
+    after = 0
+    while upto := (await database.fetch_long(_NEXT[table], after=after, batch=batch))[0][0]:
+        yield {"after": after, "upto": upto}
+        after = upto
+
+
+async def _delete_all(database: Database, statement: ReturningDelete[Any], **values: Any) -> int:
+    """Again and again, until there is nothing left."""
+    deleted = 0
+    while now_deleted := await _delete(database, statement, **values):
+        deleted += now_deleted
+    return deleted
+
+
+async def _delete(database: Database, statement: ReturningDelete[Any], **values: Any) -> int:
+    start = time.monotonic()
+    async with database.transaction() as transaction:
+        deleted = len(await transaction.fetch(statement, **values))
+        await transaction.commit()
+    # SQLite lets one write at a time, and who waits looks now and then: leave them a gap.
+    await asyncio.sleep(time.monotonic() - start)
+    return deleted

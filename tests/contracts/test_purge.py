@@ -1,0 +1,272 @@
+"""What a purge of the real databases deletes, and what it leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import Table, bindparam, insert, select
+
+from domain.idempotency import LIFE
+from domain.sessions import KNOWN, network_of
+from domain.users import User
+from infrastructure.database.access_tokens import ACCESS_TOKENS
+from infrastructure.database.engine import open_database
+from infrastructure.database.idempotency import KEPT
+from infrastructure.database.mail import OUTBOX
+from infrastructure.database.one_time_codes import CODES
+from infrastructure.database.purge import GRACE, Purged, purge
+from infrastructure.database.queries import SqlQueries
+from infrastructure.database.sessions import SESSIONS, SPENT
+from infrastructure.database.statements import Clause, Database, Record, Transaction
+from infrastructure.database.users import USERS
+from tests.contracts.backends import SqlBackend
+from tests.fakes.clock import NOON
+
+MOMENT = timedelta(microseconds=1)
+LONG_AGO = NOON - timedelta(days=365)
+LAST = NOON - GRACE
+"""What is over at this moment goes."""
+UNUSED = NOON - KNOWN
+IP = "192.0.2.7"
+
+
+class Storeroom(SqlBackend):
+    """A database, and rows to put there as they are."""
+
+    async def change(self, *clauses: tuple[Clause, dict[str, Any]]) -> None:
+        async with self.database.transaction() as transaction:
+            for clause, values in clauses:
+                await transaction.fetch(clause, **values)
+            await transaction.commit()
+
+    async def put(self, table: Table, *rows: dict[str, Any]) -> None:
+        clause = insert(table).values({name: bindparam(name) for name in rows[0]})
+        await self.change(*((clause, row) for row in rows))
+
+    async def session(
+        self, user: User, name: str, *, expired: datetime, used: datetime = LONG_AGO, **more: Any
+    ) -> None:
+        row = {
+            "user_id": user.id,
+            "created_at": LONG_AGO,
+            "last_used_at": used,
+            "expires_at": expired,
+            "refresh_hash": name,
+            "ip": IP,
+            "network": network_of(IP),
+        }
+        await self.put(SESSIONS, row | more)
+
+    async def values(self, column: Any) -> Sequence[Any]:
+        return sorted(row[0] for row in await self.database.fetch_long(select(column)))
+
+
+@pytest.fixture
+async def room(database_url: str) -> AsyncIterator[Storeroom]:
+    database = open_database(database_url, timeout=10)
+    await database.open()
+    yield Storeroom(database)
+    await database.close()
+
+
+@pytest.fixture
+async def anna(room: Storeroom) -> User:
+    return await room.add_user()
+
+
+async def test_a_session_goes_when_it_has_expired_and_was_not_used_for_long(
+    room: Storeroom, anna: User
+) -> None:
+    await room.session(anna, "goes", expired=LAST, used=UNUSED)
+    await room.session(anna, "expired just now", expired=LAST + MOMENT, used=UNUSED)
+    await room.session(anna, "used not long ago", expired=LAST, used=UNUSED + MOMENT)
+    await room.session(anna, "goes on", expired=NOON + MOMENT)
+
+    purged = await purge(room.database, NOON)
+
+    assert purged == Purged(sessions=1)
+    assert await room.values(SESSIONS.c.refresh_hash) == [
+        "expired just now",
+        "goes on",
+        "used not long ago",
+    ]
+
+
+async def test_a_revoked_session_is_kept_until_it_expires(room: Storeroom, anna: User) -> None:
+    await room.session(anna, "revoked", expired=NOON + MOMENT, revoked_at=LONG_AGO)
+    await room.session(anna, "revoked and expired", expired=LAST, revoked_at=LONG_AGO)
+
+    await purge(room.database, NOON)
+
+    assert await room.values(SESSIONS.c.refresh_hash) == ["revoked"]
+
+
+async def test_a_network_stays_known_for_a_month_however_short_sessions_are(
+    room: Storeroom, anna: User
+) -> None:
+    await room.session(anna, "short", expired=UNUSED + timedelta(hours=2), used=UNUSED + MOMENT)
+    queries = SqlQueries(room.database)
+
+    await purge(room.database, NOON)
+    assert await queries.has_logged_in_from(anna.id, network_of(IP))
+
+    await purge(room.database, NOON + MOMENT)
+    assert not await queries.has_logged_in_from(anna.id, network_of(IP))
+
+
+async def test_tokens_go_with_their_session_and_no_others_do(room: Storeroom, anna: User) -> None:
+    await room.session(anna, "goes", expired=LAST)
+    await room.session(anna, "stays", expired=NOON + MOMENT)
+    for id_, of in await room.database.fetch_long(select(SESSIONS.c.id, SESSIONS.c.refresh_hash)):
+        rows = [{"hash": f"{of} {n}", "session_id": id_, "spent_at": LONG_AGO} for n in range(3)]
+        await room.put(SPENT, *rows)
+        token = {"id": id_, "hash": of, "session_id": id_}
+        await room.put(ACCESS_TOKENS, token | {"issued_at": LONG_AGO, "expires_at": LONG_AGO})
+
+    purged = await purge(room.database, NOON)
+
+    assert purged == Purged(sessions=1, spent_refresh_tokens=3)
+    assert await room.values(SPENT.c.hash) == ["stays 0", "stays 1", "stays 2"]
+    assert await room.values(ACCESS_TOKENS.c.hash) == ["stays"]
+
+
+async def test_a_code_goes_when_it_has_expired(room: Storeroom, anna: User) -> None:
+    code = {"user_id": anna.id, "purpose": "verification"}
+    await room.put(
+        CODES,
+        code | {"code_hash": "goes", "expires_at": LAST},
+        code | {"code_hash": "expired just now", "expires_at": LAST + MOMENT},
+        code | {"code_hash": "good", "expires_at": NOON + MOMENT},
+    )
+
+    purged = await purge(room.database, NOON)
+
+    assert purged == Purged(codes=1)
+    assert await room.values(CODES.c.code_hash) == ["expired just now", "good"]
+
+
+async def test_an_idempotency_key_goes_after_its_life(room: Storeroom, anna: User) -> None:
+    answer = {"user_id": anna.id, "asked": "", "answer": "{}"}
+    await room.put(
+        KEPT,
+        answer | {"key": "goes", "at": LAST - LIFE},
+        answer | {"key": "stays", "at": LAST - LIFE + MOMENT},
+    )
+
+    purged = await purge(room.database, NOON)
+
+    assert purged == Purged(idempotency_keys=1)
+    assert await room.values(KEPT.c.key) == ["stays"]
+
+
+async def test_mails_that_wait_users_and_their_posts_stay(room: Storeroom, anna: User) -> None:
+    await room.add_post(anna)
+    letter = {"purpose": "verification", "email": anna.email, "due_at": LONG_AGO}
+    await room.put(OUTBOX, letter)
+
+    assert await purge(room.database, NOON) == Purged()
+
+    assert await room.values(OUTBOX.c.email) == [anna.email]
+    assert await room.values(USERS.c.id) == [anna.id]
+
+
+BATCH = 8
+CROWD = 2 * BATCH + 1
+
+
+@pytest.fixture
+async def crowd(room: Storeroom, anna: User) -> None:
+    """More than two batches of each kind, all tokens of one session."""
+    names = [str(number) for number in range(CROWD)]
+    for name in names:
+        await room.session(anna, name, expired=LAST)
+    (first, *_) = await room.values(SESSIONS.c.id)
+    spent = {"session_id": first, "spent_at": LONG_AGO}
+    await room.put(SPENT, *(spent | {"hash": name} for name in names))
+    code = {"user_id": anna.id, "purpose": "verification", "expires_at": LONG_AGO}
+    await room.put(CODES, *(code | {"code_hash": name} for name in names))
+    answer = {"user_id": anna.id, "asked": "", "answer": "{}", "at": LONG_AGO}
+    await room.put(KEPT, *(answer | {"key": name} for name in names))
+
+
+async def all_is_gone(room: Storeroom) -> bool:
+    columns = (SESSIONS.c.id, SPENT.c.hash, CODES.c.id, KEPT.c.key)
+    return not any([await room.values(column) for column in columns])
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_two_at_once_delete_all_and_count_each_row_once(room: Storeroom) -> None:
+    both = await asyncio.gather(*(purge(room.database, NOON, batch=BATCH) for _ in range(2)))
+
+    assert await all_is_gone(room)
+    assert sum(purged.sessions for purged in both) == CROWD
+    assert sum(purged.codes for purged in both) == CROWD
+    assert sum(purged.idempotency_keys for purged in both) == CROWD
+
+
+class CountingTransaction:
+    """Notes how many rows each of its statements returned."""
+
+    def __init__(self, transaction: Transaction, counts: list[int]) -> None:
+        self._transaction = transaction
+        self._counts = counts
+        self.add, self.add_later = transaction.add, transaction.add_later
+        self.commit = transaction.commit
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        records = await self._transaction.fetch(clause, **values)
+        self._counts.append(len(records))
+        return records
+
+
+class CountingDatabase:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.dialect = database.dialect
+        self.is_remote = database.is_remote
+        self.open, self.close = database.open, database.close
+        self.fetch, self.fetch_long = database.fetch, database.fetch_long
+        self.counts: list[list[int]] = []
+        """Of each transaction that was begun."""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[CountingTransaction]:
+        self.counts.append([])
+        async with self._database.transaction() as transaction:
+            yield CountingTransaction(transaction, self.counts[-1])
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_each_transaction_deletes_a_batch_at_the_most(room: Storeroom) -> None:
+    database = CountingDatabase(room.database)
+
+    purged = await purge(database, NOON, batch=BATCH)
+
+    assert await all_is_gone(room)
+    assert purged == Purged(
+        sessions=CROWD, spent_refresh_tokens=CROWD, codes=CROWD, idempotency_keys=CROWD
+    )
+    assert all(len(counts) == 1 for counts in database.counts)
+    assert max(counts[0] for counts in database.counts) == BATCH
+
+
+async def test_what_somebody_has_locked_is_left_for_the_next_time(postgres_url: str) -> None:
+    database = open_database(postgres_url)
+    room = Storeroom(database)
+    anna = await room.add_user()
+    await room.session(anna, "locked", expired=LAST)
+    await room.session(anna, "goes", expired=LAST)
+    other = await asyncpg.connect(postgres_url)
+    async with other.transaction():
+        await other.execute("SELECT 1 FROM sessions WHERE refresh_hash = 'locked' FOR UPDATE")
+        assert await purge(database, NOON) == Purged(sessions=1)
+    assert await room.values(SESSIONS.c.refresh_hash) == ["locked"]
+
+    assert await purge(database, NOON) == Purged(sessions=1)
+
+    await other.close()
+    await database.close()

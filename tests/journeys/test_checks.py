@@ -1,0 +1,183 @@
+"""What `gatepost check` finds, and that it finds nothing where nothing would hurt."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from infrastructure.tokens import keyfile
+from tests.fakes.clock import NOON
+from tests.journeys.processes import Place, on_both_databases
+from tests.postgres import PostgresServer, free_port
+from tests.smtp import Inbox, running_smtp
+from tests.valkey import ValkeyServer
+
+SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
+NOWHERE = "postgresql://gatepost:hunter2@127.0.0.1:1/gatepost"
+
+
+@pytest.fixture
+def production(place: Place) -> Place:
+    """Where nothing is wrong."""
+    place.settings = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "BCRYPT_COST": "12"}
+    place.run("migrate")
+    return place
+
+
+def found(place: Place, kind: str = "harm") -> dict[str, str]:
+    """What is found of this kind, by what it is about."""
+    done = place.run("check")
+    assert done.stderr == ""
+    assert "hunter2" not in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith(f"{kind}: ")]
+    if kind == "harm":
+        assert done.status == (1 if lines else 0)
+    return dict(line.removeprefix(f"{kind}: ").split(": ", 1) for line in lines)
+
+
+@on_both_databases
+def test_nothing_is_found_where_nothing_is_wrong(production: Place) -> None:
+    done = production.run("check")
+
+    assert (done.status, done.stderr) == (0, "")
+    assert done.stdout.endswith("Nothing here would hurt in production\n")
+    assert ("remark: GATEPOST_DATABASE_URL: SQLite" in done.stdout) is (
+        production.database_url.startswith("sqlite")
+    )
+
+
+def test_what_development_is_like_would_hurt(place: Place) -> None:
+    harms = found(place)
+
+    assert list(harms) == [
+        "migrations",
+        "GATEPOST_ENVIRONMENT",
+        "GATEPOST_SECRET_KEY",
+        "GATEPOST_BCRYPT_COST",
+        "GATEPOST_RATE_LIMITS",
+    ]
+    assert "`gatepost migrate`" in harms["migrations"]
+
+
+def test_a_database_that_does_not_answer_is_named(place: Place) -> None:
+    place.database_url = NOWHERE
+
+    harms = found(place)
+
+    assert harms["database"].startswith("it does not answer")
+    assert "12 characters" in harms["GATEPOST_DATABASE_URL"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "about"),
+    [
+        ("PUBLIC_URL", "http://example.com", "not https"),
+        ("CORS_ORIGINS", "https://example.com, http://example.org", "http://example.org is not"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 0.0.0.0/0", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "::/0", "::/0"),
+        ("RATE_LIMITS", "off", "guessed"),
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1:1/0", "does not answer"),
+        ("BCRYPT_COST", "11", "too cheap"),
+    ],
+)
+def test_a_setting_that_would_hurt_is_named(
+    production: Place, name: str, value: str, about: str
+) -> None:
+    production.settings[name] = value
+
+    harms = found(production)
+
+    assert list(harms) == [f"GATEPOST_{name}"]
+    assert about in harms[f"GATEPOST_{name}"]
+
+
+def test_settings_that_look_alike_and_do_not_hurt_are_let_pass(
+    production: Place, valkey: ValkeyServer
+) -> None:
+    production.settings |= {
+        "PUBLIC_URL": "https://example.com",
+        "CORS_ORIGINS": "https://example.com",
+        "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1, fd00::/16",
+        "REDIS_URL": valkey.url,
+    }
+
+    assert found(production) == {}
+    assert "GATEPOST_REDIS_URL" not in found(production, "remark")
+
+
+def test_a_secret_that_is_weak_is_found_where_it_signs_no_tokens_too(production: Place) -> None:
+    production.settings |= {"TOKENS": "opaque", "SECRET_KEY": "hunter2"}
+
+    assert list(found(production)) == ["GATEPOST_SECRET_KEY"]
+
+
+@pytest.fixture
+async def smtp() -> AsyncIterator[str]:
+    async with running_smtp(Inbox()) as url:
+        yield f"smtp://{url}"
+
+
+async def test_a_mail_server_is_asked_and_one_that_is_away_is_found(
+    production: Place, smtp: str
+) -> None:
+    production.settings["SMTP_URL"] = smtp
+    assert list(await asyncio.to_thread(found, production)) == ["GATEPOST_MAIL_FROM"]
+
+    production.settings["MAIL_FROM"] = "gatepost@example.com"
+    assert await asyncio.to_thread(found, production) == {}
+
+    production.settings["SMTP_URL"] = f"smtp://anna:hunter2@127.0.0.1:{free_port()}"
+    assert list(await asyncio.to_thread(found, production)) == ["GATEPOST_SMTP_URL"]
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_more_connections_than_the_server_has_are_found(
+    production: Place, postgres: PostgresServer
+) -> None:
+    production.settings["DATABASE_CONNECTIONS"] = "50"
+    room = found(production, "remark")["GATEPOST_DATABASE_CONNECTIONS"]
+    # Of the 200, three are kept for superusers.
+    assert room == "50 a worker, of 197 that the server has for us: room for 3 workers"
+
+    name = production.database_url.rpartition("/")[2]
+    postgres.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 49')
+
+    harms = found(production)
+    assert harms == {
+        "GATEPOST_DATABASE_CONNECTIONS": "50 a worker, of 49 that the server has for us"
+    }
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_superuser_is_remarked_on(production: Place) -> None:
+    remarks = production.run("check").stdout
+
+    assert "remark: GATEPOST_DATABASE_URL: its user is a superuser" in remarks
+
+
+def test_an_old_key_and_a_directory_that_others_write_to_are_found(production: Place) -> None:
+    directory = production.directory / "keys"
+    directory.mkdir(mode=0o700)
+    keyfile.add(directory / "keys.json", "ES256", NOON.replace(year=NOON.year - 2))
+    production.settings |= {"ALGORITHM": "ES256", "KEYS_FILE": str(directory / "keys.json")}
+    assert found(production) == {}
+    assert "signs is of" in found(production, "remark")["GATEPOST_KEYS_FILE"]
+
+    directory.chmod(0o770)
+    assert list(found(production)) == ["GATEPOST_KEYS_FILE"]
+    directory.chmod(0o1777)
+    assert found(production) == {}
+
+    production.run("keys", "new")
+    assert "GATEPOST_KEYS_FILE" not in found(production, "remark")
+
+
+def test_scripts_get_what_is_found_as_json(place: Place) -> None:
+    done = place.run("check", "--json")
+
+    assert (done.status, done.stderr) == (1, "")
+    listed = json.loads(done.stdout)
+    assert {"kind": "remark", "about": "GATEPOST_SMTP_URL"}.items() <= listed[0].items()
+    lines = [f"{finding['kind']}: {finding['about']}: {finding['text']}" for finding in listed]
+    assert lines == place.run("check").stdout.splitlines()

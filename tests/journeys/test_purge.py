@@ -1,0 +1,52 @@
+"""A purge by the real command, beside a service that runs."""
+
+import json
+
+from tests.journeys.processes import Place
+
+EMAIL = "anna@example.com"
+PASSWORD = "correct horse battery"
+
+
+def test_a_purge_leaves_alone_who_is_logged_in_and_can_be_done_again(place: Place) -> None:
+    place.run("migrate")
+    with place.serving() as service, service.client() as client:
+        client.post("/users", json={"email": EMAIL, "password": PASSWORD})
+        answer = client.post("/login", data={"username": EMAIL, "password": PASSWORD})
+        own = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        key = own | {"Idempotency-Key": "once"}
+        post = {"title": "Hello", "content": "First post."}
+        first = client.post("/posts", json=post, headers=key)
+
+        for _ in range(2):
+            done = place.run("purge")
+            assert (done.status, done.stderr) == (0, "")
+            assert [line.split(maxsplit=1) for line in done.stdout.splitlines()] == [
+                ["0", "sessions"],
+                ["0", "spent refresh tokens"],
+                ["0", "codes"],
+                ["0", "idempotency keys"],
+            ]
+
+        assert client.get("/users/me", headers=own).status_code == 200
+        again = client.post("/posts", json=post, headers=key)
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert again.json() == first.json()
+
+
+def test_scripts_get_the_figures_as_json(place: Place) -> None:
+    place.run("migrate")
+
+    done = place.run("purge", "--json")
+
+    assert (done.status, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {
+        "sessions": 0,
+        "spent_refresh_tokens": 0,
+        "codes": 0,
+        "idempotency_keys": 0,
+    }
+
+
+def test_a_database_that_was_never_migrated_is_one_clear_line(place: Place) -> None:
+    assert "`gatepost migrate`" in place.refusal("purge")
