@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import uvicorn
 from pydantic import SecretStr
-from uvicorn.supervisors import Multiprocess
 
 from api.users import email_address
 from application.services import build_services
@@ -27,6 +25,7 @@ from infrastructure.database import purge, schema, seeds
 from infrastructure.database.engine import sqlite_path
 from infrastructure.database.seeds import Seeded
 from infrastructure.database.statements import Database
+from infrastructure.server import Config, Server, Supervisor
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
@@ -87,12 +86,12 @@ def serve(
 ) -> None:
     """Serve the API. An embedded SQLite database is migrated first."""
     settings = load()
-    if asyncio.run(_revision(settings)) != schema.newest():
+    if not schema.serves(asyncio.run(_revision(settings))):
         if not sqlite_path(settings.database):
             fail(f"migrations: {_HARM['migrations']}")
         schema.migrate(settings.database)
     listener = _listen(host, port)
-    config = uvicorn.Config(
+    config = Config(
         "main:build",
         factory=True,
         host=host,
@@ -106,15 +105,17 @@ def serve(
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
+        timeout_keep_alive=75,  # over the 60 of most load balancers: it is they who must close
         timeout_graceful_shutdown=10,
     )
+    config.drain_seconds = settings.drain
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listener.getsockname()[1]}"
     print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
     if workers == 1:
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
     else:
-        Multiprocess(config, sockets=[listener]).run()
+        sys.exit(Supervisor(config, sockets=[listener]).run())
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -134,8 +135,9 @@ def _listen(host: str, port: int) -> socket.socket:
 @app.command()
 def migrate() -> None:
     """Bring the database's schema to the newest revision."""
-    schema.migrate(load().database)
-    print(f"The schema is at revision {schema.newest()}")
+    at = schema.migrate(load().database)
+    newer = "" if at == schema.newest() else ", newer than this code: left as it is"
+    print(f"The schema is at revision {at}{newer}")
 
 
 @app.command()

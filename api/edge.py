@@ -5,6 +5,7 @@ what nobody caught becomes a 500, and the answer gets the headers that all answe
 line in the log.
 """
 
+import asyncio
 import logging
 import re
 from itertools import count
@@ -13,6 +14,7 @@ from time import perf_counter
 from typing import Protocol
 
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
@@ -86,13 +88,10 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_on)
-        except Exception:
-            log.exception("%s failed", exchange.request_id)
+        except (Exception, asyncio.CancelledError) as error:
+            response = _answer_to(error, exchange.request_id)
             if exchange.status:
                 raise  # too late for another answer: the server cuts the connection
-            response = problem_response(
-                500, "internal_error", "Something went wrong on our side", exchange.request_id
-            )
             await response(scope, receive, send_on)
         finally:
             self._note(scope, method, exchange, perf_counter() - started)
@@ -109,6 +108,19 @@ class Edge:
             user_id=user.id if user else None,
             email=user.email if user and self._log_email else None,
         )
+
+
+def _answer_to(error: BaseException, request_id: str) -> Response:
+    if isinstance(error, asyncio.CancelledError):  # by the server, which waits no longer to stop
+        return problem_response(
+            503,
+            "stopped",
+            "The service stopped before this was done: a change may have been made, or not",
+            request_id,
+            headers={"Retry-After": "1"},
+        )
+    log.error("%s failed", request_id, exc_info=error)
+    return problem_response(500, "internal_error", "Something went wrong on our side", request_id)
 
 
 def _request_id(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from fastapi import Request
 from pydantic import BaseModel
 
 from api.dependencies import UseCases
@@ -26,7 +27,9 @@ async def is_live() -> HealthView:
 
 
 @public.get("/ready", summary="Can it serve?", responses=documented(503))
-async def is_ready(use_cases: UseCases) -> HealthView:
+async def is_ready(use_cases: UseCases, request: Request) -> HealthView:
+    if getattr(request.state, "draining", False):  # the server's word: it is about to stop
+        raise NotReady("Not ready: draining")
     down = await use_cases.what_is_down()
     if down:
         raise NotReady(f"Not ready: {', '.join(down)}")

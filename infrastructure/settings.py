@@ -123,12 +123,19 @@ class Settings(BaseSettings):
     limit_resets: _Rate = "20/hour"
     limit_account_resets: _Rate = "5/hour"
     limit_writes: _Rate = "120/minute"
+    drain_seconds: int | None = Field(default=None, ge=0, le=300)
+    """From SIGTERM to the end of listening; unset: 5 in production, none in development."""
     log_format: Literal["console", "json"] | None = None
     """Unset: console in development, json in production."""
 
     @property
     def in_production(self) -> bool:
         return self.environment == "production"
+
+    @property
+    def drain(self) -> int:
+        default = 5 if self.in_production else 0
+        return default if self.drain_seconds is None else self.drain_seconds
 
     @property
     def peppers(self) -> list[str]:

@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from infrastructure.database.connections import split_cache_size
 from infrastructure.database.postgresql import PostgresDatabase
 from infrastructure.database.sqlite import SqliteDatabase
 from infrastructure.database.statements import Database
@@ -19,7 +20,7 @@ def sqlite_path(url: str) -> Path | None:
 def check_url(url: str) -> str:
     """`url`, or ValueError, without the url, when it is not one of a database that we know."""
     with suppress(ValueError):  # which would tell what it could not read
-        parts = urlsplit(url)
+        parts = urlsplit(split_cache_size(url)[0])
         server = parts.scheme in ("postgresql", "postgres") and parts.port != 0
         file = (sqlite_path(url) or Path()).name
         if server or (file and file != ":memory:"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import asyncpg
 from sqlalchemy import Dialect, Insert, Select, bindparam, func, select
@@ -16,6 +15,7 @@ from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
+from infrastructure.database.connections import Connection, ConnectionPool
 from infrastructure.database.lookups import SharedLookup
 from infrastructure.database.rows import IDS
 from infrastructure.database.statements import (
@@ -45,36 +45,6 @@ _DOWN = (
     asyncpg.InternalClientError,
 )
 
-if TYPE_CHECKING:
-    _Asyncpgs = asyncpg.Connection[asyncpg.Record]
-    _Statement = asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]
-else:
-    _Asyncpgs = asyncpg.Connection
-
-
-class Connection(_Asyncpgs):
-    """Keeps the statements that it has prepared.
-
-    asyncpg's way to its own cache of them is a fifth of what a read by key costs alone.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._prepared: dict[str, _Statement] = {}
-
-    async def run(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
-        statement = self._prepared.get(sql)
-        if statement is None:
-            statement = self._prepared[sql] = await self.prepare(sql)
-        try:
-            records = await statement.fetch(*arguments)
-        except asyncpg.InvalidCachedStatementError:  # the schema has changed
-            del self._prepared[sql]
-            if self.is_in_transaction():
-                raise
-            return await self.run(sql, arguments)
-        return cast("Sequence[Record]", records)
-
 
 @contextmanager
 def _translated() -> Iterator[None]:
@@ -90,69 +60,6 @@ def _translated() -> Iterator[None]:
         raise  # a mistake of ours, though asyncpg's own kind is an InterfaceError too
     except _DOWN as error:
         raise DatabaseUnavailable from error
-
-
-class ConnectionPool:
-    """Connections, the one used last first.
-
-    asyncpg's own pool costs 35 microseconds a use, as much as a query: it makes a task of each
-    release, and by default resets the connection by a query. Nothing here changes a connection's
-    state, and transactions end before theirs is given back.
-    """
-
-    def __init__(self, url: str, *, size: int, timeout: float) -> None:
-        self._url = url
-        self._timeout = timeout
-        self._free = asyncio.Semaphore(size)
-        self._idle: list[Connection] = []
-
-    async def take(self) -> Connection:
-        if self._free.locked():
-            async with asyncio.timeout(self._timeout):
-                await self._free.acquire()
-        else:
-            await self._free.acquire()
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        try:
-            return await asyncpg.connect(
-                self._url,
-                timeout=self._timeout,
-                command_timeout=self._timeout,
-                connection_class=Connection,
-            )
-        except BaseException:
-            self._free.release()
-            raise
-
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
-        """Run one statement by itself."""
-        connection = await self.take()
-        try:
-            records = await connection.run(sql, arguments)
-        except asyncpg.PostgresError:
-            self.give_back(connection)
-            raise
-        except BaseException:
-            self.drop(connection)  # no telling what state it is in
-            raise
-        self.give_back(connection)
-        return records
-
-    def give_back(self, connection: Connection) -> None:
-        self._idle.append(connection)
-        self._free.release()
-
-    def drop(self, connection: Connection) -> None:
-        connection.terminate()
-        self._free.release()
-
-    def close(self) -> None:
-        for connection in self._idle:
-            connection.terminate()
-        self._idle.clear()
 
 
 class PostgresDatabase:

@@ -70,4 +70,4 @@ class SqlQueries:
             stored = await schema.revision(self._database)
         except DatabaseUnavailable:
             return ["database"]
-        return [] if stored == schema.newest() else ["migrations"]
+        return [] if schema.serves(stored) else ["migrations"]

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from infrastructure.database import sqlite
+from infrastructure.database.connections import connect
 from infrastructure.database.engine import sqlite_path
 from infrastructure.database.statements import Database, SchemaMissing
 
@@ -50,24 +51,44 @@ async def revision(database: Database) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def serves(stored: str | None) -> bool:
+    """Whether this code can work on a schema at the revision `stored`: its own, or a newer one.
+
+    That has all that this code needs, since a revision takes nothing away that the code of the one
+    before uses (docs/operating.md, Upgrades). Revisions are numbered: what sorts later is newer.
+    """
+    return stored is not None and stored >= newest()
+
+
 class MigrationFailed(Exception):
     """One line that says why; the schema is as it was before."""
 
 
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring the schema to `revision`, up or down. Several at once do it one after the other.
+def migrate(url: str, revision: str = "head") -> str | None:
+    """Bring the schema to `revision`, up or down. Several at once do it one after the other. One
+    that is newer than this code stays as it is, so that an older release can be put back. Answers
+    the revision that the schema is at then; None when it has none.
 
     Raises `MigrationFailed` when the database can't be used, has a revision of other code, or
     refuses a step.
     """
     from alembic import command
+    from alembic.migration import MigrationContext
     from alembic.util import CommandError
 
+    stored: str | None = None
+
     def work(connection: Connection) -> None:
+        nonlocal stored
+        context = MigrationContext.configure(connection)
+        stored = context.get_current_revision()
+        if revision == "head" and serves(stored):
+            return
         alembic = config()
         alembic.attributes["connection"] = connection
         down = revision == "base" or revision.startswith("-")
         (command.downgrade if down else command.upgrade)(alembic, revision)
+        stored = context.get_current_revision()
 
     try:
         run(url, work)
@@ -80,6 +101,7 @@ def migrate(url: str, revision: str = "head") -> None:
         raise MigrationFailed(f"The database refused: {reason}") from error
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise MigrationFailed(f"The database does not answer: {type(error).__name__}") from error
+    return stored
 
 
 def run(url: str, work: Callable[[Connection], object]) -> None:
@@ -104,7 +126,7 @@ async def _run_on_postgresql(url: str, work: Callable[[Connection], object]) -> 
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=partial(asyncpg.connect, url, timeout=10),
+        async_creator=partial(connect, url, timeout=10),
         poolclass=NullPool,
     )
     async with engine.begin() as connection:

@@ -1,0 +1,36 @@
+"""An instance of the release before, while the schema is that of the next one already."""
+
+import pytest
+from sqlalchemy import Connection, text
+
+from infrastructure.database import schema
+from infrastructure.database.rows import Row
+from tests.journeys.everyday import everyday
+from tests.journeys.processes import Place, on_both_databases
+
+
+@on_both_databases
+def test_a_schema_that_has_more_than_the_code_knows_is_served(place: Place) -> None:
+    schema.migrate(place.database_url)
+
+    def expand(connection: Connection) -> None:
+        for table in Row.metadata.tables:
+            connection.execute(text(f"ALTER TABLE {table} ADD COLUMN newer_a INTEGER"))
+            connection.execute(
+                text(f"ALTER TABLE {table} ADD COLUMN newer_b INTEGER NOT NULL DEFAULT 0")
+            )
+        connection.execute(text("CREATE TABLE newer (id INTEGER)"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    schema.run(place.database_url, expand)
+
+    assert place.run("migrate").stdout.startswith("The schema is at revision 9999, newer ")
+    with place.serving() as service, service.client() as client:
+        everyday(client, "anna@example.com")
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_an_older_schema_is_not_served(place: Place) -> None:
+    schema.migrate(place.database_url, "-1")
+
+    assert "`gatepost migrate`" in place.refusal("serve", "--port", "0")
