@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRouter
+from starlette.types import ASGIApp
 
 from api import administration, auth, health, one_time_codes, posts, users, votes
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
-from api.edge import BODY_MAX, AccessLog, Edge, write_nothing
+from api.edge import BODY_MAX, AccessLog, Edge, answer_failure, write_nothing
 from api.errors import add_error_handlers, problem_schemas
 from api.pages import Cursors
 from application.services import Ports, build_services
@@ -97,13 +99,16 @@ def create_app(
         app.router.routes.extend(router.routes)
     add_docs(app)
     add_error_handlers(app)
+    on_failure: ASGIApp = answer_failure
     if cors_origins:
-        app.add_middleware(
+        cors = partial(
             Cors,
             allow_origins=cors_origins,
             allow_methods=METHODS,
             allow_headers=HEADERS,
             expose_headers=EXPOSED,
         )
-    app.add_middleware(Edge, access_log=access_log, log_email=log_email)
+        app.add_middleware(cors)
+        on_failure = cors(answer_failure)  # a page may read that it failed
+    app.add_middleware(Edge, on_failure=on_failure, access_log=access_log, log_email=log_email)
     return app

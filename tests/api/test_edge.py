@@ -519,18 +519,24 @@ async def test_the_log_names_the_user_of_each_request(gate: Gate) -> None:
     async with client_of(app) as client:
         headers = anna.headers | {"X-Request-ID": "r-1"}
         await client.head("/posts/?limit=1", headers=headers)
+        await client.get("/posts/4711", headers=headers)
         await client.get("/posts%0a/%1b[31m/é")
 
-    named, unnamed = lines
+    named, missing, unnamed = lines
     assert isinstance(named.pop("duration_ms"), float)
     assert named == {
         "method": "HEAD",
         "path": "/posts/",
+        "route": "/posts",
         "status": 200,
         "request_id": "r-1",
         "user_id": anna.id,
         "email": "anna@example.com",
+        "error": None,
+        "limit": None,
     }
+    assert (missing["route"], missing["error"]) == ("/posts/{post_id}", "post_not_found")
+    assert (unnamed["route"], unnamed["error"]) == (None, "not_found")
     assert str(unnamed["path"]).isprintable()
     assert (unnamed["status"], unnamed["user_id"], unnamed["email"]) == (404, None, None)
 
