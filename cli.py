@@ -5,6 +5,7 @@ import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
@@ -20,6 +21,7 @@ from domain.users import Role, UserDraft
 from infrastructure.clock import system_clock
 from infrastructure.database import schema
 from infrastructure.database.engine import sqlite_path
+from infrastructure.metrics import shared_metrics
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
@@ -86,7 +88,8 @@ def serve(
     if workers == 1:
         uvicorn.Server(config).run(sockets=[listener])
     else:
-        Multiprocess(config, sockets=[listener]).run()
+        with shared_metrics() if settings.has_metrics else nullcontext():
+            Multiprocess(config, sockets=[listener]).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRouter
+from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
 from api import administration, auth, health, one_time_codes, posts, users, votes
@@ -15,6 +16,7 @@ from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
 from api.edge import BODY_MAX, AccessLog, Edge, answer_failure, write_nothing
 from api.errors import add_error_handlers, problem_schemas
+from api.observability import Metrics, RequestMetrics, add_metrics, with_trace_id
 from api.pages import Cursors
 from application.services import Ports, build_services
 
@@ -67,12 +69,15 @@ def create_app(
     cors_origins: Sequence[str] = (),
     access_log: AccessLog = write_nothing,
     log_email: bool = False,
+    metrics: Metrics | None = None,
+    tracer_provider: TracerProvider | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application that serves `ports`.
 
     `cursor_key` signs the cursors of lists: secret, and the same in all processes that serve the
-    same clients.
+    same clients. `metrics`, if given, counts requests and is what `/metrics` shows;
+    `tracer_provider`, if given, gets a span of each.
     """
     app = _Application(
         title="Gatepost",
@@ -81,7 +86,13 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry={
+            "tracing": tracer_provider is not None,
+            "tracer_provider": tracer_provider,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+        },
         redirect_slashes=False,
         # Or else a large field of a form is a 400 where a large body is a 413.
         form_limits={"max_part_size": BODY_MAX},
@@ -98,6 +109,11 @@ def create_app(
     for router in (router for router in PUBLIC if router not in left_out):
         app.router.routes.extend(router.routes)
     add_docs(app)
+    if metrics:
+        add_metrics(app, metrics)
+        access_log = RequestMetrics(metrics.registry).counted(access_log)
+    if tracer_provider:
+        access_log = with_trace_id(access_log)
     add_error_handlers(app)
     on_failure: ASGIApp = answer_failure
     if cors_origins:

@@ -45,6 +45,7 @@ class AccessLog(Protocol):
         email: str | None,
         error: str | None,
         limit: str | None,
+        trace_id: str | None = None,
     ) -> None:
         """Note a request that was answered; `status` 0 when its connection broke before.
 

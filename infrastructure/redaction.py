@@ -1,6 +1,6 @@
-"""Keeping secrets out of log lines and traces: by the names of fields and by what secrets look like.
+"""Keeping secrets out of log lines and traces, by the names of fields and by what they look like.
 
-It is the net under the rope. Nothing that logs may count on it: types that hold secrets hide them.
+Nothing that logs may count on it: types that hold secrets hide them.
 """
 
 import re
@@ -10,10 +10,8 @@ from typing import Any
 
 REDACTED = "[redacted]"
 
-_NAMES = frozenset(
-    "authorization bearer code cookie credential credentials key passphrase passwd password pepper"
-    " pin pwd secret token tokens".split()
-)
+_NAMES = {"authorization", "code", "cookie", "credentials", "key", "passphrase", "passwd"}
+_NAMES |= {"password", "pepper", "pin", "pwd", "secret", "token", "tokens"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 _SHORTEST = 37

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from infrastructure.database.engine import check_url, sqlite_path
 from infrastructure.limits import check_redis_url, rate
 from infrastructure.mail import check_smtp_url
+from infrastructure.tracing import check_tracing
 
 PREFIX = "GATEPOST_"
 ENV_FILE = ".env"
@@ -125,10 +126,16 @@ class Settings(BaseSettings):
     limit_writes: _Rate = "120/minute"
     log_format: Literal["console", "json"] | None = None
     """Unset: console in development, json in production."""
+    metrics: Literal["on", "off"] | None = None
+    """Unset: on in development, off in production."""
 
     @property
     def in_production(self) -> bool:
         return self.environment == "production"
+
+    @property
+    def has_metrics(self) -> bool:
+        return self.metrics == "on" or (self.metrics is None and not self.in_production)
 
     @property
     def peppers(self) -> list[str]:
@@ -159,6 +166,7 @@ def load() -> Settings:
             + detail["msg"].removeprefix("Value error, ")
             for detail in error.errors()
         ]
+    problems += check_tracing(os.environ)
     if problems:
         raise BadSettings("\n".join(problems))
     return settings

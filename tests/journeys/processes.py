@@ -149,6 +149,8 @@ class Place:
         default_factory=lambda: {"BCRYPT_COST": "4", "RATE_LIMITS": "off"}
     )
     """By name, without the prefix."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Of the environment, beside the settings."""
 
     def run(self, *arguments: str, given: str = "") -> Done:
         """Run the command to its end with `given` as its input."""
@@ -194,7 +196,8 @@ class Place:
     def _environment(self) -> dict[str, str]:
         given = {"DATABASE_URL": self.database_url} | self.settings
         settings = {f"GATEPOST_{name}": value for name, value in given.items()}
-        return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "80"} | settings
+        ours = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+        return ours | self.variables | settings
 
 
 def _announced_url(process: "subprocess.Popen[bytes]", log: Path) -> str:
