@@ -29,7 +29,7 @@ class Written:
 
     def __init__(self, form: Format, stderr: io.StringIO) -> None:
         self.logs = Logs(form)
-        self.logger = logging.Logger("gatepost.tests")
+        self.logger = logging.Logger("gatepost.tests")  # noqa: LOG001  one that nobody else has
         self.logger.addHandler(self.logs)
         self._stderr = stderr
 
@@ -121,16 +121,16 @@ def test_what_is_logged_after_the_end_is_written_at_once() -> None:
 
 
 class Stuck(io.StringIO):
-    """A pipe that nobody reads, until `read`."""
+    """A pipe that nobody reads, until `drained`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.full = Event()
-        self.read = Event()
+        self.drained = Event()
 
     def write(self, text: str) -> int:
         self.full.set()
-        assert self.read.wait(20)
+        assert self.drained.wait(20)
         return super().write(text)
 
 
@@ -141,7 +141,7 @@ def test_when_nobody_reads_the_oldest_lines_are_dropped_and_counted() -> None:
         assert stuck.full.wait(20)
         for number in range(LINES_MAX + 2000):
             it.logs.request("GET", f"/{number}")
-        stuck.read.set()
+        stuck.drained.set()
         lines = it.lines()
 
         assert it.logs.dropped == 2000
