@@ -81,6 +81,9 @@ def serve(
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=10,
+        # A worker that starts on a busy machine takes longer than uvicorn's five seconds to answer
+        # its parent, which would then replace it, again and again.
+        timeout_worker_healthcheck=30,
     )
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listener.getsockname()[1]}"

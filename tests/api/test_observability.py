@@ -94,11 +94,15 @@ async def test_logins_are_counted_by_outcome_and_refusals_by_reason(gate: Gate) 
 async def test_a_refusal_by_a_rule_of_posts_is_no_limit_of_requests(gate: Gate) -> None:
     """It is a 429 too, of a request that told how another limit stands."""
     lines: list[dict[str, object]] = []
+
+    def note(method: str, path: str, **fields: object) -> None:
+        lines.append(fields)
+
     app = create_app(
         replace(gate.ports, post_options=PostOptions(per_day=1)),
         cursor_key=b"k" * 32,
         metrics=Metrics(counters={}, gauges={}),
-        access_log=lambda _, __, **fields: lines.append(fields),
+        access_log=note,
     )
     anna = await gate.person()
     async with client_of(app) as client:

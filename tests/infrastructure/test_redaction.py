@@ -52,14 +52,19 @@ def test_what_is_no_secret_stays(text: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "new_password", "newPassword", "refresh_token", "Authorization", "code"]
-    + ["secret_key", "X-API-Key", "pepper", "PASSWORD", "cookie", "pin"],
+    ["password", "new_password", "newPassword", "PASSWORD", "refresh_token", "Authorization"],
 )
 @pytest.mark.parametrize("value", ["hunter2", 4711, ["hunter2"], {"a": "hunter2"}, b"bytes"])
 def test_a_field_with_the_name_of_a_secret_is_hidden_whatever_it_is(
     name: str, value: object
 ) -> None:
     assert redacted({name: value}) == {name: REDACTED}
+
+
+def test_names_of_secrets_are_known_by_their_words() -> None:
+    names = ["code", "secret_key", "X-API-Key", "pepper", "cookie", "pin"]
+
+    assert redacted(dict.fromkeys(names, 1)) == dict.fromkeys(names, REDACTED)
 
 
 def test_fields_are_hidden_within_others_too() -> None:

@@ -65,6 +65,7 @@ def test_without_the_extra_traces_are_a_clear_error_at_the_start(tmp_path: Path)
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
 
     assert (done.returncode, done.stdout) == (1, "")
