@@ -15,7 +15,9 @@ public = APIRouter(tags=["users"], generate_unique_id_function=lambda route: rou
 protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
 resets = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
 
-Token = Annotated[str, StringConstraints(max_length=200), Field(description="From the mail")]
+Token = Annotated[
+    str, StringConstraints(max_length=200), Field(description="From the mail", repr=False)
+]
 
 
 class VerificationBody(BaseModel):
