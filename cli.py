@@ -5,6 +5,7 @@ import json
 import secrets
 import socket
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from infrastructure.database import purge, schema, seeds
 from infrastructure.database.engine import sqlite_path
 from infrastructure.database.seeds import Seeded
 from infrastructure.database.statements import Database
+from infrastructure.metrics import shared_metrics
 from infrastructure.server import Config, Server, Supervisor
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
@@ -115,7 +117,8 @@ def serve(
     if workers == 1:
         Server(config).run(sockets=[listener])
     else:
-        sys.exit(Supervisor(config, sockets=[listener]).run())
+        with shared_metrics() if settings.has_metrics else nullcontext():
+            sys.exit(Supervisor(config, sockets=[listener]).run())
 
 
 def _listen(host: str, port: int) -> socket.socket:

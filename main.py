@@ -27,12 +27,14 @@ from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.limits import NoLimits, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
 from infrastructure.mail import ConsoleMailer, SmtpMailer
+from infrastructure.metrics import build_metrics
 from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
 from infrastructure.tokens.opaque import OpaqueTokens
+from infrastructure.tracing import close_tracing, open_tracing
 
 T = TypeVar("T")
 
@@ -77,19 +79,31 @@ def build(settings: Settings | None = None) -> FastAPI:
     logs = set_up_logs(settings.log_format or ("json" if settings.in_production else "console"))
     database = build_database(settings)
     ports = build_ports(settings, database)
+    metrics = (
+        build_metrics(logs=logs, passwords=ports.passwords, database=database)
+        if settings.has_metrics
+        else None
+    )
+
+    tracer_provider = open_tracing()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.open()
         services: Services = app.state.services
-        delivery = asyncio.create_task(services.mail.deliver_forever())
+        tasks = [asyncio.create_task(services.mail.deliver_forever())]
+        if metrics:
+            tasks.append(asyncio.create_task(metrics.read_forever()))
         _settle_garbage_collector()
         yield
-        delivery.cancel()
-        await asyncio.wait([delivery])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         await database.close()
         if isinstance(ports.limits, SharedLimits):
             await ports.limits.close()
+        if tracer_provider:
+            await asyncio.to_thread(close_tracing, tracer_provider)
         logs.stop()
 
     return create_app(
@@ -98,6 +112,8 @@ def build(settings: Settings | None = None) -> FastAPI:
         cors_origins=settings.cors_origins,
         access_log=logs.request,
         log_email=not settings.in_production,
+        metrics=metrics,
+        tracer_provider=tracer_provider,
         lifespan=lifespan,
     )
 

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRouter
+from opentelemetry.trace import TracerProvider
+from starlette.types import ASGIApp
 
 from api import administration, auth, health, one_time_codes, posts, users, votes
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
-from api.edge import BODY_MAX, AccessLog, Edge, write_nothing
+from api.edge import BODY_MAX, AccessLog, Edge, answer_failure, write_nothing
 from api.errors import add_error_handlers, problem_schemas
+from api.observability import Metrics, RequestMetrics, add_metrics, with_trace_id
 from api.pages import Cursors
 from api.routes import Route
 from application.services import Ports, build_services
@@ -66,12 +70,15 @@ def create_app(
     cors_origins: Sequence[str] = (),
     access_log: AccessLog = write_nothing,
     log_email: bool = False,
+    metrics: Metrics | None = None,
+    tracer_provider: TracerProvider | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The ASGI application that serves `ports`.
 
     `cursor_key` signs the cursors of lists: secret, and the same in all processes that serve the
-    same clients.
+    same clients. `metrics`, if given, counts requests and is what `/metrics` shows;
+    `tracer_provider`, if given, gets a span of each.
     """
     app = _Application(
         title="Gatepost",
@@ -80,7 +87,13 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry={
+            "tracing": tracer_provider is not None,
+            "tracer_provider": tracer_provider,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+        },
         redirect_slashes=False,
         # Or else a large field of a form is a 400 where a large body is a 413.
         form_limits={"max_part_size": BODY_MAX},
@@ -97,14 +110,22 @@ def create_app(
     for router in (router for router in PUBLIC if router not in left_out):
         app.router.routes.extend(router.routes)
     add_docs(app)
+    if metrics:
+        add_metrics(app, metrics)
+        access_log = RequestMetrics(metrics.registry).counted(access_log)
+    if tracer_provider:
+        access_log = with_trace_id(access_log)
     add_error_handlers(app)
+    on_failure: ASGIApp = answer_failure
     if cors_origins:
-        app.add_middleware(
+        cors = partial(
             Cors,
             allow_origins=cors_origins,
             allow_methods=METHODS,
             allow_headers=HEADERS,
             expose_headers=EXPOSED,
         )
-    app.add_middleware(Edge, access_log=access_log, log_email=log_email)
+        app.add_middleware(cors)
+        on_failure = cors(answer_failure)  # a page may read that it failed
+    app.add_middleware(Edge, on_failure=on_failure, access_log=access_log, log_email=log_email)
     return app

@@ -46,10 +46,10 @@ class RefreshForm(BaseModel):
 
 
 class TokensView(BaseModel):
-    access_token: str
+    access_token: str = Field(repr=False)
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int = Field(description="Seconds that the access token lives", examples=[3600])
-    refresh_token: str
+    refresh_token: str = Field(repr=False)
     refresh_expires_in: int = Field(description="Seconds that the refresh token lives")
 
     @classmethod

@@ -14,13 +14,13 @@ from time import perf_counter
 from typing import Protocol
 
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
 from api.exchange import SCOPE_KEY, Exchange
 from api.limits import limit_headers
 from application.origin import ORIGIN, Origin
+from application.ports.limits import TooManyRequests
 
 BODY_MAX = 2 * 1024 * 1024
 
@@ -38,13 +38,21 @@ class AccessLog(Protocol):
         method: str,
         path: str,
         *,
+        route: str | None,
         status: int,
         duration_ms: float,
         request_id: str,
         user_id: int | None,
         email: str | None,
+        error: str | None,
+        limit: str | None,
+        trace_id: str | None = None,
     ) -> None:
-        """Note a request that was answered; `status` 0 when its connection broke before."""
+        """Note a request that was answered; `status` 0 when its connection broke before.
+
+        `route` is the path's template, None when no route has that path; `error` the code of the
+        problem that the answer tells, and `limit` the limit that was used up.
+        """
         ...
 
 
@@ -52,11 +60,35 @@ def write_nothing(method: str, path: str, **fields: object) -> None:
     """The access log of an application without one."""
 
 
-class Edge:
-    """`log_email`: whether the log names users by their e-mail address, not by their id alone."""
+async def answer_failure(scope: Scope, receive: Receive, send: Send) -> None:
+    """The 500 that tells nothing, or the 503 of what the server did not wait for."""
+    exchange: Exchange = scope[SCOPE_KEY]
+    if exchange.error == "stopped":
+        response = problem_response(
+            503,
+            exchange.error,
+            "The service stopped before this was done: a change may have been made, or not",
+            exchange.request_id,
+            headers={"Retry-After": "1"},
+        )
+    else:
+        response = problem_response(
+            500, "internal_error", "Something went wrong on our side", exchange.request_id
+        )
+    await response(scope, receive, send)
 
-    def __init__(self, app: ASGIApp, *, access_log: AccessLog, log_email: bool) -> None:
+
+class Edge:
+    """`on_failure` answers when `app` raises before it has answered.
+
+    `log_email`: whether the log names users by their e-mail address, not by their id alone.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, on_failure: ASGIApp, access_log: AccessLog, log_email: bool
+    ) -> None:
         self._app = app
+        self._on_failure = on_failure
         self._access_log = access_log
         self._log_email = log_email
 
@@ -89,38 +121,37 @@ class Edge:
         try:
             await self._app(scope, receive, send_on)
         except (Exception, asyncio.CancelledError) as error:
-            response = _answer_to(error, exchange.request_id)
+            exchange.error = _failure(error, exchange.request_id)
             if exchange.status:
                 raise  # too late for another answer: the server cuts the connection
-            await response(scope, receive, send_on)
+            await self._on_failure(scope, receive, send_on)
         finally:
             self._note(scope, method, exchange, perf_counter() - started)
 
     def _note(self, scope: Scope, method: str, exchange: Exchange, seconds: float) -> None:
         user = exchange.user
+        error = exchange.error
+        route = scope.get("route")
         self._access_log(
             method,
             # As it was sent, still percent-encoded: no control character gets into the log.
             scope.get("raw_path", b"").decode("latin-1"),
+            route=route.path if route else None,
             status=exchange.status,
             duration_ms=round(seconds * 1000, 1),
             request_id=exchange.request_id,
             user_id=user.id if user else None,
             email=user.email if user and self._log_email else None,
+            error=error,
+            limit=exchange.standings[0].limit.value if error == TooManyRequests.code else None,
         )
 
 
-def _answer_to(error: BaseException, request_id: str) -> Response:
-    if isinstance(error, asyncio.CancelledError):  # by the server, which waits no longer to stop
-        return problem_response(
-            503,
-            "stopped",
-            "The service stopped before this was done: a change may have been made, or not",
-            request_id,
-            headers={"Retry-After": "1"},
-        )
-    log.error("%s failed", request_id, exc_info=error)
-    return problem_response(500, "internal_error", "Something went wrong on our side", request_id)
+def _failure(error: BaseException, request_id: str) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "stopped"  # by the server, which waits no longer to stop
+    log.error("failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+    return "internal_error"
 
 
 def _request_id(scope: Scope) -> str:

@@ -139,13 +139,7 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TooManyRequests):
         exchange_of(request).standings = [error.standing]
-    return problem_response(
-        STATUSES[kind],
-        error.code,
-        error.detail,
-        exchange_of(request).request_id,
-        headers=headers,
-    )
+    return _problem(request, STATUSES[kind], error.code, error.detail, headers=headers)
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
@@ -158,13 +152,8 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     headers = dict(error.headers or {})
     if status == 405:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    return problem_response(
-        status,
-        _CODES.get(status, "http_error"),
-        phrase(status),
-        exchange_of(request).request_id,
-        headers=headers,
-    )
+    code = _CODES.get(status, "http_error")
+    return _problem(request, status, code, phrase(status), headers=headers)
 
 
 def _allowed_methods(request: Request) -> list[str]:
@@ -186,10 +175,9 @@ def located(error: ValidationError, place: str) -> list[dict[str, Any]]:
 
 
 async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
-    request_id = exchange_of(request).request_id
     if _is_of_another_type(request, error):
-        return problem_response(
-            415, _CODES[415], "The request body is of a type that is not taken here", request_id
+        return _problem(
+            request, 415, _CODES[415], "The request body is of a type that is not taken here"
         )
     errors = [
         {
@@ -200,7 +188,13 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
         }
         for detail in error.errors()
     ]
-    return problem_response(422, _CODES[422], "The request is not valid", request_id, errors=errors)
+    return _problem(request, 422, _CODES[422], "The request is not valid", errors=errors)
+
+
+def _problem(request: Request, status: int, code: str, detail: str, **members: Any) -> Response:
+    exchange = exchange_of(request)
+    exchange.error = code
+    return problem_response(status, code, detail, exchange.request_id, **members)
 
 
 def _is_of_another_type(request: Request, error: RequestValidationError) -> bool:

@@ -21,6 +21,8 @@ class Exchange:
     """The one that the current user's token is of."""
     standings: Sequence[Standing] = ()
     """Of the limits that the answer tells."""
+    error: str | None = None
+    """The code of the problem that the answer tells."""
     status: int = 0
     """Of the answer; 0 while there is none."""
 

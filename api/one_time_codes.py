@@ -16,7 +16,9 @@ public = router("users")
 protected = router("users")
 resets = router("users")
 
-Token = Annotated[str, StringConstraints(max_length=200), Field(description="From the mail")]
+Token = Annotated[
+    str, StringConstraints(max_length=200), Field(description="From the mail", repr=False)
+]
 
 
 class VerificationBody(BaseModel):

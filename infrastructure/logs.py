@@ -1,49 +1,91 @@
 """Where log lines go: one line an event, on stderr, made and written by a thread of its own.
 
 The thread wakes a few times a second at the most and then writes all that has come: handing it each
-line by itself would cost a request more than resolving its user does.
+line by itself would cost a request more than resolving its user does. What makes a line of an event
+is structlog's, in that thread: docs/decisions/0016-logs-and-metrics.md has the measurements.
 """
 
-import json
+import atexit
 import logging
 import sys
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from json import JSONEncoder
 from threading import Event, Thread
 from time import time
 from typing import Any, Literal
 
+from structlog.dev import ConsoleRenderer, plain_traceback
+from structlog.processors import JSONRenderer, format_exc_info
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from infrastructure.redaction import redacted
+
+Format = Literal["console", "json"]
+
 _PAUSE = 0.05
 """Seconds between two writes."""
 
-_Fields = dict[str, Any]
+_PATIENCE = 5.0
+"""Seconds that a process which ends waits for a reader of stderr."""
+
+LINES_MAX = 100_000
 
 
-def _console(moment: float, level: str, message: str, fields: _Fields) -> str:
-    """For people."""
-    clock = datetime.fromtimestamp(moment, UTC).astimezone().strftime("%H:%M:%S")
-    details = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
-    return f"{clock} {level:<7} {message}  {details}".rstrip()
+class _UvicornAdvice(logging.Filter):
+    """Keeps out what uvicorn says of a WebSocket that was asked for: here there are none."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(("Unsupported upgrade", "No supported WebSocket"))
 
 
-def _json(moment: float, level: str, message: str, fields: _Fields) -> str:
-    """For machines: a JSON object a line."""
-    line = {
-        "time": datetime.fromtimestamp(moment, UTC).isoformat(),
-        "level": level,
-        "message": message,
-    }
-    return json.dumps(line | {name: value for name, value in fields.items() if value is not None})
+def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Hide secrets in fields, message and traceback; leave out what nothing is known of."""
+    return redacted(event)
+
+
+def _date(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event["time"] = datetime.fromtimestamp(event["time"], UTC).isoformat()
+    return event
+
+
+def _clock(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event["time"] = datetime.fromtimestamp(event["time"], UTC).astimezone().strftime("%H:%M:%S")
+    return event
+
+
+def processors(form: Format, *, colors: bool = False) -> Sequence[Processor]:
+    """What makes a line of an event: its `time` (seconds), `level`, `message` and fields."""
+    prepared: list[Processor] = [format_exc_info, redact]
+    if form == "json":
+        # One encoder: json.dumps with arguments of its own makes one for each line.
+        encode = JSONEncoder(default=repr).encode
+        return [*prepared, _date, JSONRenderer(lambda event, **_: encode(event))]
+    console = ConsoleRenderer(
+        colors=colors,
+        event_key="message",
+        timestamp_key="time",
+        exception_formatter=plain_traceback,  # others show the values of variables
+        sort_keys=False,
+        pad_event_to=0,
+        pad_level=False,
+    )
+    return [*prepared, _clock, console]
 
 
 class Logs(logging.Handler):
-    """Writes lines to stderr in order, a moment later. `stop` writes those that are left."""
+    """Writes lines to stderr in order, a moment later. `stop` writes those that are left; what
+    comes after it is written at once.
+    """
 
-    def __init__(self, form: Literal["console", "json"]) -> None:
+    def __init__(self, form: Format) -> None:
         super().__init__()
-        self._line = _json if form == "json" else _console
+        self.dropped = 0
+        """Lines that came when `LINES_MAX` others waited, each at the cost of the oldest."""
+        self._processors = processors(form, colors=sys.stderr.isatty())
         # Bounded: a reader of stderr that hangs costs us the oldest lines, not the memory.
-        self._entries: deque[tuple[float, str, str, _Fields]] = deque(maxlen=100_000)
+        self._entries: deque[tuple[float, str, str, EventDict]] = deque(maxlen=LINES_MAX)
         self._awake = Event()
         self._stopping = Event()
         self._thread = Thread(target=self._write, name="logs", daemon=True)
@@ -55,35 +97,62 @@ class Logs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """A line about anything else, by the way of `logging`; with `extra={"fields": {...}}`."""
-        fields = getattr(record, "fields", {})
-        self._add((record.created, record.levelname.lower(), self.format(record), fields))
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001  arguments that do not fit must not break what logs
+            message = str(record.msg)
+        fields = getattr(record, "fields", {}) | {"exc_info": record.exc_info}
+        self._add((record.created, record.levelname.lower(), message, fields))
 
     def stop(self) -> None:
         self._stopping.set()
         self._awake.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE)
 
-    def _add(self, entry: tuple[float, str, str, _Fields]) -> None:
+    def _add(self, entry: tuple[float, str, str, EventDict]) -> None:
+        if len(self._entries) == LINES_MAX:
+            self.dropped += 1
         self._entries.append(entry)
         if not self._awake.is_set():
             self._awake.set()
+        if self._stopping.is_set() and not self._thread.is_alive():
+            self._drain()
 
     def _write(self) -> None:
         while not self._stopping.is_set():
             self._awake.wait()
             self._stopping.wait(_PAUSE)
             self._awake.clear()
-            while self._entries:
-                entries = [self._entries.popleft() for _ in range(len(self._entries))]
+            self._drain()
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._entries:
+            entries = [self._entries.popleft() for _ in range(len(self._entries))]
+            try:
                 sys.stderr.write("".join(f"{self._line(*entry)}\n" for entry in entries))
-            sys.stderr.flush()
+                sys.stderr.flush()
+            except (OSError, ValueError):  # a full disk, or nobody who reads
+                self.dropped += len(entries)
+
+    def _line(self, moment: float, level: str, message: str, fields: EventDict) -> str:
+        event: Any = {"time": moment, "level": level, "message": message, **fields}
+        try:
+            for process in self._processors:
+                event = process(None, level, event)
+        except Exception as error:  # noqa: BLE001  one line that can't be made must not be the last
+            return f"a log line was lost: {type(error).__name__}"
+        return str(event)
 
 
-def set_up_logs(form: Literal["console", "json"]) -> Logs:
+def set_up_logs(form: Format) -> Logs:
     """Send all that is logged from INFO on (uvicorn: from WARNING on) to stderr."""
     logs = Logs(form)
+    # For a start that fails; one that succeeds ends by a signal, and then nothing is left to exit.
+    atexit.register(logs.stop)
     root = logging.getLogger()
     root.handlers = [logs]
     root.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_UvicornAdvice())
     return logs

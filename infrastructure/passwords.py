@@ -47,11 +47,18 @@ class BcryptPasswords:
         self._executor = ThreadPoolExecutor(threads, "bcrypt")
         self._threads = threads
         self._unfinished = 0
+        self.refused = 0
+        """How often `HashingBusy` was raised."""
         # How long a piece of work takes: a guess, until the first has been measured.
         self._seconds = 6e-5 * 2**cost
         # What an unknown user's password is compared with, at the same cost: no password's hash
         # that anybody could find.
         self._decoy = bcrypt.gensalt(cost) + b"." * 31
+
+    @property
+    def waiting(self) -> int:
+        """Pieces of work that wait for a thread."""
+        return max(0, self._unfinished - self._threads)
 
     async def hash(self, password: str) -> PasswordHash:
         return await self._aside(partial(self._hash, password))
@@ -65,6 +72,7 @@ class BcryptPasswords:
 
     async def _aside(self, work: Callable[[], T]) -> T:
         if self._unfinished * self._seconds > _PATIENCE * self._threads:
+            self.refused += 1
             raise HashingBusy
         future = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
         self._unfinished += 1

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from infrastructure.database.engine import check_url, sqlite_path
 from infrastructure.limits import check_redis_url, rate
 from infrastructure.mail import check_smtp_url
+from infrastructure.tracing import check_tracing
 
 PREFIX = "GATEPOST_"
 ENV_FILE = ".env"
@@ -127,6 +128,8 @@ class Settings(BaseSettings):
     """From SIGTERM to the end of listening; unset: 5 in production, none in development."""
     log_format: Literal["console", "json"] | None = None
     """Unset: console in development, json in production."""
+    metrics: Literal["on", "off"] | None = None
+    """Unset: on in development, off in production."""
 
     @property
     def in_production(self) -> bool:
@@ -136,6 +139,10 @@ class Settings(BaseSettings):
     def drain(self) -> int:
         default = 5 if self.in_production else 0
         return default if self.drain_seconds is None else self.drain_seconds
+
+    @property
+    def has_metrics(self) -> bool:
+        return self.metrics == "on" or (self.metrics is None and not self.in_production)
 
     @property
     def peppers(self) -> list[str]:
@@ -166,6 +173,7 @@ def load() -> Settings:
             + detail["msg"].removeprefix("Value error, ")
             for detail in error.errors()
         ]
+    problems += check_tracing(os.environ)
     if problems:
         raise BadSettings("\n".join(problems))
     return settings

@@ -1,5 +1,6 @@
 """Databases: migrated once, copied for each test."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from itertools import count
@@ -9,9 +10,22 @@ import pytest
 
 from infrastructure.database import schema
 from tests.postgres import PostgresServer, running_postgres
+from tests.secrecy import SECRECY
 from tests.valkey import ValkeyServer, running_valkey
 
 _serial = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_is_logged() -> Iterator[None]:
+    """By any test of this process; what is found is told at the end of the last one."""
+    root, ours = logging.getLogger(), logging.getLogger("gatepost")
+    root.addHandler(SECRECY)
+    ours.setLevel(logging.INFO)
+    yield
+    root.removeHandler(SECRECY)
+    leaks = SECRECY.leaks()
+    assert not leaks, f"secrets in {len(leaks)} lines of the log:\n" + "\n".join(leaks[:20])
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 USER = "gatepost"
+PASSWORD = "nobody-asks-for-it"  # the server trusts whoever is on this machine
 TIMEOUT = 30.0  # seconds for a start or a stop
 
 # PostgreSQL refuses to run as root, who may keep the wheel where nobody else can read it: root's
@@ -53,7 +54,7 @@ class PostgresServer:
 
     def url(self, database: str) -> str:
         """The address of a database, as asyncpg and `GATEPOST_DATABASE_URL` take it."""
-        return f"postgresql://{USER}@127.0.0.1:{self._port}/{database}"
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self._port}/{database}"
 
     def create_database(self, name: str, *, template: str = "template0") -> None:
         """Create a database as a copy of another, which must have no connections."""

@@ -17,6 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.secrecy import SECRECY
+
 
 class Inbox:
     """What has arrived. Every recipient is answered with `refused`, if that is set."""
@@ -45,6 +47,7 @@ class Inbox:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         assert isinstance(envelope.content, bytes)
         self.mails.append(message_from_bytes(envelope.content, EmailMessage, policy=SMTP_POLICY))
+        SECRECY.keep_codes(part_of(self.mails[-1], "plain"))
         self.recipients += envelope.rcpt_tos
         assert server.transport
         self.encrypted.append(server.transport.get_extra_info("ssl_object") is not None)

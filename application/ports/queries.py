@@ -4,7 +4,7 @@ Every answer shows the state at or after the moment of the call, but for nothing
 All of it raises `domain.errors.Unavailable` when the database does not answer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -22,7 +22,7 @@ from domain.users import User, UserId
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     user: User
-    password: PasswordHash
+    password: PasswordHash = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -87,6 +87,10 @@ class ConnectionPool:
     """
 
     def __init__(self, url: str, *, size: int, timeout: float) -> None:
+        self.size = size
+        self.in_use = 0
+        self.waiting = 0
+        """Those that wait for a connection."""
         self._url = url
         self._timeout = timeout
         self._free = asyncio.Semaphore(size)
@@ -94,10 +98,15 @@ class ConnectionPool:
 
     async def take(self) -> Connection:
         if self._free.locked():
-            async with asyncio.timeout(self._timeout):
-                await self._free.acquire()
+            self.waiting += 1
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._free.acquire()
+            finally:
+                self.waiting -= 1
         else:
             await self._free.acquire()
+        self.in_use += 1
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
@@ -105,7 +114,7 @@ class ConnectionPool:
         try:
             return await connect(self._url, timeout=self._timeout, command_timeout=self._timeout)
         except BaseException:
-            self._free.release()
+            self._release()
             raise
 
     async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
@@ -124,10 +133,14 @@ class ConnectionPool:
 
     def give_back(self, connection: Connection) -> None:
         self._idle.append(connection)
-        self._free.release()
+        self._release()
 
     def drop(self, connection: Connection) -> None:
         connection.terminate()
+        self._release()
+
+    def _release(self) -> None:
+        self.in_use -= 1
         self._free.release()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ docs/decisions/0003-shared-lookups.md has the measurements.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from infrastructure.database.statements import Clause, Database, DatabaseUnavailable, Record
@@ -18,6 +19,17 @@ BATCH_MAX = 500
 
 Part = int | str
 Key = tuple[Part, ...]
+
+
+@dataclass(slots=True)
+class Batches:
+    """Counts of what all shared lookups of this process have sent."""
+
+    queries: int = 0
+    keys: int = 0
+
+
+BATCHES = Batches()
 
 
 class Lookup(Protocol):
@@ -91,6 +103,8 @@ class SharedLookup:
             self._go_on()
 
     async def _fetch(self, keys: Sequence[Key]) -> Mapping[Key, Record]:
+        BATCHES.queries += 1
+        BATCHES.keys += len(keys)
         width = len(self._names)
         values = {name: [key[part] for key in keys] for part, name in enumerate(self._names)}
         records = await self._database.fetch(self._many, **values)

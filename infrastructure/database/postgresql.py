@@ -71,7 +71,7 @@ class PostgresDatabase:
     is_remote = True
 
     def __init__(self, url: str, *, size: int, timeout: float) -> None:
-        self._pool = ConnectionPool(url, size=size, timeout=timeout)
+        self._pool = self.pool = ConnectionPool(url, size=size, timeout=timeout)
         self._ids: dict[str, SharedLookup] = {}
         self._number = count()
 

@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from infrastructure.tokens.jose import SigningKey, UnfitKey, hs256_key, jwk_key,
 @dataclass(frozen=True, slots=True)
 class KeptKey:
     key: SigningKey
-    jwk: Mapping[str, Any]
+    jwk: Mapping[str, Any] = field(repr=False)
 
     @property
     def made(self) -> int | None:

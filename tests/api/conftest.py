@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from application.ports.limits import Limits
+from infrastructure.metrics import Metrics
 from tests.api.gate import Gate, Watch, open_gate
 from tests.fakes.limits import FakeLimits
 
@@ -33,6 +34,11 @@ def limits() -> Limits:
 @pytest.fixture
 async def gate(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator[Gate]:
     async with open_gate(
-        database_url, limits=limits, clock=clock, cors_origins=[CORS_ORIGIN], log_email=True
+        database_url,
+        limits=limits,
+        clock=clock,
+        cors_origins=[CORS_ORIGIN],
+        log_email=True,
+        metrics=Metrics(counters={}, gauges={}),
     ) as gate:
         yield gate

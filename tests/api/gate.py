@@ -28,6 +28,7 @@ from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
+from tests.secrecy import ASYNC_HOOKS, SECRECY
 
 URL = "http://gatepost"
 SECRET = b"tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP"
@@ -194,7 +195,7 @@ async def open_gate(
         clock=clock,
         password_policy=PasswordPolicy(is_common=is_common),
     )
-    app = create_app(ports, cursor_key=b"k" * 32, **of_app)
+    app = create_app(ports, cursor_key=b"k" * 32, **{"access_log": SECRECY.note} | of_app)
     async with client_of(app) as client:
         yield Gate(app=app, client=client, ports=ports, database=database, clock=clock)
     await database.close()
@@ -208,7 +209,9 @@ async def client_of(
     transport = httpx.ASGITransport(
         app=app, raise_app_exceptions=False, root_path=root_path, client=(ip, 1)
     )
-    async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url=URL, event_hooks=ASYNC_HOOKS
+    ) as client:
         yield client
 
 

@@ -38,6 +38,7 @@ METHODS = {
     "/posts/{post_id}/vote": {"PUT", "DELETE"},
     "/health/live": {"GET", "HEAD"},
     "/health/ready": {"GET", "HEAD"},
+    "/metrics": {"GET", "HEAD"},
     "/openapi.json": {"GET", "HEAD"},
     "/docs": {"GET", "HEAD"},
     "/docs/docs.js": {"GET", "HEAD"},
@@ -45,7 +46,11 @@ METHODS = {
     "/docs/swagger-ui-bundle.js": {"GET", "HEAD"},
     "/docs/swagger-ui.css": {"GET", "HEAD"},
 }
-READABLE = [path for path, methods in METHODS.items() if "GET" in methods]
+READABLE = [
+    path
+    for path, methods in METHODS.items()
+    if "GET" in methods and path != "/metrics"  # which changes with every request
+]
 
 
 def concrete(path: str, *, user_id: int, post_id: int, session_id: int = 1) -> str:
@@ -519,18 +524,24 @@ async def test_the_log_names_the_user_of_each_request(gate: Gate) -> None:
     async with client_of(app) as client:
         headers = anna.headers | {"X-Request-ID": "r-1"}
         await client.head("/posts/?limit=1", headers=headers)
+        await client.get("/posts/4711", headers=headers)
         await client.get("/posts%0a/%1b[31m/é")
 
-    named, unnamed = lines
+    named, missing, unnamed = lines
     assert isinstance(named.pop("duration_ms"), float)
     assert named == {
         "method": "HEAD",
         "path": "/posts/",
+        "route": "/posts",
         "status": 200,
         "request_id": "r-1",
         "user_id": anna.id,
         "email": "anna@example.com",
+        "error": None,
+        "limit": None,
     }
+    assert (missing["route"], missing["error"]) == ("/posts/{post_id}", "post_not_found")
+    assert (unnamed["route"], unnamed["error"]) == (None, "not_found")
     assert str(unnamed["path"]).isprintable()
     assert (unnamed["status"], unnamed["user_id"], unnamed["email"]) == (404, None, None)
 

@@ -12,6 +12,7 @@ from domain.users import User
 from infrastructure.database.engine import open_database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import sql_storage
+from tests.api.conftest import CORS_ORIGIN
 from tests.api.gate import Gate, client_of, on_one_database, problem_of
 
 pytestmark = on_one_database
@@ -41,9 +42,25 @@ async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
     assert problem["request_id"] == "crash-1"
     assert SECRET not in answer.text + str(answer.headers)
     (record,) = (record for record in caplog.records if record.name == "gatepost")
-    assert "crash-1" in record.getMessage()
+    assert vars(record)["fields"] == {"request_id": "crash-1"}
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], RuntimeError)
+
+
+async def test_a_crash_can_be_read_by_pages_of_a_named_origin(gate: Gate) -> None:
+    anna = await gate.person()
+    ports = replace(gate.ports, queries=CrashingQueries(gate.database))
+    app = create_app(ports, cursor_key=b"k" * 32, cors_origins=[CORS_ORIGIN])
+
+    async with client_of(app) as client:
+        named = await client.get("/users/me", headers=anna.headers | {"Origin": CORS_ORIGIN})
+        other = await client.get("/users/me", headers=anna.headers | {"Origin": "https://x.org"})
+
+    problem_of(named, 500, "internal_error")
+    assert named.headers["Access-Control-Allow-Origin"] == CORS_ORIGIN
+    assert "X-Request-ID" in named.headers["Access-Control-Expose-Headers"]
+    problem_of(other, 500, "internal_error")
+    assert "Access-Control-Allow-Origin" not in other.headers
 
 
 async def test_after_a_crash_the_service_goes_on(gate: Gate) -> None:

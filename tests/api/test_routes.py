@@ -24,6 +24,7 @@ PUBLIC = {
     ("PUT", "/password-reset"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/metrics"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
     ("GET", "/docs/docs.js"),

@@ -1,4 +1,5 @@
 from application.ports.mail import Mail
+from tests.secrecy import SECRECY
 
 
 class FakeMailer:
@@ -11,4 +12,5 @@ class FakeMailer:
     async def send(self, mail: Mail) -> None:
         if self.trouble:
             raise self.trouble
+        SECRECY.keep_codes(mail.text)
         self.sent.append(mail)

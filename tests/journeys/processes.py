@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.secrecy import ASYNC_HOOKS, HOOKS, SECRECY
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
 """Seconds for any one thing to happen, on a busy machine."""
@@ -47,7 +49,10 @@ class Service:
     place: "Place"
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=PATIENCE)
+        return httpx.Client(base_url=self.url, timeout=PATIENCE, event_hooks=HOOKS)
+
+    def async_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, event_hooks=ASYNC_HOOKS)
 
     def wait_for_line(self, *parts: str) -> str:
         """The first line of the log with all the parts; it may be a moment behind."""
@@ -150,10 +155,16 @@ class Place:
     """By name, without the prefix."""
     within: Sequence[str] = ()
     """What starts the service: `ip netns exec NAME`, say."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Of the environment, beside the settings."""
 
     def run(self, *arguments: str, given: str = "") -> Done:
         """Run the command to its end with `given` as its input."""
-        return self.launcher.run(arguments, given, self.directory, self.environment())
+        SECRECY.keep(given.strip())
+        done = self.launcher.run(arguments, given, self.directory, self.environment())
+        SECRECY.keep_files(self.directory)
+        SECRECY.logged(done.stderr)
+        return done
 
     def refusal(self, *arguments: str, given: str = "") -> str:
         """What the command says when it can't do its work: one line on stderr, exit status 1."""
@@ -189,13 +200,20 @@ class Place:
         finally:
             process.kill()
             process.wait()
+            SECRECY.keep_files(self.directory)
+            SECRECY.logged(log.read_text())
             if process.stdout:
+                # Of what is there: a worker that outlived its parent would never end it.
+                os.set_blocking(process.stdout.fileno(), False)
+                SECRECY.printed((process.stdout.read() or b"").decode())
                 process.stdout.close()
 
     def environment(self) -> dict[str, str]:
         given = {"DATABASE_URL": self.database_url} | self.settings
+        SECRECY.keep_settings(given)
         settings = {f"GATEPOST_{name}": value for name, value in given.items()}
-        return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "80"} | settings
+        ours = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+        return ours | self.variables | settings
 
 
 def _announced_url(process: "subprocess.Popen[bytes]", log: Path) -> str:

@@ -52,7 +52,7 @@ async def test_a_forgotten_password_is_replaced_by_way_of_a_mail(
     place: Place, smtp: str, inbox: Inbox
 ) -> None:
     with place.serving() as service:
-        async with httpx.AsyncClient(base_url=service.url) as client:
+        async with service.async_client() as client:
             await register(client)
             await ask_for_reset(client)
             mail = await inbox.mail()
@@ -70,13 +70,13 @@ async def test_a_forgotten_password_is_replaced_by_way_of_a_mail(
 
 async def test_without_a_server_mails_are_printed(place: Place) -> None:
     with place.serving() as service:
-        async with httpx.AsyncClient(base_url=service.url) as client:
+        async with service.async_client() as client:
             await register(client)
             await ask_for_reset(client)
         assert service.process.stdout is not None
         while not (token := TOKEN.findall(service.process.stdout.readline().decode())):
             pass
-        async with httpx.AsyncClient(base_url=service.url) as client:
+        async with service.async_client() as client:
             body = {"token": token[0], "new_password": NEW}
             assert (await client.put("/password-reset", json=body)).status_code == 204
 
@@ -87,7 +87,7 @@ async def test_no_mail_is_lost_when_the_service_is_killed(place: Place, inbox: I
         place.settings |= {"SMTP_URL": f"smtp://{address}"}
     # Nobody listens there any more.
     with place.serving() as service:
-        async with httpx.AsyncClient(base_url=service.url) as client:
+        async with service.async_client() as client:
             await register(client)
             await ask_for_reset(client)
         service.wait_for_line("was not sent")
@@ -104,11 +104,11 @@ async def test_no_mail_is_lost_when_the_service_is_killed(place: Place, inbox: I
 @on_both_databases
 async def test_several_workers_send_each_mail_once(place: Place, smtp: str, inbox: Inbox) -> None:
     with place.serving("--workers", "2") as service:
-        async with httpx.AsyncClient(base_url=service.url, timeout=20) as client:
+        async with service.async_client() as client:
             await register(client)
         for _ in range(10):
             # A connection of its own for each, so that both workers get some.
-            async with httpx.AsyncClient(base_url=service.url, timeout=20) as client:
+            async with service.async_client() as client:
                 await asyncio.gather(*(ask_for_reset(client) for _ in range(2)))
         await inbox.mail(20)
         await asyncio.sleep(0.5)
@@ -125,7 +125,7 @@ async def test_an_event_has_its_line_in_the_log_and_no_address_in_production(
         "SECRET_KEY": "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU",
     }
     with place.serving() as service:
-        async with httpx.AsyncClient(base_url=service.url) as client:
+        async with service.async_client() as client:
             await register(client)
             await ask_for_reset(client)
         await inbox.mail()

@@ -134,7 +134,7 @@ def test_a_token_stops_working_with_the_very_next_request(
 async def test_of_two_registrations_of_an_address_at_one_instant_one_is_201_and_one_409(
     service: Service,
 ) -> None:
-    async with httpx.AsyncClient(base_url=service.url) as client:
+    async with service.async_client() as client:
 
         async def register(email: str) -> httpx.Response:
             return await client.post("/users", json={"email": email, "password": PASSWORD})
@@ -150,7 +150,7 @@ async def test_of_two_registrations_of_an_address_at_one_instant_one_is_201_and_
 async def test_many_clients_write_and_read_at_the_same_time(service: Service) -> None:
     async def work(number: int) -> None:
         email = f"worker{number}@example.com"
-        async with httpx.AsyncClient(base_url=service.url, timeout=20) as client:
+        async with service.async_client() as client:
             registered = await client.post("/users", json={"email": email, "password": PASSWORD})
             assert registered.status_code == 201, registered.text
             login = await client.post("/login", data={"username": email, "password": PASSWORD})

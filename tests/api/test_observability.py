@@ -1,0 +1,133 @@
+"""What `/metrics` tells of requests."""
+
+from dataclasses import replace
+
+import pytest
+
+from api.app import create_app
+from application.ports.limits import Limit, Limits
+from domain.posts import PostOptions
+from infrastructure.limits import ProcessLimits, Rate
+from infrastructure.metrics import Metrics
+from tests.api.gate import PASSWORD, Gate, Watch, client_of, on_one_database, problem_of
+from tests.prometheus import Scrape
+
+pytestmark = on_one_database
+
+REQUESTS = "gatepost_http_requests_total"
+SECONDS = "gatepost_http_request_duration_seconds"
+
+
+@pytest.fixture
+def limits(clock: Watch) -> Limits:
+    return ProcessLimits({limit: Rate(5, 60) for limit in Limit}, clock)
+
+
+async def scrape(gate: Gate) -> Scrape:
+    return Scrape(await gate.client.get("/metrics"))
+
+
+async def test_requests_are_counted_by_method_route_and_status(gate: Gate) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    for number in (post["id"], post["id"], 4711):
+        await gate.client.get(f"/posts/{number}/", headers=anna.headers)
+    await gate.client.head("/posts", headers=anna.headers)
+    await gate.client.delete("/login")
+
+    seen = await scrape(gate)
+
+    assert seen(REQUESTS, method="POST", route="/posts", status="201") == 1
+    assert seen(REQUESTS, method="GET", route="/posts/{post_id}", status="200") == 2
+    assert seen(REQUESTS, method="GET", route="/posts/{post_id}", status="404") == 1
+    assert seen(REQUESTS, method="HEAD", route="/posts", status="200") == 1
+    assert seen(REQUESTS, method="DELETE", route="/login", status="405") == 1
+    assert seen(f"{SECONDS}_count", method="GET", route="/posts/{post_id}") == 3
+    assert seen(f"{SECONDS}_bucket", method="GET", route="/posts/{post_id}", le="+Inf") == 3
+    assert 0 < seen(f"{SECONDS}_sum", method="GET", route="/posts/{post_id}") < 60
+
+
+async def test_paths_and_methods_that_are_not_there_make_no_labels(gate: Gate) -> None:
+    for number in range(5):
+        await gate.client.get(f"/nowhere/{number}")
+        await gate.client.request(f"VERB{number}", "/posts")
+
+    seen = await scrape(gate)
+
+    assert seen(REQUESTS, method="GET", route="", status="404") == 5
+    assert seen.labels(REQUESTS, "route") == {"", "/posts"}
+    assert seen.labels(REQUESTS, "method") == {"GET", "other"}
+
+
+async def test_the_metrics_count_themselves(gate: Gate) -> None:
+    await scrape(gate)
+
+    assert (await scrape(gate))(REQUESTS, method="GET", route="/metrics", status="200") == 1
+
+
+async def test_logins_are_counted_by_outcome_and_refusals_by_reason(gate: Gate) -> None:
+    anna = await gate.person("anna@example.com")
+    for _ in range(3):
+        await gate.log_in("anna@example.com", "wrong")
+    for _ in range(3):
+        await gate.log_in("anna@example.com", PASSWORD)
+    await gate.client.get("/users/me")
+    await gate.client.get("/users/me", headers={"Authorization": "Bearer nonsense"})
+    for number in range(6):
+        await gate.client.post(
+            "/posts", json={"title": str(number), "content": "x"}, headers=anna.headers
+        )
+
+    seen = await scrape(gate)
+
+    assert seen("gatepost_logins_total", outcome="succeeded") == 2
+    assert seen("gatepost_logins_total", outcome="failed") == 3
+    assert seen("gatepost_logins_total", outcome="refused") == 2
+    refusals = "gatepost_refusals_total"
+    assert seen(refusals, status="401", reason="invalid_credentials") == 3
+    assert seen(refusals, status="401", reason="not_authenticated") == 1
+    assert seen(refusals, status="401", reason="invalid_token") == 1
+    assert seen(refusals, status="429", reason=Limit.LOGINS) == 2
+    assert seen(refusals, status="429", reason=Limit.WRITES) == 1
+
+
+async def test_a_refusal_by_a_rule_of_posts_is_no_limit_of_requests(gate: Gate) -> None:
+    """It is a 429 too, of a request that told how another limit stands."""
+    lines: list[dict[str, object]] = []
+
+    def note(method: str, path: str, **fields: object) -> None:
+        lines.append(fields)
+
+    app = create_app(
+        replace(gate.ports, post_options=PostOptions(per_day=1)),
+        cursor_key=b"k" * 32,
+        metrics=Metrics(counters={}, gauges={}),
+        access_log=note,
+    )
+    anna = await gate.person()
+    async with client_of(app) as client:
+        for _ in range(2):
+            answer = await client.post(
+                "/posts", json={"title": "x", "content": "x"}, headers=anna.headers
+            )
+        seen = Scrape(await client.get("/metrics"))
+
+    problem_of(answer, 429, "quota_reached")
+    assert seen("gatepost_refusals_total", status="429", reason="quota_reached") == 1
+    assert (lines[1]["error"], lines[1]["limit"]) == ("quota_reached", None)
+
+
+async def test_openmetrics_is_spoken_to_who_asks_for_it(gate: Gate) -> None:
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+    answer = await gate.client.get("/metrics", headers=accept)
+
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+async def test_where_metrics_are_off_their_path_is_unknown(gate: Gate) -> None:
+    app = create_app(gate.ports, cursor_key=b"k" * 32)
+
+    async with client_of(app) as client:
+        problem_of(await client.get("/metrics"), 404, "not_found")

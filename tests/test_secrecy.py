@@ -1,0 +1,122 @@
+"""That a secret in a log would be found."""
+
+import logging
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.secrecy import Secrecy
+
+TOKEN = "qp87n0w46hvA7AykPDSiYe3j0xotZD83kfJdI_SOlTk"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+PASSWORD = "correct horse & battery"
+
+
+@pytest.fixture
+def secrecy() -> Secrecy:
+    return Secrecy()
+
+
+def client_of(secrecy: Secrecy, answer: httpx.Response) -> httpx.Client:
+    return httpx.Client(
+        transport=httpx.MockTransport(lambda _: answer),
+        base_url="http://x",
+        event_hooks={"request": [secrecy.sent], "response": [secrecy.answered]},
+    )
+
+
+def find(secrecy: Secrecy, secret: str) -> bool:
+    assert secrecy.leaks() == []
+    secrecy.logged(f"first\nsecond: {secret}.\nthird")
+    return secrecy.leaks() == [f"second: {secret}."]
+
+
+@pytest.mark.parametrize(
+    "form", [PASSWORD, "correct+horse+%26+battery", "correct%20horse%20%26%20battery"]
+)
+def test_a_password_that_logged_in(secrecy: Secrecy, form: str) -> None:
+    with client_of(secrecy, httpx.Response(200, json={})) as client:
+        client.post("/login", data={"username": "anna", "password": PASSWORD})
+
+    assert find(secrecy, form)
+
+
+def test_a_new_password(secrecy: Secrecy) -> None:
+    with client_of(secrecy, httpx.Response(204)) as client:
+        client.put("/users/me/password", json={"new_password": PASSWORD})
+
+    assert find(secrecy, PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["access_token", "refresh_token"])
+def test_a_token_that_was_given_out(secrecy: Secrecy, name: str) -> None:
+    with client_of(secrecy, httpx.Response(200, json={name: JWT})) as client:
+        client.get("/")
+
+    assert find(secrecy, JWT)
+
+
+def test_a_token_that_was_sent(secrecy: Secrecy) -> None:
+    with client_of(secrecy, httpx.Response(401)) as client:
+        client.get("/", headers={"Authorization": f"Bearer {JWT}"})
+        client.post("/verification", json={"token": TOKEN})
+
+    assert find(secrecy, JWT)
+
+
+def test_a_code_in_a_mail(secrecy: Secrecy) -> None:
+    secrecy.keep_codes(f"This is the token for it:\r\n\r\n{TOKEN}\r\n\r\nIt works once.")
+
+    assert find(secrecy, TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("SECRET_KEY", "tZ4vQ9kX2mLw", "tZ4vQ9kX2mLw"),
+        ("PEPPER", "new-pepper,old-pepper", "old-pepper"),
+        ("DATABASE_URL", "postgresql://anna:hunt%2Fer22@db/x", "hunt/er22"),
+        ("REDIS_URL", "redis://:hunter22@cache", "hunter22"),
+    ],
+)
+def test_a_secret_in_the_settings(secrecy: Secrecy, name: str, value: str, secret: str) -> None:
+    secrecy.keep_settings({name: value})
+
+    assert find(secrecy, secret)
+
+
+def test_secrets_in_files(secrecy: Secrecy, tmp_path: Path) -> None:
+    (tmp_path / "gatepost.secret").write_text("tZ4vQ9kX2mLw\n")
+    (tmp_path / "keys.json").write_text('{"keys": [{"kid": "public1", "d": "private1"}]}')
+    secrecy.keep_files(tmp_path)
+
+    secrecy.logged("public1")
+    assert find(secrecy, "tZ4vQ9kX2mLw")
+    secrecy.logged("private1")
+    assert len(secrecy.leaks()) == 2
+
+
+def test_what_is_logged_in_this_process_with_its_fields_and_traceback(secrecy: Secrecy) -> None:
+    logger = logging.Logger("gatepost.tests")  # noqa: LOG001  one that nobody else has
+    logger.addHandler(secrecy)
+    secrecy.keep(TOKEN)
+    secrecy.keep(JWT)
+
+    logger.info("logged_in", extra={"fields": {"token": TOKEN}})
+    try:
+        raise ValueError(JWT)
+    except ValueError:
+        logger.exception("failed")
+
+    assert [TOKEN in line or JWT in line for line in secrecy.leaks()] == [True, True]
+
+
+def test_a_printed_mail_is_no_log_and_what_is_beside_it_is(secrecy: Secrecy) -> None:
+    secrecy.keep(TOKEN)
+    mail = f"\nTo: a@b.c\nSubject: Hi\n\nthe token:\n\n{TOKEN}\n\nIf it was not you, fine.\n\n"
+
+    secrecy.printed(f"started{mail}{mail}ended")
+    assert secrecy.leaks() == []
+    secrecy.printed(f"started{mail}{TOKEN}{mail}ended")
+    assert secrecy.leaks() == [TOKEN]
