@@ -5,6 +5,7 @@ from datetime import datetime
 from application.ports.clock import Clock
 from application.ports.queries import PostList, Queries, SeenPost
 from application.ports.storage import Kept, Storage, UnitOfWork
+from application.retries import retried
 from domain.events import Event
 from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint
 from domain.pages import Page
@@ -37,6 +38,7 @@ class PostService:
         self._clock = clock
         self._options = options
 
+    @retried
     async def write(self, draft: PostDraft, author: User) -> SeenPost:
         """Store a new post of `author`. Raises the error of a broken rule."""
         async with self._storage() as uow:
@@ -44,6 +46,7 @@ class PostService:
             await uow.commit()
         return seen
 
+    @retried
     async def write_once(self, draft: PostDraft, author: User, key: str) -> tuple[SeenPost, bool]:
         """As `write`, but for the same `key` again the first answer again, and True with it.
 
@@ -88,6 +91,7 @@ class PostService:
         """Raises `PostNotFound`, for a draft that the reader may not know of too."""
         return readable(await self._queries.post(post_id, reader.id), post_id, reader)
 
+    @retried
     async def edit(
         self,
         post_id: PostId,
@@ -108,6 +112,7 @@ class PostService:
                 await uow.commit()
         return seen
 
+    @retried
     async def delete(self, post_id: PostId, editor: User, known: Versions = None) -> None:
         """Raises `PostNotFound` or the error of a broken rule, as `edit` does."""
         async with self._storage() as uow:

@@ -3,6 +3,7 @@
 from application.ports.queries import Queries
 from application.ports.storage import Storage
 from application.posts import readable
+from application.retries import retried
 from domain.errors import AlreadyGone
 from domain.posts import PostId, PostNotFound
 from domain.users import User
@@ -15,6 +16,7 @@ class VoteService:
         self._queries = queries
         self._storage = storage
 
+    @retried
     async def cast(self, post_id: PostId, voter: User) -> None:
         """Have the voter's vote on the post, cast now or before. Raises `PostNotFound`."""
         seen = readable(await self._queries.post(post_id, voter.id), post_id, voter)
@@ -27,6 +29,7 @@ class VoteService:
                 raise PostNotFound(post_id) from None
             await uow.commit()
 
+    @retried
     async def withdraw(self, post_id: PostId, voter: User) -> None:
         """Have no vote of the voter on the post. Raises `PostNotFound`."""
         seen = readable(await self._queries.post(post_id, voter.id), post_id, voter)

@@ -16,6 +16,8 @@ from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
+from application.ports.storage import SerializationFailure
+from application.retries import retried
 from infrastructure.database.lookups import SharedLookup
 from infrastructure.database.rows import IDS
 from infrastructure.database.statements import (
@@ -32,6 +34,7 @@ DIALECT = sqlalchemy_asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
+_NOT_IN_ORDER = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _DOWN = (
     OSError,  # TimeoutError among them
     asyncpg.PostgresConnectionError,
@@ -42,6 +45,7 @@ _DOWN = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
+    asyncpg.TransactionRollbackError,  # its other kinds; CockroachDB has one for unknown outcomes
 )
 
 if TYPE_CHECKING:
@@ -54,8 +58,8 @@ def _translated() -> Iterator[None]:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         raise ConstraintViolated(error.constraint_name or "") from error
-    except asyncpg.TransactionRollbackError as error:
-        raise DatabaseUnavailable from error  # a deadlock, say: nothing was done, and may be again
+    except _NOT_IN_ORDER as error:
+        raise SerializationFailure from error
     except asyncpg.UndefinedTableError as error:
         raise SchemaMissing from error
     except asyncpg.DataError:
@@ -145,11 +149,19 @@ class PostgresDatabase:
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
-        with _translated():
-            records = await self._pool.fetch(statement.sql, statement.arguments(values))
+        try:
+            with _translated():
+                records = await self._pool.fetch(statement.sql, statement.arguments(values))
+        except SerializationFailure:
+            records = await self._fetch_again(statement.sql, statement.arguments(values))
         return statement.converted(records)
 
     fetch_long = fetch
+
+    @retried
+    async def _fetch_again(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
+        with _translated():
+            return await self._pool.fetch(sql, arguments)
 
     async def _new_id(self, table: str) -> int:
         """From the table's sequence; those who ask at the same time share the round trip."""
@@ -225,6 +237,8 @@ class PostgresTransaction:
             await self._commit()
         except asyncpg.IntegrityConstraintViolationError as error:
             raise ConstraintViolated(error.constraint_name or "") from error
+        except _NOT_IN_ORDER as error:
+            raise SerializationFailure from error
         except _DOWN as error:
             # The server may have made it last before the answer was lost.
             raise OutcomeUnknown from error
