@@ -86,7 +86,7 @@ class AccountService:
 
     @retried
     async def _edit(self, user: User, change: ProfileChange, known: Credentials | None) -> User:
-        async with self._storage() as uow:
+        async with self._storage(user.id) as uow:
             edited = await _locked(uow, user, known)
             edited.edit(change)
             await uow.users.save(edited)

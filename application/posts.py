@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from application.ports.clock import Clock
-from application.ports.queries import PostList, Queries, SeenPost
+from application.ports.queries import PostList, PostQueries, SeenPost
 from application.ports.storage import Kept, Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
@@ -31,7 +31,7 @@ Versions = frozenset[int] | None
 
 class PostService:
     def __init__(
-        self, *, queries: Queries, storage: Storage, clock: Clock, options: PostOptions
+        self, *, queries: PostQueries, storage: Storage, clock: Clock, options: PostOptions
     ) -> None:
         self._queries = queries
         self._storage = storage
@@ -41,7 +41,7 @@ class PostService:
     @retried
     async def write(self, draft: PostDraft, author: User) -> SeenPost:
         """Store a new post of `author`. Raises the error of a broken rule."""
-        async with self._storage() as uow:
+        async with self._storage(author.id) as uow:
             seen = await self._write(uow, draft, author)
             await uow.commit()
         return seen
@@ -54,7 +54,7 @@ class PostService:
         still runs. Nothing is kept of what was refused.
         """
         now = self._clock()
-        async with self._storage() as uow:
+        async with self._storage(author.id) as uow:
             kept = await uow.idempotency.claim(author.id, key, now - LIFE)
             asked = fingerprint(draft)
             if kept is not None:
@@ -89,7 +89,7 @@ class PostService:
 
     async def read(self, post_id: PostId, reader: User) -> SeenPost:
         """Raises `PostNotFound`, for a draft that the reader may not know of too."""
-        return readable(await self._queries.post(post_id, reader.id), post_id, reader)
+        return readable(await self._queries.post(post_id, reader), post_id, reader)
 
     @retried
     async def edit(
@@ -102,7 +102,7 @@ class PostService:
         """Make the post say what `change` wants. Raises `PostNotFound` or the error of a broken
         rule; `PostChanged` when its version is none of `known`.
         """
-        async with self._storage() as uow:
+        async with self._storage(editor.id) as uow:
             seen = readable(await uow.posts.get(post_id, editor.id), post_id, editor)
             if seen.post.edit(
                 change, editor=editor, now=self._clock(), known=known, options=self._options
@@ -115,7 +115,7 @@ class PostService:
     @retried
     async def delete(self, post_id: PostId, editor: User, known: Versions = None) -> None:
         """Raises `PostNotFound` or the error of a broken rule, as `edit` does."""
-        async with self._storage() as uow:
+        async with self._storage(editor.id) as uow:
             post = readable(await uow.posts.get(post_id, editor.id), post_id, editor).post
             check_deletion(Deleting(post=post, editor=editor, known=known))
             await uow.posts.remove(post)

@@ -4,7 +4,7 @@ All of it raises `domain.errors.Unavailable` when the database does not answer, 
 `SerializationFailure` when it refuses because of what others do at the same time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -241,5 +241,11 @@ class UnitOfWork(Protocol):
         ...
 
 
-Storage = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
-"""Opens a unit of work; it takes no connection until it is first used."""
+class Storage(Protocol):
+    def __call__(self, author: UserId | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a unit of work; it takes no connection until it is first used.
+
+        What the author reads after its commit shows its changes, wherever it is read from; see
+        `PostQueries`.
+        """
+        ...

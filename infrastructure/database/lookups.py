@@ -12,7 +12,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from infrastructure.database.statements import Clause, Database, DatabaseUnavailable, Record
+from infrastructure.database.statements import (
+    Clause,
+    Database,
+    DatabaseUnavailable,
+    Reader,
+    Record,
+)
 
 BATCH_MAX = 500
 
@@ -45,7 +51,7 @@ class SharedLookup:
     each record's own columns.
     """
 
-    def __init__(self, database: Database, many: Clause, key: Sequence[str]) -> None:
+    def __init__(self, database: Reader, many: Clause, key: Sequence[str]) -> None:
         self._database = database
         self._many = many
         self._names = key

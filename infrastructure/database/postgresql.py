@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
-from sqlalchemy import Dialect, Insert, Select, bindparam, func, select
+from sqlalchemy import Dialect, Insert, Select, Update, bindparam, func, select
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
@@ -208,7 +208,7 @@ class PostgresTransaction:
         self.add_later(clause, id=new_id, **values)
         return new_id
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
         statement = compiled(clause, DIALECT)
         self._unsent.append((statement.sql, statement.arguments(values)))
 

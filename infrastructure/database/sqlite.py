@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Dialect, Insert
+from sqlalchemy import Dialect, Insert, Update
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
 from infrastructure.database.statements import (
@@ -147,7 +147,7 @@ class SqliteTransaction:
         self._timeout = timeout
         self._locked = False
         self._waiting = False
-        self._unsent: list[tuple[Insert, dict[str, Any]]] = []
+        self._unsent: list[tuple[Insert | Update, dict[str, Any]]] = []
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         if not self._locked:
@@ -159,7 +159,7 @@ class SqliteTransaction:
         new_id: int = records[0][0]
         return new_id
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
         self._unsent.append((clause, values))
 
     async def commit(self) -> None:

@@ -120,14 +120,22 @@ class Transaction(Protocol):
         """
         ...
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
-        """Insert a row that nobody needs to know the id of, with the commit at the latest."""
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
+        """Run a `clause` whose answer nobody needs, with the commit at the latest."""
         ...
 
     async def commit(self) -> None: ...
 
 
-class Database(Protocol):
+class Reader(Protocol):
+    """What can be asked. Raises `DatabaseUnavailable` when nobody answers."""
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        """Run a reading `clause` by itself: one round trip, no transaction."""
+        ...
+
+
+class Database(Reader, Protocol):
     """A database and its connections. All of it raises `DatabaseUnavailable` when it is that."""
 
     dialect: Dialect
@@ -137,10 +145,6 @@ class Database(Protocol):
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
-
-    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        """Run a reading `clause` by itself: one round trip, no transaction."""
-        ...
 
     async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
         """The same for a `clause` that may take its time, which must not hold up the others."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Dialect, Insert
+from sqlalchemy import Dialect, Insert, Update
 
 from api.app import create_app
 from infrastructure.database.queries import SqlQueries
@@ -56,7 +56,7 @@ class CountedTransaction:
         self._asked.append("add")
         return await self._transaction.add(clause, **values)
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
         self._transaction.add_later(clause, **values)
 
     async def commit(self) -> None:

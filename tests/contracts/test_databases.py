@@ -133,7 +133,7 @@ async def test_cancelled_units_of_work_give_their_connections_back(
         await asyncio.gather(*(backend.add_user() for _ in range(3 * CONNECTIONS)))
         async with backend.storage() as uow:
             post = await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
-        assert await backend.queries.post(post.id, anna.id) is None
+        assert await backend.queries.post(post.id, anna) is None
 
 
 async def test_cancelled_reads_give_their_connections_back(database_url: str) -> None:
@@ -315,7 +315,7 @@ async def test_a_connection_killed_at_work_is_unavailable_once(postgres_url: str
 
         for _ in range(2 * CONNECTIONS):
             post = await backend.add_post(anna)
-        assert await backend.queries.post(post.id, anna.id) is not None
+        assert await backend.queries.post(post.id, anna) is not None
 
 
 async def test_a_connection_killed_before_the_commit_is_unavailable_once(
@@ -350,7 +350,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable_once(postgres_url:
                 await backend.add_post(anna)
 
         post = await backend.add_post(anna)
-        assert await backend.queries.post(post.id, anna.id) is not None
+        assert await backend.queries.post(post.id, anna) is not None
 
 
 async def test_no_transaction_stays_open(postgres_url: str) -> None:

@@ -124,7 +124,7 @@ async def test_of_two_that_wait_for_each_other_both_succeed(postgres_url: str) -
 
         assert runs == 3
         for post in posts:
-            seen = await backend.queries.post(post.id, anna.id)
+            seen = await backend.queries.post(post.id, anna)
             assert seen
             assert seen.post.version == 3
 

@@ -129,7 +129,7 @@ class FakeStorage:
         self.ids = count(1)
 
     @asynccontextmanager
-    async def __call__(self) -> "AsyncIterator[FakeUnitOfWork]":
+    async def __call__(self, author: UserId | None = None) -> "AsyncIterator[FakeUnitOfWork]":
         uow = FakeUnitOfWork(self)
         try:
             yield uow
