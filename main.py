@@ -113,7 +113,9 @@ def build_database(settings: Settings) -> Database:
 def build_replica(settings: Settings, database: Database) -> Replica | None:
     if settings.replica is None:
         return None
-    return Replica(settings.replica, database, connections=settings.database_connections)
+    connections = settings.database_connections
+    # Half the patience: the primary has to answer after a standby that did not.
+    return Replica(open_database(settings.replica, connections=connections, timeout=1.0), database)
 
 
 def build_ports(

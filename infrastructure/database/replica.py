@@ -33,7 +33,7 @@ from domain.pages import Page
 from domain.posts import PostId
 from domain.users import User
 from infrastructure.database.lookups import SharedLookup
-from infrastructure.database.postgresql import DIALECT, PostgresDatabase
+from infrastructure.database.postgresql import DIALECT
 from infrastructure.database.posts import (
     BY_IDS,
     ORDERS,
@@ -42,7 +42,13 @@ from infrastructure.database.posts import (
     page_query,
     seen_post_of,
 )
-from infrastructure.database.statements import Clause, Database, DatabaseUnavailable, Record
+from infrastructure.database.statements import (
+    Clause,
+    Database,
+    DatabaseUnavailable,
+    Reader,
+    Record,
+)
 from infrastructure.database.users import USERS
 
 LOOK_EVERY = 1.0
@@ -79,14 +85,12 @@ log = logging.getLogger("gatepost.replica")
 
 
 class Replica:
-    """A standby of `primary`, asked only while it is well: `watch` looks at it once a second, and
-    the first failure ends it until then. Nobody waits longer than `timeout` seconds for it.
+    """`standby` is one of `primary`, and asked only while it is well: `watch` looks at it once a
+    second, and the first failure ends it until then.
     """
 
-    def __init__(
-        self, url: str, primary: Database, *, connections: int = 5, timeout: float = 1.0
-    ) -> None:
-        self._standby = PostgresDatabase(url, size=connections, timeout=timeout)
+    def __init__(self, standby: Database, primary: Reader) -> None:
+        self._standby = standby
         self._primary = primary
         self._positions: deque[int] = deque(maxlen=LAG_MAX)
         self._serves = False

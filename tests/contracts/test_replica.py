@@ -10,11 +10,9 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import Select, literal_column, select, table
 
 from application.ports.queries import PostList, SeenPost, Sort
 from application.services import Ports, Services, build_services
-from domain.errors import Unavailable
 from domain.posts import Post, PostId, PostNotFound
 from domain.search import terms_of
 from domain.users import ProfileChange, Role, User
@@ -99,7 +97,7 @@ def by_id(items: list[SeenPost]) -> dict[PostId, dict[str, Any]]:
 async def started(standby: Standby, url: str) -> AsyncIterator[Instance]:
     database = open_database(url)
     name = url.rpartition("/")[2]
-    replica = Replica(standby.server.url(name), database, timeout=TIMEOUT)
+    replica = Replica(open_database(standby.server.url(name), timeout=TIMEOUT), database)
     queries = SqlQueries(database)
     ports = Ports(
         queries=queries,
@@ -460,48 +458,3 @@ async def test_a_standby_that_falls_behind_is_left_until_it_has_caught_up(
         await instance.replica.look()
 
     assert lines() == [f"{AWAY}it is more than 5 seconds behind", BACK]
-
-
-ONE: Select[Any] = select(literal_column("1"))
-NOWHERE: Select[Any] = select(literal_column("1")).select_from(table("nowhere"))
-
-
-async def serves(replica: Replica) -> bool:
-    try:
-        await replica.fetch(ONE)
-    except Unavailable:
-        return False
-    return True
-
-
-async def test_who_fails_again_soon_stays_away_for_longer(instance: Instance) -> None:
-    """A standby that is well to look at, and fails all that is asked of it."""
-    looks_needed = []
-    for _ in range(7):
-        with pytest.raises(Unavailable):
-            await instance.replica.fetch(NOWHERE)
-        looks = 0
-        while not await serves(instance.replica):
-            await instance.standby.catch_up()
-            await instance.replica.look()
-            looks += 1
-        looks_needed.append(looks)
-    for _ in range(100):
-        # These looks are no second apart, so it has no second's grace either.
-        await instance.standby.catch_up()
-        await instance.replica.look()
-    with pytest.raises(Unavailable):
-        await instance.replica.fetch(NOWHERE)
-    await instance.standby.catch_up()
-    await instance.replica.look()
-
-    assert looks_needed == [2, 4, 8, 16, 32, 32, 32]
-    assert await serves(instance.replica)
-
-
-async def test_a_primary_is_no_standby(instance: Instance, lines: Callable[[], list[str]]) -> None:
-    replica = Replica(instance.standby.primary.url(instance.name), instance.database)
-    await replica.look()
-    await replica.close()
-
-    assert lines()[-1] == f"{AWAY}it is no standby"
