@@ -3,17 +3,18 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
 from api.pages import LINK, Cursors, PageQuery, link_next
+from api.routes import router
 from api.users import ID_MAX, OMITTABLE, UserView
 from application.ports.queries import AuditEntry
 from domain.users import Role, UserId
 
-protected = APIRouter(tags=["administration"], generate_unique_id_function=lambda route: route.name)
+protected = router("administration")
 
 
 _LINKED: dict[int | str, dict[str, Any]] = {200: {"headers": LINK}}

@@ -14,6 +14,7 @@ from api.docs import add_docs
 from api.edge import BODY_MAX, AccessLog, Edge, write_nothing
 from api.errors import add_error_handlers, problem_schemas
 from api.pages import Cursors
+from api.routes import Route
 from application.services import Ports, build_services
 
 PUBLIC: tuple[APIRouter, ...] = (
@@ -90,7 +91,7 @@ def create_app(
     left_out = () if ports.logs_in else OWN_LOGIN
     for router in (router for router in PROTECTED if router not in left_out):
         for route in router.routes:
-            if not asks_for_the_current_user(route):
+            if not (isinstance(route, Route) and asks_for_the_current_user(route)):
                 raise TypeError(f"{route} is protected and does not ask for the current user")
             app.router.routes.append(route)
     for router in (router for router in PUBLIC if router not in left_out):

@@ -4,7 +4,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Path, Request, Response
+from fastapi import Form, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
@@ -12,16 +12,17 @@ from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.errors import documented
 from api.exchange import address_of
 from api.limits import limit_network
+from api.routes import router
 from api.users import email_address
 from application.auth import Device, Login
 from application.ports.limits import Limit
 from domain.sessions import Session, SessionId
 from domain.users import EMAIL_MAX
 
-public = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
+public = router("sessions")
 
-well_known = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
-protected = APIRouter(tags=["sessions"], generate_unique_id_function=lambda route: route.name)
+well_known = router("sessions")
+protected = router("sessions")
 
 USER_AGENT_MAX = 256
 ID_MAX = 2**63 - 1

@@ -36,7 +36,8 @@ class BearerToken(SecurityBase):
         self.scheme_name = scheme.scheme_name
 
     async def __call__(self, request: Request) -> User:
-        return await authenticate(request)
+        # Its route has asked before anything else was looked at.
+        return exchange_of(request).user or await authenticate(request)
 
 
 async def authenticate(request: Request) -> User:

@@ -10,12 +10,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response, params
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api.dependencies import asks_for_the_current_user, authenticate
 from api.exchange import exchange_of
 from application.ports.limits import TooManyRequests
 from domain.errors import (
@@ -152,8 +151,6 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     """The framework's own refusals."""
     status = error.status_code
-    if status == 400 and (refusal := await _refusal(request)):
-        return refusal
     headers = dict(error.headers or {})
     if status == 405:
         headers["Allow"] = ", ".join(_allowed_methods(request))
@@ -166,17 +163,6 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     )
 
 
-async def _refusal(request: Request) -> Response | None:
-    """The 401 that comes first: FastAPI reads a body before it asks who sent it."""
-    if exchange_of(request).user or not asks_for_the_current_user(request.scope["route"]):
-        return None
-    try:
-        await authenticate(request)
-    except DomainError as error:
-        return await _on_domain_error(request, error)
-    return None
-
-
 def _allowed_methods(request: Request) -> list[str]:
     """Starlette names the methods of the first route with this path; a path may have several."""
     methods: set[str] = set()
@@ -187,9 +173,15 @@ def _allowed_methods(request: Request) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
+def located(error: ValidationError, place: str) -> list[dict[str, Any]]:
+    """What is wrong, as FastAPI has it: `place` is the part of the request that it is in."""
+    return [
+        {**detail, "loc": (place, *detail["loc"])}
+        for detail in error.errors(include_url=False, include_input=False)
+    ]
+
+
 async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
-    if refusal := await _refusal(request):
-        return refusal
     request_id = exchange_of(request).request_id
     if _is_of_another_type(request, error):
         return problem_response(

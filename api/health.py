@@ -2,16 +2,14 @@
 
 from typing import Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from api.dependencies import UseCases
 from api.errors import documented
+from api.routes import router
 from domain.errors import Unavailable
 
-public = APIRouter(
-    prefix="/health", tags=["operations"], generate_unique_id_function=lambda route: route.name
-)
+public = router("operations", prefix="/health")
 
 
 class NotReady(Unavailable):

@@ -2,18 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
 from api.limits import limit_network
+from api.routes import router
 from api.users import EmailAddress, Password
 from application.ports.limits import Limit, use_of_account
 
-public = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
-protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
-resets = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+public = router("users")
+protected = router("users")
+resets = router("users")
 
 Token = Annotated[str, StringConstraints(max_length=200), Field(description="From the mail")]
 

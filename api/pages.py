@@ -4,6 +4,7 @@ import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
+from hashlib import blake2b
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote
 
@@ -11,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from api.errors import located
 from domain.pages import LIMIT_DEFAULT, LIMIT_MAX, InvalidCursor, Page
 
 _TAG_BYTES = 16
@@ -47,7 +49,8 @@ class Cursors:
 
     def _tag(self, payload: bytes, query: str) -> bytes:
         # A zero byte ends the query: no query has one, so no two pairs are hashed alike.
-        return hmac.digest(self._key, query.encode() + b"\0" + payload, "sha256")[:_TAG_BYTES]
+        hashed = blake2b(query.encode() + b"\0" + payload, key=self._key, digest_size=_TAG_BYTES)
+        return hashed.digest()
 
 
 class PageQuery(BaseModel):
@@ -74,9 +77,7 @@ class PageQuery(BaseModel):
                 else {}
             )
         except ValidationError as error:
-            raise RequestValidationError(
-                [{**detail, "loc": ("query", *detail["loc"])} for detail in error.errors()]
-            ) from None
+            raise RequestValidationError(located(error, "query")) from None
 
     @classmethod
     def parameters(cls) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
 """Accounts."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from email_validator import EmailNotValidError, validate_email
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,14 +22,15 @@ from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
 from api.exchange import address_of, exchange_of
 from api.limits import limit_network
+from api.routes import router
 from application.ports.limits import Limit
 from domain.policies import may_see_account
 from domain.users import EMAIL_MAX, NAME_MAX, ProfileChange, User, UserDraft, UserId
 
-public = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
-protected = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+public = router("users")
+protected = router("users")
 
-with_password = APIRouter(tags=["users"], generate_unique_id_function=lambda route: route.name)
+with_password = router("users")
 
 ID_MAX = 2**63 - 1
 
@@ -130,11 +132,12 @@ class NewPasswordBody(BaseModel):
     new_password: Password
 
 
-class PublicUserView(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class PublicUserView:
     """What everybody may know of a user."""
 
-    id: int = Field(examples=[1])
-    name: str | None = Field(examples=["Anna"])
+    id: Annotated[int, Field(examples=[1])]
+    name: Annotated[str | None, Field(examples=["Anna"])]
     created_at: datetime
 
     @classmethod
@@ -142,12 +145,13 @@ class PublicUserView(BaseModel):
         return cls(id=user.id, name=user.name, created_at=user.created_at)
 
 
-class UserView(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class UserView:
     """What a user and admins may know."""
 
-    id: int = Field(examples=[1])
-    email: str = Field(examples=["anna@example.com"])
-    name: str | None = Field(examples=["Anna"])
+    id: Annotated[int, Field(examples=[1])]
+    email: Annotated[str, Field(examples=["anna@example.com"])]
+    name: Annotated[str | None, Field(examples=["Anna"])]
     role: Literal["member", "moderator", "admin"]
     is_active: bool
     is_verified: bool

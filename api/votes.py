@@ -1,17 +1,14 @@
 """The current user's votes."""
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import documented
 from api.posts import PostPath
+from api.routes import router
 from domain.posts import PostId
 
-protected = APIRouter(
-    prefix="/posts/{post_id}/vote",
-    tags=["votes"],
-    generate_unique_id_function=lambda route: route.name,
-)
+protected = router("votes", prefix="/posts/{post_id}/vote")
 
 _PROBLEMS = documented(401, 404, 422, 429, 503)
 

@@ -202,8 +202,9 @@ def post_of(record: Record) -> Post:
 
 
 def seen_post_of(record: Record) -> SeenPost:
-    *columns, owner_name, votes, voted = record
-    return SeenPost(post=post_of(columns), owner_name=owner_name, votes=votes, voted=voted)
+    width = len(POST_COLUMNS)
+    owner_name, votes, voted = record[width:]
+    return SeenPost(post=post_of(record[:width]), owner_name=owner_name, votes=votes, voted=voted)
 
 
 def post_lookup(database: Database) -> Lookup:

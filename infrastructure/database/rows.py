@@ -60,7 +60,7 @@ def _to_microseconds(moment: datetime | None) -> int | None:
 
 
 def _from_microseconds(value: int | None) -> datetime | None:
-    return None if value is None else _EPOCH + timedelta(microseconds=value)
+    return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
 
 
 def identity() -> Any:

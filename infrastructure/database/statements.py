@@ -40,8 +40,8 @@ class Compiled:
     sql: str
     parameters: tuple[Parameter, ...]
     """In the order of the SQL's placeholders."""
-    results: tuple[_Processor, ...] | None
-    """Conversion of each column; None when no column needs one."""
+    conversions: tuple[tuple[int, Callable[[Any], Any]], ...]
+    """Of the columns that need one, by their place."""
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """The driver's arguments. Raises KeyError for a parameter without a value."""
@@ -54,15 +54,13 @@ class Compiled:
         return arguments
 
     def converted(self, rows: Sequence[Record]) -> Sequence[Record]:
-        if self.results is None:
+        if not self.conversions:
             return rows
-        return [
-            [
-                convert(value) if convert else value
-                for convert, value in zip(self.results, row, strict=True)
-            ]
-            for row in rows
-        ]
+        records = [list(row) for row in rows]
+        for record in records:
+            for place, convert in self.conversions:
+                record[place] = convert(record[place])
+        return records
 
 
 @cache
@@ -75,11 +73,12 @@ def compiled(clause: Clause, dialect: Dialect) -> Compiled:
         convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
         constant = GIVEN if bind.required else statement.params[name]
         parameters.append(Parameter(name, convert, constant))
-    results = tuple(
+    processors = (
         column.type.dialect_impl(dialect).result_processor(dialect, None)
         for column in clause.exported_columns
     )
-    return Compiled(str(statement), tuple(parameters), results if any(results) else None)
+    conversions = [(place, convert) for place, convert in enumerate(processors) if convert]
+    return Compiled(str(statement), tuple(parameters), tuple(conversions))
 
 
 class ConstraintViolated(Exception):

@@ -1,0 +1,226 @@
+"""A planned route answers as FastAPI would."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI, Form, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute, APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from api.routes import Route
+from tests.api.gate import Gate, on_one_database
+
+NUMBER = Annotated[int, Path(ge=1)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    size: int = 3
+
+
+class View(BaseModel):
+    said: str
+
+
+async def agent(request: Request) -> str:
+    return request.headers["user-agent"]
+
+
+async def shouted(request: Request, name: Annotated[str, Depends(agent)]) -> str:
+    request.state.shouts = getattr(request.state, "shouts", 0) + 1
+    return f"{name} {request.method}".upper()
+
+
+Agent = Annotated[str, Depends(agent)]
+Shouted = Annotated[str, Depends(shouted)]
+
+
+class Caller:
+    async def __call__(self, request: Request) -> str:
+        return f"called by {request.url.path}"
+
+
+async def nothing() -> None: ...
+
+
+async def of_the_path(number: NUMBER, response: Response) -> View:
+    response.headers["X-Number"] = str(number)
+    return View(said=f"{number}")
+
+
+async def by_dependencies(one: Shouted, two: Agent, again: Shouted, request: Request) -> View:
+    return View(said=f"{one} {two} {again} {request.state.shouts}")
+
+
+async def by_an_object(caller: Annotated[str, Depends(Caller())]) -> list[View]:
+    return [View(said=caller)]
+
+
+async def of_a_body(number: NUMBER, body: Body, request: Request) -> View:
+    return View(said=f"{number} {body} {await request.body()!r}")
+
+
+async def of_its_own(request: Request) -> Response:
+    return Response("plain", 202, {"X-Own": "yes"}, "text/plain")
+
+
+async def with_a_status(response: Response) -> View:
+    response.status_code = 203
+    return View(said="so")
+
+
+async def of_another_type() -> View:
+    return {"said": "a dict", "more": "is left out"}  # type: ignore[return-value]
+
+
+async def of_no_type() -> View:
+    return 7  # type: ignore[return-value]
+
+
+async def with_a_query(wanted: int) -> int:
+    return wanted
+
+
+async def with_a_form(wanted: Annotated[int, Form()]) -> int:
+    return wanted
+
+
+def in_a_thread(number: NUMBER) -> int:
+    return number
+
+
+def opened() -> Iterator[str]:
+    yield "open"
+
+
+async def with_a_yield(it: Annotated[str, Depends(opened)]) -> str:
+    return it
+
+
+async def of_two_bodies(body: Body, other: Body) -> str:
+    return f"{body} {other}"
+
+
+async def of_a_body_or_none(body: Body | None = None) -> str:
+    return f"{body}"
+
+
+IN_OTHER_WORDS = {"model_type": "model_attributes_type"}
+
+
+async def on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = []
+    for detail in error.errors():
+        kind = IN_OTHER_WORDS.get(detail["type"], detail["type"])
+        # FastAPI says by its place in the text where JSON is broken, pydantic in words.
+        found.append([kind, detail["loc"][: 1 if kind == "json_invalid" else None]])
+    return JSONResponse(found, 422)
+
+
+def application(route_class: type[APIRoute]) -> FastAPI:
+    router = APIRouter(route_class=route_class)
+    get, post = router.get, router.post
+    get("/nothing", status_code=204, response_class=Response)(nothing)
+    get("/path/{number}")(of_the_path)
+    get("/dependencies")(by_dependencies)
+    get("/object")(by_an_object)
+    post("/body/{number}", status_code=201)(of_a_body)
+    get("/own")(of_its_own)
+    get("/status")(with_a_status)
+    get("/another")(of_another_type)
+    get("/untyped")(of_no_type)
+    get("/query")(with_a_query)
+    post("/form")(with_a_form)
+    get("/thread/{number}")(in_a_thread)
+    get("/yield")(with_a_yield)
+    post("/two")(of_two_bodies)
+    post("/optional")(of_a_body_or_none)
+    app = FastAPI(exception_handlers={RequestValidationError: on_invalid})
+    app.router.routes.extend(router.routes)
+    return app
+
+
+def body(content: bytes, content_type: str | None = "application/json") -> dict[str, Any]:
+    headers = {"Content-Type": content_type} if content_type else {}
+    return {"content": content, "headers": headers}
+
+
+async def answers(path: str, method: str, options: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """FastAPI's and ours."""
+    found = []
+    for route_class in (APIRoute, Route):
+        transport = httpx.ASGITransport(application(route_class), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.request(method, path, **options)
+        found.append((answer.status_code, answer.content, sorted(answer.headers.items())))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("GET", "/nothing", {}),
+        ("GET", "/path/7", {}),
+        ("GET", "/path/0", {}),
+        ("GET", "/path/x", {}),
+        ("GET", "/dependencies", {}),
+        ("GET", "/object", {}),
+        ("POST", "/body/7", body(b'{"name": "Anna"}')),
+        ("POST", "/body/7", body(b'{"name": "Anna", "size": 4}', "application/a+json; charset=x")),
+        ("POST", "/body/0", body(b'{"name": 1, "size": "4", "more": 0}')),
+        ("POST", "/body/7", body(b"[]")),
+        ("POST", "/body/7", body(b'{"name": ')),
+        ("POST", "/body/7", body(b"")),
+        ("POST", "/body/7", body(b"null")),
+        ("GET", "/own", {}),
+        ("GET", "/status", {}),
+        ("GET", "/another", {}),
+        ("GET", "/untyped", {}),
+        ("GET", "/query?wanted=3", {}),
+        ("GET", "/query", {}),
+        ("POST", "/form", {"data": {"wanted": "3"}}),
+        ("GET", "/thread/3", {}),
+        ("GET", "/yield", {}),
+        ("POST", "/two", body(b'{"body": {"name": "a"}, "other": {"name": "b"}}')),
+        ("POST", "/optional", body(b"")),
+    ],
+)
+async def test_a_route_answers_as_fastapi_does(
+    method: str, path: str, options: dict[str, Any]
+) -> None:
+    fastapis, ours = await answers(path, method, options)
+
+    assert ours == fastapis
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_planned"),
+    [
+        (of_the_path, True),
+        (by_dependencies, True),
+        (by_an_object, True),
+        (with_a_query, False),
+        (in_a_thread, False),
+        (with_a_yield, False),
+    ],
+)
+def test_a_plan_is_made_for_what_can_be_known(
+    endpoint: Callable[..., Awaitable[Any]], is_planned: bool
+) -> None:
+    assert Route(f"/{'{number}'}", endpoint).is_planned is is_planned
+
+
+@on_one_database
+def test_every_route_is_planned_but_those_that_take_a_form(gate: Gate) -> None:
+    left = [
+        route.path for route in gate.app.routes if isinstance(route, Route) and not route.is_planned
+    ]
+
+    assert left == ["/login", "/refresh"]
