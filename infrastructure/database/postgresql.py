@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import cache
 from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import asyncpg
-from sqlalchemy import Dialect, Insert, Select, bindparam, func, select
+from sqlalchemy import Boolean, Dialect, Insert, Select, bindparam, func, select
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
 from infrastructure.database.lookups import SharedLookup
+from infrastructure.database.patience import Patience, Turn
 from infrastructure.database.rows import IDS
 from infrastructure.database.statements import (
+    ChangesCollided,
     Clause,
     ConstraintViolated,
     DatabaseUnavailable,
     OutcomeUnknown,
     Record,
     SchemaMissing,
+    TakesNoChanges,
     compiled,
 )
 
 DIALECT = sqlalchemy_asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
+
+# Should we be cut off in the middle, the server does not keep our locks until it finds out.
+_BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'"
+
+_IS_STANDBY = select(func.pg_is_in_recovery(type_=Boolean))
+
+_GOODBYE = 0.5
+"""Seconds that the server has to let go of a connection."""
 
 _DOWN = (
     OSError,  # TimeoutError among them
@@ -48,20 +61,61 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
+def _translated(error: BaseException) -> Exception | None:
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return ConstraintViolated(error.constraint_name or "")
+    if isinstance(error, asyncpg.TransactionRollbackError):
+        return ChangesCollided()
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return SchemaMissing()
+    if isinstance(error, (asyncpg.ReadOnlySQLTransactionError, asyncpg.DiskFullError)):
+        return TakesNoChanges()
+    if isinstance(error, asyncpg.DataError):
+        return None  # a mistake of ours, though asyncpg's own kind is an InterfaceError too
+    return DatabaseUnavailable() if isinstance(error, _DOWN) else None
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the server said that it did not do it, as opposed to saying nothing more."""
+    return isinstance(error, asyncpg.QueryCanceledError) or (
+        isinstance(error, asyncpg.PostgresError)
+        and not isinstance(
+            error, (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+        )
+    )
+
+
+async def _sent(commit: Awaitable[object]) -> None:
+    """Wait for what makes changes last. Raises `OutcomeUnknown` when that may have happened."""
     try:
-        yield
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise ConstraintViolated(error.constraint_name or "") from error
-    except asyncpg.TransactionRollbackError as error:
-        raise DatabaseUnavailable from error  # a deadlock, say: nothing was done, and may be again
-    except asyncpg.UndefinedTableError as error:
-        raise SchemaMissing from error
-    except asyncpg.DataError:
-        raise  # a mistake of ours, though asyncpg's own kind is an InterfaceError too
+        await commit
     except _DOWN as error:
-        raise DatabaseUnavailable from error
+        if _is_refusal(error):
+            raise
+        raise OutcomeUnknown from error
+
+
+def hosts(url: str) -> list[str]:
+    """The URL of each host that `url` names: `postgresql://user@h1:5432,h2/database` of two."""
+    netloc = urlsplit(url).netloc
+    account, at, names = netloc.rpartition("@")
+    return [url.replace(netloc, f"{account}{at}{name}", 1) for name in names.split(",")]
+
+
+async def connect(urls: Sequence[str], *, within: float) -> tuple[Connection, str]:
+    """A connection to the first of the hosts that takes us, and that host's URL; in seconds.
+
+    asyncpg itself would give all the time to the first that does not answer.
+    """
+    until = monotonic() + within
+    for untried, url in zip(range(len(urls), 0, -1), urls, strict=True):
+        share = (until - monotonic()) / untried
+        try:
+            return await asyncpg.connect(url, timeout=share), url
+        except _DOWN:
+            if untried == 1:
+                raise
+    raise ValueError("no host")
 
 
 class ConnectionPool:
@@ -72,15 +126,15 @@ class ConnectionPool:
     state, and transactions end before theirs is given back.
     """
 
-    def __init__(self, url: str, *, size: int, timeout: float) -> None:
-        self._url = url
-        self._timeout = timeout
+    def __init__(self, url: str, *, size: int) -> None:
+        self._hosts = hosts(url)
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
-    async def take(self) -> Connection:
+    async def take(self, turn: Turn) -> Connection:
         if self._free.locked():
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(turn.left):
                 await self._free.acquire()
         else:
             await self._free.acquire()
@@ -89,23 +143,29 @@ class ConnectionPool:
             if not connection.is_closed():
                 return connection
         try:
-            return await asyncpg.connect(
-                self._url, timeout=self._timeout, command_timeout=self._timeout
-            )
+            connection, host = await connect(self._hosts, within=turn.left)
         except BaseException:
             self._free.release()
             raise
+        # The one that took us is asked first from now on.
+        self._hosts = sorted(self._hosts, key=lambda known: known != host)
+        return connection
 
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
+    async def fetch(self, sql: str, arguments: Sequence[Any], turn: Turn) -> Sequence[Record]:
         """Run one statement by itself."""
-        connection = await self.take()
+        return await self.run(await self.take(turn), sql, arguments, turn)
+
+    async def run(
+        self, connection: Connection, sql: str, arguments: Sequence[Any], turn: Turn
+    ) -> Sequence[Record]:
+        """As `fetch`, on a connection that was taken and is given back."""
         try:
-            records = await connection.fetch(sql, *arguments)
-        except asyncpg.PostgresError:
-            self.give_back(connection)
-            raise
-        except BaseException:
-            self.drop(connection)  # no telling what state it is in
+            records = await connection.fetch(sql, *arguments, timeout=turn.left)
+        except BaseException as error:
+            if _is_refusal(error) and not isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                self.give_back(connection)
+            else:
+                self.drop(connection)  # no telling what state it is in
             raise
         self.give_back(connection)
         return cast("Sequence[Record]", records)
@@ -115,41 +175,76 @@ class ConnectionPool:
         self._free.release()
 
     def drop(self, connection: Connection) -> None:
-        connection.terminate()
-        self._free.release()
+        """Close it, and those that lie idle: what befell one may have befallen them all, and each
+        would cost somebody their patience.
+        """
+        self._close_idle()
+        closing = asyncio.get_running_loop().create_task(self._close(connection))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
-    def close(self) -> None:
+    async def _close(self, connection: Connection) -> None:
+        """Its place is taken until the server lets go of it as well: asyncpg has asked it to cancel
+        a statement that nobody waits for any more, which ending the connection would not do.
+        """
+        try:
+            await connection.close(timeout=_GOODBYE)
+        except (*_DOWN, asyncpg.PostgresError):
+            connection.terminate()
+        finally:
+            self._free.release()
+
+    def _close_idle(self) -> None:
         for connection in self._idle:
             connection.terminate()
         self._idle.clear()
 
+    async def close(self) -> None:
+        self._close_idle()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
 
 class PostgresDatabase:
     """At most `size` connections, made when needed. Whoever waits longer than `timeout` seconds,
-    for a connection or for an answer, is told that the database is unavailable.
+    for a connection or for an answer and in all turns of a request together, is told that the
+    database is unavailable.
     """
 
     dialect: Dialect = DIALECT
     is_remote = True
 
     def __init__(self, url: str, *, size: int, timeout: float) -> None:
-        self._pool = ConnectionPool(url, size=size, timeout=timeout)
+        self._pool = ConnectionPool(url, size=size)
+        self._patience = Patience(timeout, _translated)
         self._ids: dict[str, SharedLookup] = {}
         self._number = count()
+        self.turn = self._patience.turn
 
     async def open(self) -> None:
         """Nothing to do: the first request connects."""
 
     async def close(self) -> None:
-        self._pool.close()
+        await self._pool.close()
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
-        with _translated():
-            records = await self._pool.fetch(statement.sql, statement.arguments(values))
+        with self.turn() as turn:
+            records = await self._pool.fetch(statement.sql, statement.arguments(values), turn)
         return statement.converted(records)
 
     fetch_long = fetch
+
+    async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        statement = compiled(clause, DIALECT)
+        with self.turn(self._patience.timeout / 2) as turn:
+            records = await self._pool.fetch(statement.sql, statement.arguments(values), turn)
+        return statement.converted(records)
+
+    async def check(self) -> None:
+        ((is_standby,),) = await self.fetch(_IS_STANDBY)
+        if is_standby:
+            raise TakesNoChanges
 
     async def _new_id(self, table: str) -> int:
         """From the table's sequence; those who ask at the same time share the round trip."""
@@ -163,9 +258,12 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
-        transaction = PostgresTransaction(self._pool, self._new_id)
+        transaction = PostgresTransaction(self._pool, self._patience, self._new_id)
         try:
             yield transaction
+        except TakesNoChanges:
+            transaction.drop()  # the next connection may be to a server that does
+            raise
         finally:
             await transaction.end()
 
@@ -173,8 +271,14 @@ class PostgresDatabase:
 class PostgresTransaction:
     """`new_id` gives an id of a table that nobody else gets."""
 
-    def __init__(self, pool: ConnectionPool, new_id: Callable[[str], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        patience: Patience,
+        new_id: Callable[[str], Awaitable[int]],
+    ) -> None:
         self._pool = pool
+        self._patience = patience
         self._new_id = new_id
         self._connection: Connection | None = None
         self._unsent: list[tuple[str, list[Any]]] = []
@@ -182,9 +286,9 @@ class PostgresTransaction:
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
         arguments = statement.arguments(values)
-        with _translated():
-            connection = await self._begun()
-            records = await connection.fetch(statement.sql, *arguments)
+        with self._patience.turn() as turn:
+            connection = await self._begun(turn)
+            records = await connection.fetch(statement.sql, *arguments, timeout=turn.left)
         return statement.converted(cast("Sequence[Record]", records))
 
     async def add(self, clause: Insert, **values: Any) -> int:
@@ -200,19 +304,19 @@ class PostgresTransaction:
         statement = compiled(clause, DIALECT)
         self._unsent.append((statement.sql, statement.arguments(values)))
 
-    async def _begun(self) -> Connection:
+    async def _begun(self, turn: Turn) -> Connection:
         """The connection, with a transaction in which all has been done that was asked for."""
         if self._connection is None:
-            self._connection = await self._begin()
+            self._connection = await self._begin(turn)
         while self._unsent:
             sql, arguments = self._unsent.pop(0)
-            await self._connection.execute(sql, *arguments)
+            await self._connection.execute(sql, *arguments, timeout=turn.left)
         return self._connection
 
-    async def _begin(self) -> Connection:
-        connection = await self._pool.take()
+    async def _begin(self, turn: Turn) -> Connection:
+        connection = await self._pool.take(turn)
         try:
-            await connection.execute("BEGIN")
+            await connection.execute(_BEGIN, timeout=turn.left)
         except BaseException:
             self._pool.drop(connection)  # it may have begun, or not
             raise
@@ -221,23 +325,23 @@ class PostgresTransaction:
     async def commit(self) -> None:
         if self._connection is None and not self._unsent:
             return
-        try:
-            await self._commit()
-        except asyncpg.IntegrityConstraintViolationError as error:
-            raise ConstraintViolated(error.constraint_name or "") from error
-        except _DOWN as error:
-            # The server may have made it last before the answer was lost.
-            raise OutcomeUnknown from error
+        with self._patience.turn() as turn:
+            # The parts of one statement run in any order, so no two may be for the same table.
+            if self._connection is None and _are_all_different(self._unsent):
+                # Only rows to insert: one statement, which is a transaction by itself.
+                unsent, self._unsent = self._unsent, []
+                connection = await self._pool.take(turn)
+                await _sent(self._pool.run(connection, *_together(unsent), turn))
+            else:
+                connection = await self._begun(turn)
+                await _sent(connection.execute("COMMIT", timeout=turn.left))
+        if self._patience.writes.is_on:
+            self._patience.writes.answered()
 
-    async def _commit(self) -> None:
-        # The parts of one statement run in any order, so no two may be for the same table.
-        if self._connection is None and len({sql for sql, _ in self._unsent}) == len(self._unsent):
-            # Only rows to insert: one statement, which is a transaction by itself.
-            unsent, self._unsent = self._unsent, []
-            await self._pool.fetch(*_together(unsent))
-        else:
-            connection = await self._begun()
-            await connection.execute("COMMIT")
+    def drop(self) -> None:
+        if self._connection is not None:
+            self._pool.drop(self._connection)
+            self._connection = None
 
     async def end(self) -> None:
         """Undo what was not committed and give the connection back."""
@@ -246,13 +350,18 @@ class PostgresTransaction:
         connection, self._connection = self._connection, None
         try:
             if connection.is_in_transaction():
-                await connection.execute("ROLLBACK")
+                with self._patience.turn() as turn:
+                    await connection.execute("ROLLBACK", timeout=turn.left)
         except BaseException as error:
             self._pool.drop(connection)
-            if not isinstance(error, _DOWN):
+            if not isinstance(error, DatabaseUnavailable):
                 raise
         else:
             self._pool.give_back(connection)
+
+
+def _are_all_different(statements: list[tuple[str, list[Any]]]) -> bool:
+    return len({sql for sql, _ in statements}) == len(statements)
 
 
 @cache

@@ -1,0 +1,225 @@
+"""A service whose database goes away in every way there is, and comes back."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.journeys.processes import PATIENCE, Launcher, Place, Service
+from tests.postgres import PostgresServer
+from tests.proxy import Proxy, proxy_to
+
+PERSON = {"email": "anna@example.com", "password": "correct horse battery"}
+FORM = {"username": PERSON["email"], "password": PERSON["password"]}
+MAX_SECONDS = 2.0
+"""Within which everything is answered, and the service is back: what the contract promises."""
+CONNECTIONS = 16
+
+
+@dataclass
+class Client:
+    """Somebody who is logged in, and keeps count of what they were told."""
+
+    service: Service
+    http: httpx.Client
+    headers: Mapping[str, str] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
+    """By Idempotency-Key, the last status."""
+
+    _keys: Iterator[int] = field(default_factory=count)
+
+    def log_in(self) -> None:
+        token = self.http.post("/login", data=FORM).json()["access_token"]
+        self.headers = {"Authorization": f"Bearer {token}"}
+
+    def send(self, key: str) -> httpx.Response:
+        answer = self.http.post(
+            "/posts",
+            json={"title": key, "content": "Hello."},
+            headers={**self.headers, "Idempotency-Key": key},
+        )
+        self.told[key] = answer.status_code
+        return answer
+
+    def post(self) -> httpx.Response:
+        return self.send(f"key-{next(self._keys)}")
+
+    def get(self, path: str) -> httpx.Response:
+        return self.http.get(path, headers=self.headers)
+
+    def works(self) -> bool:
+        answers = [
+            self.get("/health/ready"),
+            self.get("/users/me"),
+            self.get("/posts"),
+            self.post(),
+        ]
+        return [answer.status_code for answer in answers] == [200, 200, 200, 201]
+
+    def is_back_in_time(self) -> None:
+        deadline = time.monotonic() + MAX_SECONDS
+        while not self.works():
+            assert time.monotonic() < deadline, self.service.log.read_text()
+            time.sleep(0.02)
+
+    def titles(self) -> list[str]:
+        titles: list[str] = []
+        path: str | None = "/posts?limit=100"
+        while path:
+            page = self.get(path)
+            titles += [post["title"] for post in page.json()]
+            path = page.links.get("next", {}).get("url")
+        return titles
+
+    def settle(self) -> None:
+        """Everything that was asked for is there once, by the time everything was sent again."""
+        titles = self.titles()
+        assert {key for key, status in self.told.items() if status == 201} <= set(titles)
+        for key, status in list(self.told.items()):
+            if status != 201:
+                assert self.send(key).status_code == 201
+        assert sorted(self.titles()) == sorted(self.told)
+
+
+@dataclass
+class Scene:
+    client: Client
+    server: PostgresServer
+    proxy: Proxy
+    database: str
+    lines: int = 0
+
+    def new_lines(self) -> list[dict[str, Any]]:
+        """What was logged since the last time."""
+        lines = self.client.service.log.read_text().splitlines()
+        new, self.lines = lines[self.lines :], len(lines)
+        return [json.loads(line) for line in new]
+
+    def lines_until(self, message: str) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + PATIENCE
+        lines = self.new_lines()
+        while not any(line["message"].startswith(message) for line in lines):
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.05)
+            self.client.get("/health/ready")
+            lines += self.new_lines()
+        return lines
+
+
+def client_of(service: Service) -> httpx.Client:
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    return httpx.Client(base_url=service.url, timeout=PATIENCE, limits=limits)
+
+
+@pytest.fixture(scope="module")
+def scene(
+    postgres: PostgresServer,
+    migrated_postgres: str,
+    launcher: Launcher,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Scene]:
+    """A service whose database is behind a proxy, with a role that may be kept out."""
+    name = "outages"
+    postgres.create_database(name, template=migrated_postgres)
+    postgres.execute("CREATE ROLE app LOGIN IN ROLE gatepost")
+    with proxy_to(postgres.port) as proxy:
+        url = f"postgresql://app@127.0.0.1:{proxy.port}/{name}"
+        place = Place(launcher, tmp_path_factory.mktemp("outages"), url)
+        place.settings |= {"LOG_FORMAT": "json", "DATABASE_CONNECTIONS": str(CONNECTIONS)}
+        with place.serving() as service, client_of(service) as http:
+            assert http.post("/users", json=PERSON).status_code == 201
+            client = Client(service, http)
+            client.log_in()
+            yield Scene(client, postgres, proxy, name)
+    postgres.drop_database(name)
+    postgres.execute("DROP ROLE app")
+
+
+def frozen(scene: Scene) -> Callable[[], None]:
+    scene.server.freeze()
+    return scene.server.thaw
+
+
+def killed(scene: Scene) -> Callable[[], None]:
+    scene.server.kill()
+    return scene.server.start
+
+
+def refusing(scene: Scene) -> Callable[[], None]:
+    scene.proxy.refuse()
+    return scene.proxy.heal
+
+
+def unreachable(scene: Scene) -> Callable[[], None]:
+    scene.proxy.swallow()
+    return scene.proxy.heal
+
+
+def slow(scene: Scene) -> Callable[[], None]:
+    scene.proxy.delay = 0.9
+    return scene.proxy.heal
+
+
+def out_of_connections(scene: Scene) -> Callable[[], None]:
+    scene.server.execute("ALTER ROLE app CONNECTION LIMIT 0")
+    scene.server.cut_off("app")
+    return lambda: scene.server.execute("ALTER ROLE app CONNECTION LIMIT -1")
+
+
+def answers_while_away(client: Client) -> list[httpx.Response]:
+    """To much at once, and more of it than there are connections."""
+    requests: list[Callable[[], httpx.Response]] = [
+        *[lambda: client.get("/users/me")] * 12,
+        *[client.post] * 6,
+        *[lambda: client.get("/posts?limit=3")] * 6,
+        *[lambda: client.get("/posts/1")] * 6,
+        *[lambda: client.http.post("/refresh", data={"refresh_token": "x" * 43})] * 4,
+        *[lambda: client.http.post("/login", data=FORM)] * 2,
+        *[lambda: client.get("/health/ready")] * 2,
+    ]
+    with ThreadPoolExecutor(len(requests)) as threads:
+        return [sent.result() for sent in [threads.submit(request) for request in requests]]
+
+
+@pytest.mark.parametrize("harm", [frozen, killed, refusing, slow, out_of_connections, unreachable])
+def test_all_is_answered_in_time_while_the_database_is_away_and_well_when_it_is_back(
+    scene: Scene, harm: Callable[[Scene], Callable[[], None]]
+) -> None:
+    client = scene.client
+    assert client.works()
+    time.sleep(0.1)  # for the log to be written
+    scene.new_lines()
+
+    heal = harm(scene)
+    try:
+        answers = answers_while_away(client)
+        live = client.get("/health/live")
+    finally:
+        heal()
+    client.is_back_in_time()
+
+    for answer in answers:
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert {answer.json()["code"] for answer in answers[:-2]} <= {
+        "database_unavailable",
+        "outcome_unknown",
+    }
+    assert answers[-1].json()["detail"] == "Not ready: database"
+    assert live.status_code == 200
+    lines = scene.lines_until("the database answers again")
+    requests = [line for line in lines if "duration_ms" in line]
+    assert len(requests) > len(answers)
+    assert max(line["duration_ms"] for line in requests) < MAX_SECONDS * 1000
+    said = [line["message"] for line in lines if line["level"] != "info"]
+    assert len(said) == 2, said
+    client.settle()
+    if harm is not unreachable:  # the server does not know yet
+        scene.server.wait_until_calm(scene.database, at_most=CONNECTIONS)
