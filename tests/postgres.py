@@ -38,6 +38,7 @@ class PostgresServer:
     """
 
     process: subprocess.Popen[bytes]
+    _binaries: Path
 
     def __init__(
         self, directory: Path, *, fsync: bool = False, primary: "PostgresServer | None" = None

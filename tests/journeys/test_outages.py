@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.journeys.processes import PATIENCE, Launcher, Place, Service
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, running_postgres
 from tests.proxy import Proxy, proxy_to
 
 PERSON = {"email": "anna@example.com", "password": "correct horse battery"}
@@ -223,3 +225,92 @@ def test_all_is_answered_in_time_while_the_database_is_away_and_well_when_it_is_
     client.settle()
     if harm is not unreachable:  # the server does not know yet
         scene.server.wait_until_calm(scene.database, at_most=CONNECTIONS)
+
+
+@dataclass
+class Pair:
+    """A primary whose commits wait for its standby, and a service that knows both."""
+
+    client: Client
+    primary: PostgresServer
+    standby: PostgresServer
+
+
+@pytest.fixture
+def pair(
+    postgres: PostgresServer, migrated_postgres: str, launcher: Launcher, tmp_path: Path
+) -> Iterator[Pair]:
+    with running_postgres(primary=postgres) as primary:
+        primary.promote()
+        primary.create_database("pair", template=migrated_postgres)
+        with running_postgres(primary=primary) as standby:
+            primary.commit_on("*")
+            hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+            url = f"postgresql://gatepost@{hosts}/pair?target_session_attrs=read-write"
+            place = Place(launcher, tmp_path, url)
+            assert place.run("migrate").status == 0
+            place.settings |= {"LOG_FORMAT": "json", "DATABASE_CONNECTIONS": str(CONNECTIONS)}
+            with place.serving() as service, client_of(service) as http:
+                assert http.post("/users", json=PERSON).status_code == 201
+                client = Client(service, http)
+                client.log_in()
+                yield Pair(client, primary, standby)
+
+
+def test_a_commit_that_no_standby_confirms_is_told_as_unknown_and_settled_by_its_key(
+    pair: Pair,
+) -> None:
+    """The primary has the post by itself meanwhile: whoever was told so would be told too much."""
+    client = pair.client
+    assert client.post().status_code == 201
+    pair.standby.freeze()
+    try:
+        with ThreadPoolExecutor(2 * CONNECTIONS) as threads:
+            sent = [threads.submit(client.post) for _ in range(2 * CONNECTIONS)]
+            codes = {answer.result().json()["code"] for answer in sent}
+        assert "outcome_unknown" in codes
+        assert codes <= {"outcome_unknown", "database_unavailable"}
+        key = next(key for key, status in client.told.items() if status == 503)
+        again = [client.send(key) for _ in range(2)]
+        assert {answer.status_code for answer in again} <= {503, 409}
+        assert client.get("/users/me").status_code == 200
+        pair.primary.wait_until_calm("pair", at_most=CONNECTIONS)
+    finally:
+        pair.standby.thaw()
+    client.is_back_in_time()
+    client.settle()
+
+
+def test_when_the_standby_takes_over_nothing_that_was_acknowledged_is_lost(pair: Pair) -> None:
+    client = pair.client
+    over = Event()
+
+    def write() -> None:
+        while not over.is_set():
+            if client.post().status_code != 201:
+                time.sleep(0.02)
+
+    with ThreadPoolExecutor(6) as threads:
+        writers = [threads.submit(write) for _ in range(6)]
+        try:
+            wait_for_posts(client, 100)
+            pair.primary.kill()
+            time.sleep(0.2)
+            assert client.get("/health/ready").status_code == 503
+            pair.standby.promote()
+            client.is_back_in_time()
+            wait_for_posts(client, len(client.told) + 50)
+        finally:
+            over.set()
+        for writer in writers:
+            writer.result()
+
+    assert set(client.told.values()) == {201, 503}
+    client.settle()
+
+
+def wait_for_posts(client: Client, number: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while len(client.told) < number:
+        assert time.monotonic() < deadline, client.told
+        time.sleep(0.01)
