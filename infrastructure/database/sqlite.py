@@ -53,12 +53,6 @@ def _translated(error: BaseException) -> Exception | None:
     return DatabaseUnavailable() if isinstance(error, TimeoutError) else None
 
 
-def _kind(error: sqlite3.Error) -> int:
-    """The primary one of its result codes."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
 def _may_have_lasted(error: BaseException | None) -> bool:
     """Whether a commit that ended with this may have: it was not refused, only not confirmed."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -72,7 +66,7 @@ def _writing() -> Iterator[None]:
     except TimeoutError as error:
         raise TakesNoChanges from error
     except sqlite3.OperationalError as error:
-        if _kind(error) in _CANNOT_WRITE:
+        if error.sqlite_errorcode & 0xFF in _CANNOT_WRITE:  # the primary one of its codes
             raise TakesNoChanges from error
         raise
 
@@ -135,8 +129,6 @@ class SqliteDatabase:
             self._reader, self._long_reader, self._writer = (
                 connect(self._path, timeout) for _ in range(3)
             )
-            # In the event loop nothing waits.
-            self._reader.execute("PRAGMA busy_timeout = 0")
         self._long_thread = ThreadPoolExecutor(1, "sqlite-lists")
         self._write_thread = ThreadPoolExecutor(1, "sqlite-writer")
         self._write_lock = asyncio.Lock()
@@ -148,16 +140,8 @@ class SqliteDatabase:
             connection.close()
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        statement = compiled(clause, DIALECT)
-        try:
-            with self._patience.turn():
-                return _run(self._reader, statement, values)
-        except DatabaseUnavailable as error:
-            if not isinstance(error.__cause__, sqlite3.Error) or (
-                _kind(error.__cause__) != sqlite3.SQLITE_BUSY
-            ):
-                raise
-        return await self.fetch_long(clause, **values)
+        with self._patience.turn():
+            return _run(self._reader, compiled(clause, DIALECT), values)
 
     async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
         run = partial(_run, self._long_reader, compiled(clause, DIALECT), values)

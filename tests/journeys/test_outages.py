@@ -1,9 +1,12 @@
 """A service whose database goes away in every way there is, and comes back."""
 
 import json
+import resource
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -43,7 +46,7 @@ class Client:
     def send(self, key: str) -> httpx.Response:
         answer = self.http.post(
             "/posts",
-            json={"title": key, "content": "Hello."},
+            json={"title": key, "content": "Hello. " * 2000},
             headers={**self.headers, "Idempotency-Key": key},
         )
         self.told[key] = answer.status_code
@@ -314,3 +317,81 @@ def wait_for_posts(client: Client, number: int) -> None:
     while len(client.told) < number:
         assert time.monotonic() < deadline, client.told
         time.sleep(0.01)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The directory of a file system of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "gatepost", str(disk)]
+    mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"only who may mount a file system can fill one: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_takes_no_changes_and_serves_what_is_there(
+    launcher: Launcher, tmp_path: Path, small_disk: Path
+) -> None:
+    def fill(_: Service) -> Callable[[], None]:
+        filler = small_disk / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 1024)
+        return filler.unlink
+
+    place = Place(launcher, tmp_path, f"sqlite:///{small_disk / 'gatepost.db'}")
+    changes_fail_for_a_while(place, fill)
+
+
+def test_a_disk_that_fails_takes_no_changes_and_serves_what_is_there(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    """The operating system refuses to make the file any larger."""
+    path = tmp_path / "gatepost.db"
+
+    def limit(service: Service) -> Callable[[], object]:
+        pid, kind = service.process.pid, resource.RLIMIT_FSIZE
+        old = resource.prlimit(pid, kind)
+        resource.prlimit(pid, kind, (Path(f"{path}-wal").stat().st_size, old[1]))
+        return lambda: resource.prlimit(pid, kind, old)
+
+    changes_fail_for_a_while(Place(launcher, tmp_path, f"sqlite:///{path}"), limit)
+
+
+def changes_fail_for_a_while(place: Place, harm: Callable[[Service], Callable[[], object]]) -> None:
+    place.settings["LOG_FORMAT"] = "json"
+    with place.serving() as service, client_of(service) as http:
+        assert http.post("/users", json=PERSON).status_code == 201
+        client = Client(service, http)
+        client.log_in()
+        assert client.works()
+
+        heal = harm(service)
+        try:
+            with ThreadPoolExecutor(8) as threads:
+                sent = [threads.submit(client.post) for _ in range(16)]
+                answers = [answer.result() for answer in sent]
+            answers.append(http.post("/login", data=FORM))
+            ready = client.get("/health/ready")
+            reads = [client.get(path) for path in ("/users/me", "/posts", "/health/live")]
+        finally:
+            heal()
+        client.is_back_in_time()
+
+        for answer in answers:
+            assert answer.status_code == 503, answer.text
+            assert answer.json()["code"] == "takes_no_changes"
+            assert answer.headers["Retry-After"]
+        assert ready.json()["detail"] == "Not ready: database"
+        assert [answer.status_code for answer in reads] == [200, 200, 200]
+        time.sleep(1.1)
+        assert client.works()
+        service.wait_for_line("the database takes changes again")
+        lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+        assert max(line.get("duration_ms", 0) for line in lines) < MAX_SECONDS * 1000
+        said = [line["message"] for line in lines if line["level"] != "info"]
+        assert len(said) == 2, said
+        client.settle()
