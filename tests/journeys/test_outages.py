@@ -178,7 +178,7 @@ def out_of_connections(scene: Scene) -> Callable[[], None]:
 
 
 def answers_while_away(client: Client) -> list[httpx.Response]:
-    """To much at once, and more of it than there are connections."""
+    """Too much at once, and more of it than there are connections."""
     requests: list[Callable[[], httpx.Response]] = [
         *[lambda: client.get("/users/me")] * 12,
         *[client.post] * 6,
@@ -228,6 +228,29 @@ def test_all_is_answered_in_time_while_the_database_is_away_and_well_when_it_is_
     client.settle()
     if harm is not unreachable:  # the server does not know yet
         scene.server.wait_until_calm(scene.database, at_most=CONNECTIONS)
+
+
+def test_a_slow_database_gets_what_time_a_request_has_and_no_more(scene: Scene) -> None:
+    """A round trip takes half a second: a read has the time for its one, a post with a key not for
+    its eight.
+    """
+    client = scene.client
+    assert client.works()
+    time.sleep(0.1)
+    scene.new_lines()
+
+    scene.proxy.delay = 0.25
+    try:
+        statuses = [client.get("/users/me").status_code, client.post().status_code]
+    finally:
+        scene.proxy.heal()
+    client.is_back_in_time()
+
+    assert statuses == [200, 503]
+    lines = scene.lines_until("the database answers again")
+    slowest = max(line.get("duration_ms", 0) for line in lines)
+    assert 1000 < slowest < MAX_SECONDS * 1000
+    client.settle()
 
 
 @dataclass
