@@ -42,7 +42,7 @@ _BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'"
 
 _IS_STANDBY = select(func.pg_is_in_recovery(type_=Boolean))
 
-_GOODBYE = 0.5
+_GOODBYE = 1.0
 """Seconds that the server has to let go of a connection."""
 
 _DOWN = (

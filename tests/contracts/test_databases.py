@@ -64,7 +64,7 @@ def unavailable_in_time() -> Iterator[pytest.ExceptionInfo[Unavailable]]:
         "sqlite:////var/lib/gatepost/gatepost.db",
         "postgresql://gatepost:secret@db.example.com/gatepost",
         "postgres://gatepost@[::1]:6432/gatepost",
-        "postgresql://gatepost:secret@a.example.com:5432,b.example.com/gatepost?target_session_attrs=primary",
+        "postgresql://gatepost:se,cret@a.example.com:5432,b.example.com/gatepost?sslmode=require",
     ],
 )
 def test_an_address_of_a_known_kind_is_taken(url: str) -> None:

@@ -226,6 +226,9 @@ def test_all_is_answered_in_time_while_the_database_is_away_and_well_when_it_is_
     said = [line["message"] for line in lines if line["level"] != "info"]
     assert len(said) == 2, said
     client.settle()
+    # What works in the background has survived as well.
+    assert client.http.post("/users/me/verification", headers=client.headers).status_code == 202
+    scene.lines_until("verification_requested")
     if harm is not unreachable:  # the server does not know yet
         scene.server.wait_until_calm(scene.database, at_most=CONNECTIONS)
 
