@@ -30,17 +30,15 @@ class Proxy:
         """
         self._run(self._swallow())
 
-    def cut(self) -> None:
-        """End all connections."""
-        self._run(self._cut())
-
     def heal(self) -> None:
         """Take new connections and serve them well."""
         self._run(self._heal())
 
     async def _refuse(self) -> None:
         self._server.close()
-        await self._cut()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
 
     async def _end(self) -> None:
         await self._refuse()
@@ -49,11 +47,6 @@ class Proxy:
 
     async def _swallow(self) -> None:
         self._lost.set()
-
-    async def _cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
 
     async def _heal(self) -> None:
         self.delay = 0.0

@@ -4,7 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infrastructure.database.postgresql import PostgresDatabase, hosts
+from infrastructure.database.connections import hosts
+from infrastructure.database.postgresql import PostgresDatabase
 from infrastructure.database.sqlite import SqliteDatabase
 from infrastructure.database.statements import Database
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, column, create_engine, event, select,
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from infrastructure.database import postgresql, sqlite
+from infrastructure.database import connections, sqlite
 from infrastructure.database.engine import sqlite_path
 from infrastructure.database.statements import Database, SchemaMissing
 
@@ -103,7 +103,7 @@ async def _run_on_postgresql(url: str, work: Callable[[Connection], object]) -> 
     from sqlalchemy.ext.asyncio import create_async_engine
 
     async def connect() -> object:
-        connection, _ = await postgresql.connect(postgresql.hosts(url), within=10)
+        connection, _ = await connections.connect(connections.hosts(url), within=10)
         return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)

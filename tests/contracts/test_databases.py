@@ -499,16 +499,16 @@ async def test_the_server_stops_what_nobody_waits_for_any_more(postgres_url: str
 
 
 async def test_a_commit_that_was_never_sent_has_no_unknown_outcome(postgres_url: str) -> None:
-    async with opened(postgres_url) as backend, AsyncExitStack() as busy:
+    async with opened(postgres_url) as backend, AsyncExitStack() as stack:
         anna = await backend.add_user()
+        uow = await stack.enter_async_context(backend.storage())
+        await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
+        for _ in range(CONNECTIONS):
+            busy = await stack.enter_async_context(backend.database.transaction())
+            await busy.fetch(CHANGE_PASSWORD, user=0, password="nobody's")
+
         with unavailable_in_time() as refusal:
-            async with backend.storage() as uow:
-                await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
-                for _ in range(CONNECTIONS):
-                    other = await busy.enter_async_context(backend.storage())
-                    await other.users.change_password(anna.id, known=PASSWORD, new=PASSWORD)
-                    await other.users.get(anna.id)
-                await uow.commit()
+            await uow.commit()
 
         assert type(refusal.value) is DatabaseUnavailable
 
