@@ -20,6 +20,7 @@ _CALM = 1.0
 """Seconds without a failure after which an answer ends an outage."""
 
 log = logging.getLogger("gatepost.database")
+log.addHandler(logging.NullHandler())  # a command without logs says by itself what is wrong
 
 
 class Outage:

@@ -211,6 +211,9 @@ class PostgresTransaction:
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
+        if connection.is_closed():
+            self._pool.drop(connection)
+            return
         try:
             if connection.is_in_transaction():
                 with self._patience.turn() as turn:

@@ -19,6 +19,7 @@ from domain.errors import Unavailable
 from domain.posts import PostId
 from domain.sessions import InvalidCredentials, SessionId
 from infrastructure.database.engine import check_url, open_database, sqlite_path
+from infrastructure.database.postgresql import PostgresTransaction
 from infrastructure.database.sqlite import SqliteDatabase, connect
 from infrastructure.database.statements import (
     DatabaseUnavailable,
@@ -511,6 +512,16 @@ async def test_a_commit_that_was_never_sent_has_no_unknown_outcome(postgres_url:
             await uow.commit()
 
         assert type(refusal.value) is DatabaseUnavailable
+
+
+async def test_a_transaction_whose_connection_is_gone_is_simply_over(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend:
+        for _ in range(CONNECTIONS + 1):
+            async with backend.database.transaction() as transaction:
+                await transaction.fetch(CHANGE_PASSWORD, user=0, password="nobody's")
+                assert isinstance(transaction, PostgresTransaction)
+                assert transaction._connection
+                transaction._connection.terminate()  # as asyncpg does when it can't cancel
 
 
 async def test_one_connection_found_dead_is_enough(
