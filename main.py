@@ -20,6 +20,7 @@ from domain.posts import PostOptions
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
+from infrastructure.database.postgresql import PostgresDatabase
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import Replica, ReplicaPosts
 from infrastructure.database.statements import Database
@@ -113,9 +114,8 @@ def build_database(settings: Settings) -> Database:
 def build_replica(settings: Settings, database: Database) -> Replica | None:
     if settings.replica is None:
         return None
-    connections = settings.database_connections
-    # Half the patience: the primary has to answer after a standby that did not.
-    return Replica(open_database(settings.replica, connections=connections, timeout=1.0), database)
+    size = settings.database_connections
+    return Replica(PostgresDatabase(settings.replica, size=size, name="the replica"), database)
 
 
 def build_ports(

@@ -60,6 +60,10 @@ class PostService:
             if kept is not None:
                 if kept.asked != asked:
                     raise IdempotencyKeyReused
+                # The first commit may have been cut short before all copies of the database had
+                # it. This one comes after it, so what is said now lasts.
+                await uow.idempotency.keep(kept)
+                await uow.commit()
                 return kept.answer, True
             seen = await self._write(uow, draft, author)
             await uow.idempotency.keep(

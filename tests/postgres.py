@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -127,8 +127,7 @@ class PostgresServer:
 
     def thaw(self) -> None:
         for pid in self.processes():
-            with suppress(ProcessLookupError):  # the first of them ends others
-                os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
 
     def processes(self) -> Sequence[int]:
         """The postmaster, which starts the others, and its children."""
@@ -145,13 +144,14 @@ class PostgresServer:
     def wait_until_calm(self, database: str, *, at_most: int) -> None:
         """Wait until a database has so few connections, all idle. Raises RuntimeError."""
         self.execute(
-            "DO $$ DECLARE busy int; total int; BEGIN FOR attempt IN 1..100 LOOP"
+            "DO $$ DECLARE busy text; total int; BEGIN FOR attempt IN 1..100 LOOP"
             " PERFORM pg_stat_clear_snapshot();"
-            " SELECT count(*), count(*) FILTER (WHERE state <> 'idle') INTO total, busy"
-            f" FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid();"
-            f" IF busy = 0 AND total <= {at_most} THEN RETURN; END IF;"
+            " SELECT count(*), string_agg(query, '; ') FILTER (WHERE state <> 'idle')"
+            f" INTO total, busy FROM pg_stat_activity WHERE datname = '{database}'"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend';"
+            f" IF busy IS NULL AND total <= {at_most} THEN RETURN; END IF;"
             " PERFORM pg_sleep(0.1); END LOOP;"
-            " RAISE '% connections, % of them at work', total, busy; END $$"
+            " RAISE '% connections, at work: %', total, busy; END $$"
         )
 
     def commit_on(self, standbys: str) -> None:

@@ -68,6 +68,7 @@ class SqlQueries:
     async def ready(self) -> list[str]:
         try:
             stored = await schema.revision(self._database)
+            await self._database.check()
         except DatabaseUnavailable:
             return ["database"]
         return [] if stored == schema.newest() else ["migrations"]

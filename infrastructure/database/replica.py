@@ -32,7 +32,7 @@ from domain.errors import Unavailable
 from domain.pages import Page
 from domain.posts import PostId
 from domain.users import User
-from infrastructure.database.lookups import SharedLookup
+from infrastructure.database.lookups import Remote, SharedLookup
 from infrastructure.database.postgresql import DIALECT
 from infrastructure.database.posts import (
     BY_IDS,
@@ -44,7 +44,6 @@ from infrastructure.database.posts import (
 )
 from infrastructure.database.statements import (
     Clause,
-    Database,
     DatabaseUnavailable,
     Reader,
     Record,
@@ -86,11 +85,13 @@ log = logging.getLogger("gatepost.replica")
 
 class Replica:
     """`standby` is one of `primary`, and asked only while it is well: `watch` looks at it once a
-    second, and the first failure ends it until then.
+    second, and the first failure ends it until then. A request gives it half of its patience, so
+    that the primary has the other half.
     """
 
-    def __init__(self, standby: Database, primary: Reader) -> None:
+    def __init__(self, standby: Remote, primary: Reader) -> None:
         self._standby = standby
+        self.turn = standby.turn
         self._primary = primary
         self._positions: deque[int] = deque(maxlen=LAG_MAX)
         self._serves = False
@@ -113,14 +114,14 @@ class Replica:
     async def close(self) -> None:
         await self._standby.close()
 
-    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+    async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
         """Raises `Unavailable` when the primary has to be asked instead, at once while it is known
         that the standby is not well.
         """
         if not self._serves:
             raise DatabaseUnavailable
         try:
-            return await self._standby.fetch(clause, **values)
+            return await self._standby.fetch_shared(clause, **values)
         except (DatabaseUnavailable, asyncpg.PostgresError) as error:
             self._leave(_name_of(error))
             raise DatabaseUnavailable from error
@@ -143,7 +144,7 @@ class Replica:
 
     async def _trouble(self) -> str | None:
         try:
-            ((position,),) = await self._standby.fetch(_REPLAYED)
+            ((position,),) = await self._standby.fetch_shared(_REPLAYED)
         except (Unavailable, asyncpg.PostgresError) as error:
             return _name_of(error)
         if position is None:
@@ -194,7 +195,9 @@ class ReplicaPosts:
         if wanted.after is None:
             statement, values = page_query(wanted, DIALECT)
             try:
-                records = await self._replica.fetch(_counted(statement, wanted.sort), **values)
+                records = await self._replica.fetch_shared(
+                    _counted(statement, wanted.sort), **values
+                )
             except Unavailable:
                 records = []
             if records and records[0][0] >= wanted.viewer.writes:

@@ -99,6 +99,18 @@ class SchemaMissing(DatabaseUnavailable):
     detail = "The database has not been migrated: run `gatepost migrate`"
 
 
+class TakesNoChanges(DatabaseUnavailable):
+    """It may be read, but its disk is full, say, or it has been made a standby."""
+
+    detail = "The database takes no changes at the moment"
+
+
+class ChangesCollided(DatabaseUnavailable):
+    """The database undid this transaction for the sake of another."""
+
+    detail = "Another change got in the way, and nothing was done"
+
+
 class OutcomeUnknown(Unavailable):
     """The commit was sent and never confirmed."""
 
@@ -147,6 +159,10 @@ class Database(Reader, Protocol):
 
     async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
         """The same for a `clause` that may take its time, which must not hold up the others."""
+        ...
+
+    async def check(self) -> None:
+        """Raises `TakesNoChanges`, as far as that can be told without one."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:

@@ -18,6 +18,7 @@ from domain.search import terms_of
 from domain.users import ProfileChange, Role, User
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
+from infrastructure.database.postgresql import PostgresDatabase
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import LAG_MAX, Replica, ReplicaPosts
 from infrastructure.database.statements import Database
@@ -97,7 +98,11 @@ def by_id(items: list[SeenPost]) -> dict[PostId, dict[str, Any]]:
 async def started(standby: Standby, url: str) -> AsyncIterator[Instance]:
     database = open_database(url)
     name = url.rpartition("/")[2]
-    replica = Replica(open_database(standby.server.url(name), timeout=TIMEOUT), database)
+    # Half of the timeout is the standby's.
+    server = PostgresDatabase(
+        standby.server.url(name), size=5, timeout=2 * TIMEOUT, name="the replica"
+    )
+    replica = Replica(server, database)
     queries = SqlQueries(database)
     ports = Ports(
         queries=queries,
@@ -379,7 +384,9 @@ async def test_votes_are_cast_on_what_the_primary_has(instance: Instance) -> Non
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What the log says of the replica."""
     caplog.set_level(logging.INFO, "gatepost.replica")
-    return lambda: [record.message for record in caplog.records]
+    return lambda: [
+        record.message for record in caplog.records if record.name == "gatepost.replica"
+    ]
 
 
 AWAY = "posts are read from the primary, not from the replica: "

@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from sqlalchemy import Dialect, Select, literal_column, select
+from sqlalchemy import Select, literal_column, select
 
 from domain.errors import Unavailable
-from infrastructure.database.postgresql import DIALECT
+from infrastructure.database.patience import Patience
 from infrastructure.database.replica import LAG_MAX, Replica
-from infrastructure.database.statements import Clause, DatabaseUnavailable, Record, Transaction
+from infrastructure.database.statements import Clause, DatabaseUnavailable, Record
 
 ONE: Select[Any] = select(literal_column("1"))
 AWAY = "posts are read from the primary, not from the replica: "
@@ -21,8 +20,7 @@ BACK = "posts are read from the replica"
 class Server:
     """At `position`, None for a server that is no standby; what is in `down` is refused."""
 
-    dialect: Dialect = DIALECT
-    is_remote = True
+    turn = Patience(60, lambda _: None).turn
 
     def __init__(self) -> None:
         self.position: int | None = 0
@@ -36,13 +34,9 @@ class Server:
             raise DatabaseUnavailable
         return [(self.position,)]
 
-    async def open(self) -> None: ...
-    async def close(self) -> None: ...
-    async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        raise NotImplementedError
+    fetch_shared = fetch
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        raise NotImplementedError
+    async def close(self) -> None: ...
 
 
 class Pair:
@@ -54,7 +48,9 @@ class Pair:
 
     @property
     def log(self) -> list[str]:
-        return [record.message for record in self._caplog.records]
+        return [
+            record.message for record in self._caplog.records if record.name == "gatepost.replica"
+        ]
 
     async def look(self, times: int = 1) -> None:
         for _ in range(times):
@@ -62,7 +58,7 @@ class Pair:
 
     async def serves(self) -> bool:
         try:
-            await self.replica.fetch(ONE)
+            await self.replica.fetch_shared(ONE)
         except Unavailable:
             return False
         return True
