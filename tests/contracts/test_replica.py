@@ -379,7 +379,9 @@ async def test_votes_are_cast_on_what_the_primary_has(instance: Instance) -> Non
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What the log says of the replica."""
     caplog.set_level(logging.INFO, "gatepost.replica")
-    return lambda: [record.message for record in caplog.records]
+    return lambda: [
+        record.message for record in caplog.records if record.name == "gatepost.replica"
+    ]
 
 
 AWAY = "posts are read from the primary, not from the replica: "

@@ -54,7 +54,9 @@ class Pair:
 
     @property
     def log(self) -> list[str]:
-        return [record.message for record in self._caplog.records]
+        return [
+            record.message for record in self._caplog.records if record.name == "gatepost.replica"
+        ]
 
     async def look(self, times: int = 1) -> None:
         for _ in range(times):
