@@ -21,7 +21,9 @@ from domain.posts import PostOptions
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.database.engine import open_database
+from infrastructure.database.postgresql import PostgresDatabase
 from infrastructure.database.queries import SqlQueries
+from infrastructure.database.replica import Replica, ReplicaPosts
 from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.limits import NoLimits, ProcessLimits, SharedLimits, rate
@@ -78,27 +80,31 @@ def build(settings: Settings | None = None) -> FastAPI:
     settings = settings or load()
     logs = set_up_logs(settings.log_format or ("json" if settings.in_production else "console"))
     database = build_database(settings)
-    ports = build_ports(settings, database)
+    replica = build_replica(settings, database)
+    ports = build_ports(settings, database, replica=replica)
     metrics = (
         build_metrics(logs=logs, passwords=ports.passwords, database=database)
         if settings.has_metrics
         else None
     )
-
     tracer_provider = open_tracing()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.open()
         services: Services = app.state.services
-        tasks = [asyncio.create_task(services.mail.deliver_forever())]
+        chores = [asyncio.create_task(services.mail.deliver_forever())]
         if metrics:
-            tasks.append(asyncio.create_task(metrics.read_forever()))
+            chores.append(asyncio.create_task(metrics.read_forever()))
+        if replica:
+            chores.append(asyncio.create_task(replica.watch()))
         _settle_garbage_collector()
         yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        for chore in chores:
+            chore.cancel()
+        await asyncio.wait(chores)
+        if replica:
+            await replica.close()
         await database.close()
         if isinstance(ports.limits, SharedLimits):
             await ports.limits.close()
@@ -132,16 +138,29 @@ async def with_database(settings: Settings, use: Callable[[Database], Awaitable[
         await database.close()
 
 
+def build_replica(settings: Settings, database: Database) -> Replica | None:
+    if settings.replica is None:
+        return None
+    size = settings.database_connections
+    return Replica(PostgresDatabase(settings.replica, size=size, name="the replica"), database)
+
+
 def build_ports(
-    settings: Settings, database: Database, *, technologies: Technologies = TOKENS
+    settings: Settings,
+    database: Database,
+    *,
+    replica: Replica | None = None,
+    technologies: Technologies = TOKENS,
 ) -> Ports:
     """Every adapter. Raises `BadSettings`, and `UnfitKey` for keys that must not sign."""
     if settings.tokens not in technologies:
         raise BadSettings(f"{PREFIX}TOKENS: must be one of {', '.join(technologies)}")
     tokens = technologies[settings.tokens](settings, database)
+    queries = SqlQueries(database)
     return Ports(
-        queries=SqlQueries(database),
-        storage=sql_storage(database),
+        queries=queries,
+        storage=sql_storage(database, counts_writes=settings.replica is not None),
+        replica=ReplicaPosts(replica, queries) if replica else None,
         tokens=tokens,
         logs_in=not isinstance(tokens, IssuerTokens),
         public_keys=tokens.jwk_set()["keys"] if isinstance(tokens, JoseTokens) else (),

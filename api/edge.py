@@ -20,6 +20,7 @@ from api.errors import problem_response
 from api.exchange import SCOPE_KEY, Exchange
 from api.limits import limit_headers
 from application.origin import ORIGIN, Origin
+from application.patience import WAITED
 from application.ports.limits import TooManyRequests
 
 BODY_MAX = 2 * 1024 * 1024
@@ -99,6 +100,7 @@ class Edge:
         started = perf_counter()
         exchange = Exchange(_request_id(scope))
         ORIGIN.set(Origin(exchange.request_id, scope["client"][0] if scope["client"] else None))
+        WAITED.set(0.0)
         scope = {**scope, SCOPE_KEY: exchange}
         method: str = scope["method"]
         is_head = method == "HEAD"

@@ -4,13 +4,15 @@ from datetime import datetime
 
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import Passwords
+from application.ports.passwords import PasswordHash, Passwords
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
+from application.retries import retried
 from domain.events import Event
 from domain.passwords import Choice, PasswordPolicy, WrongPassword, check_password
 from domain.sessions import SessionId
 from domain.users import (
+    NewUser,
     ProfileChange,
     Role,
     User,
@@ -48,9 +50,12 @@ class AccountService:
         """Store a new user. Raises the error of a broken rule, `WeakPassword` or `EmailTaken`."""
         user = register(draft, now=self._clock(), role=role)
         check_password(Choice(password=password, email=user.email, policy=self._policy))
-        password_hash = await self._passwords.hash(password)
+        return await self._add(user, await self._passwords.hash(password))
+
+    @retried
+    async def _add(self, user: NewUser, password: PasswordHash) -> User:
         async with self._storage() as uow:
-            registered = await uow.users.add(user, password_hash)
+            registered = await uow.users.add(user, password)
             uow.record(_event("user_registered", registered, user.created_at))
             await uow.commit()
         return registered
@@ -77,7 +82,11 @@ class AccountService:
         known = None
         if change.email is not None:
             known = await self._confirmed(user, current_password or "", ip)
-        async with self._storage() as uow:
+        return await self._edit(user, change, known)
+
+    @retried
+    async def _edit(self, user: User, change: ProfileChange, known: Credentials | None) -> User:
+        async with self._storage(user.id) as uow:
             edited = await _locked(uow, user, known)
             edited.edit(change)
             await uow.users.save(edited)
@@ -102,13 +111,15 @@ class AccountService:
         """And end all sessions but `keep`, and all one-time codes. Raises `WeakPassword`."""
         check_password(Choice(password=new, email=user.email, policy=self._policy))
         known = await self._confirmed(user, current, ip)
-        password_hash = await self._passwords.hash(new)
-        now = self._clock()
+        await self._replace_password(known, await self._passwords.hash(new), keep)
+
+    @retried
+    async def _replace_password(
+        self, known: Credentials, new: PasswordHash, keep: SessionId | None
+    ) -> None:
+        user, now = known.user, self._clock()
         async with self._storage() as uow:
-            changed = await uow.users.change_password(
-                user.id, known=known.password, new=password_hash
-            )
-            if not changed:
+            if not await uow.users.change_password(user.id, known=known.password, new=new):
                 raise WrongPassword
             await uow.sessions.end_all(user.id, now, but=keep)
             await uow.codes.end_all(user.id)
@@ -117,7 +128,11 @@ class AccountService:
 
     async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
         """And all that is theirs. Raises `LastAdmin`."""
-        known = await self._confirmed(user, current_password, ip)
+        await self._remove(await self._confirmed(user, current_password, ip))
+
+    @retried
+    async def _remove(self, known: Credentials) -> None:
+        user = known.user
         async with self._storage() as uow:
             an_admin_is_left(user.id, await uow.users.admins())
             await uow.users.remove(await _locked(uow, user, known))

@@ -5,6 +5,7 @@ from datetime import datetime
 from application.ports.clock import Clock
 from application.ports.queries import AuditEntry, Queries
 from application.ports.storage import Storage
+from application.retries import retried
 from domain.events import Event
 from domain.pages import Page
 from domain.policies import AdminsOnly, is_admin
@@ -19,6 +20,7 @@ class AdministrationService:
         self._storage = storage
         self._clock = clock
 
+    @retried
     async def make_admin(self, email: str) -> User | None:
         """Make the user with this address an admin; None when there is no such user.
 
@@ -43,6 +45,7 @@ class AdministrationService:
         _allow(admin)
         return await self._queries.events(limit, after)
 
+    @retried
     async def change(
         self, admin: User, user_id: UserId, *, role: Role | None, is_active: bool | None
     ) -> User:

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.queries import Credentials, Queries
+from application.ports.passwords import PasswordHash
+from application.ports.queries import Credentials, Queries, Refreshing
 from application.ports.storage import Storage
 from application.ports.tokens import Claims, Tokens
+from application.retries import retried
 from domain.events import Event
 from domain.sessions import (
     InvalidCredentials,
@@ -99,8 +101,15 @@ class AuthService:
 
     async def _start(self, known: Credentials, password: str, device: Device) -> Login:
         password_hash = await self._passwords.up_to_date(known.password, password)
-        now = self._clock()
         refresh_token = _new_refresh_token()
+        session = await self._add_session(known, password_hash, refresh_token, device)
+        return await self._login(known.user, session, refresh_token)
+
+    @retried
+    async def _add_session(
+        self, known: Credentials, password_hash: PasswordHash, refresh_token: str, device: Device
+    ) -> Session:
+        now = self._clock()
         async with self._storage() as uow:
             if password_hash != known.password:
                 await uow.users.change_password(
@@ -119,7 +128,7 @@ class AuthService:
             )
             uow.record(_event("logged_in", session, now))
             await uow.commit()
-        return await self._login(known.user, session, refresh_token, now)
+        return session
 
     async def refresh(self, refresh_token: str) -> Login:
         """Continue a session; another refresh token takes the place of this one, which is spent.
@@ -127,18 +136,22 @@ class AuthService:
         Raises `InvalidToken`, the same for every cause. A token that is used again after it was
         spent is in two hands, one of them a thief's: its session is ended before that.
         """
+        fresh_token = _new_refresh_token()
+        found = await self._rotate(refresh_hash(refresh_token), refresh_hash(fresh_token))
+        return await self._login(found.user, found.session, fresh_token)
+
+    @retried
+    async def _rotate(self, used: str, fresh: str) -> Refreshing:
         now = self._clock()
-        used = refresh_hash(refresh_token)
         found = await self._queries.refreshing(used)
         if found is None:
             raise InvalidToken
         session = found.session
-        fresh_token = _new_refresh_token()
         if not found.is_spent:
             session.refresh(found.user, lifetimes=self._lifetimes, now=now)
         async with self._storage() as uow:
             goes_on = not found.is_spent and await uow.sessions.rotate(
-                session, spent=used, fresh=refresh_hash(fresh_token)
+                session, spent=used, fresh=fresh
             )
             if not goes_on and await uow.sessions.end(session.id, session.user_id, now):
                 # Nobody knows which of the two it was.
@@ -146,8 +159,9 @@ class AuthService:
             await uow.commit()
         if not goes_on:
             raise InvalidToken
-        return await self._login(found.user, session, fresh_token, now)
+        return found
 
+    @retried
     async def logout(self, session: Session) -> None:
         """End this session."""
         now = self._clock()
@@ -160,6 +174,7 @@ class AuthService:
         """The user's sessions that go on, the one used last first."""
         return await self._queries.sessions(user.id, self._clock())
 
+    @retried
     async def end_session(self, session_id: SessionId, user: User) -> None:
         """Raises `SessionNotFound`, for another user's session too."""
         now = self._clock()
@@ -170,6 +185,7 @@ class AuthService:
             uow.record(Event(name="session_ended", actor_id=user.id, subject=subject, at=now))
             await uow.commit()
 
+    @retried
     async def end_sessions(self, user: User) -> None:
         """End all sessions of the user."""
         now = self._clock()
@@ -186,9 +202,8 @@ class AuthService:
             )
             await uow.commit()
 
-    async def _login(
-        self, user: User, session: Session, refresh_token: str, now: datetime
-    ) -> Login:
+    async def _login(self, user: User, session: Session, refresh_token: str) -> Login:
+        now = session.last_used_at
         issued_at = now.replace(microsecond=0)
         access_life = min(self._lifetimes.access, session.expires_at - now)
         access_token = await self._tokens.issue(

@@ -16,7 +16,8 @@ from application.origin import ORIGIN
 from application.ports.clock import Clock
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
 from application.ports.queries import Queries
-from application.ports.storage import Letter, Storage
+from application.ports.storage import Letter, LetterId, Storage
+from application.retries import retried
 from domain.errors import Unavailable
 from domain.events import Event
 from domain.one_time_codes import Purpose, may_be_mailed, new_code
@@ -87,9 +88,7 @@ class MailService:
         due again when the claim on it runs out.
         """
         now = self._clock()
-        async with self._storage() as uow:
-            letter = await uow.outbox.claim(now, until=now + CLAIM)
-            await uow.commit()
+        letter = await self._claim(now)
         if letter is None:
             return False
         again_at: datetime | None = None
@@ -110,14 +109,26 @@ class MailService:
                 again_at,
                 exc_info=not isinstance(error, MailNotSent),
             )
-        async with self._storage() as uow:
-            if again_at is None:
-                await uow.outbox.remove(letter.id)
-            else:
-                await uow.outbox.postpone(letter.id, until=again_at)
-            await uow.commit()
+        await self._settle(letter.id, again_at)
         return True
 
+    @retried
+    async def _claim(self, now: datetime) -> Letter | None:
+        async with self._storage() as uow:
+            letter = await uow.outbox.claim(now, until=now + CLAIM)
+            await uow.commit()
+        return letter
+
+    @retried
+    async def _settle(self, letter_id: LetterId, again_at: datetime | None) -> None:
+        async with self._storage() as uow:
+            if again_at is None:
+                await uow.outbox.remove(letter_id)
+            else:
+                await uow.outbox.postpone(letter_id, until=again_at)
+            await uow.commit()
+
+    @retried
     async def _written(self, letter: Letter, now: datetime) -> Mail | None:
         """The mail with a new code; None when there is nobody to have one."""
         known = await self._queries.credentials(letter.email)

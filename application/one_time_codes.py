@@ -4,9 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from application.ports.clock import Clock
-from application.ports.passwords import Passwords
+from application.ports.passwords import PasswordHash, Passwords
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
+from application.retries import retried
 from domain.events import Event
 from domain.one_time_codes import InvalidCode, Purpose, code_hash
 from domain.passwords import Choice, PasswordPolicy, check_password
@@ -44,6 +45,7 @@ class OneTimeCodeService:
         """
         await self._ask(Purpose.PASSWORD_RESET, email)
 
+    @retried
     async def verify(self, token: str) -> None:
         """Believe that the user has their address. Raises `InvalidCode`."""
         hash_ = code_hash(token, Purpose.VERIFICATION)
@@ -63,16 +65,20 @@ class OneTimeCodeService:
         hash_ = code_hash(token, Purpose.PASSWORD_RESET)
         owner = await self._owner(hash_)
         check_password(Choice(password=password, email=owner.email, policy=self._policy))
-        password_hash = await self._passwords.hash(password)
+        await self._reset(hash_, owner, await self._passwords.hash(password))
+
+    @retried
+    async def _reset(self, hash_: str, owner: User, password: PasswordHash) -> None:
         now = self._clock()
         async with self._storage() as uow:
             known = await _use(uow, hash_, owner)
-            await uow.users.change_password(owner.id, known=known.password, new=password_hash)
+            await uow.users.change_password(owner.id, known=known.password, new=password)
             await uow.codes.end_all(owner.id)
             await uow.sessions.end_all(owner.id, now)
             uow.record(_event("password_reset", owner, now))
             await uow.commit()
 
+    @retried
     async def _ask(self, purpose: Purpose, email: str) -> None:
         async with self._storage() as uow:
             await uow.outbox.add(purpose, email, self._clock())

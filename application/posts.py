@@ -3,8 +3,9 @@
 from datetime import datetime
 
 from application.ports.clock import Clock
-from application.ports.queries import PostList, Queries, SeenPost
+from application.ports.queries import PostList, PostQueries, SeenPost
 from application.ports.storage import Kept, Storage, UnitOfWork
+from application.retries import retried
 from domain.events import Event
 from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint
 from domain.pages import Page
@@ -30,20 +31,22 @@ Versions = frozenset[int] | None
 
 class PostService:
     def __init__(
-        self, *, queries: Queries, storage: Storage, clock: Clock, options: PostOptions
+        self, *, queries: PostQueries, storage: Storage, clock: Clock, options: PostOptions
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._clock = clock
         self._options = options
 
+    @retried
     async def write(self, draft: PostDraft, author: User) -> SeenPost:
         """Store a new post of `author`. Raises the error of a broken rule."""
-        async with self._storage() as uow:
+        async with self._storage(author.id) as uow:
             seen = await self._write(uow, draft, author)
             await uow.commit()
         return seen
 
+    @retried
     async def write_once(self, draft: PostDraft, author: User, key: str) -> tuple[SeenPost, bool]:
         """As `write`, but for the same `key` again the first answer again, and True with it.
 
@@ -51,12 +54,16 @@ class PostService:
         still runs. Nothing is kept of what was refused.
         """
         now = self._clock()
-        async with self._storage() as uow:
+        async with self._storage(author.id) as uow:
             kept = await uow.idempotency.claim(author.id, key, now - LIFE)
             asked = fingerprint(draft)
             if kept is not None:
                 if kept.asked != asked:
                     raise IdempotencyKeyReused
+                # The first commit may have been cut short before all copies of the database had
+                # it. This one comes after it, so what is said now lasts.
+                await uow.idempotency.keep(kept)
+                await uow.commit()
                 return kept.answer, True
             seen = await self._write(uow, draft, author)
             await uow.idempotency.keep(
@@ -86,8 +93,9 @@ class PostService:
 
     async def read(self, post_id: PostId, reader: User) -> SeenPost:
         """Raises `PostNotFound`, for a draft that the reader may not know of too."""
-        return readable(await self._queries.post(post_id, reader.id), post_id, reader)
+        return readable(await self._queries.post(post_id, reader), post_id, reader)
 
+    @retried
     async def edit(
         self,
         post_id: PostId,
@@ -98,7 +106,7 @@ class PostService:
         """Make the post say what `change` wants. Raises `PostNotFound` or the error of a broken
         rule; `PostChanged` when its version is none of `known`.
         """
-        async with self._storage() as uow:
+        async with self._storage(editor.id) as uow:
             seen = readable(await uow.posts.get(post_id, editor.id), post_id, editor)
             if seen.post.edit(
                 change, editor=editor, now=self._clock(), known=known, options=self._options
@@ -108,9 +116,10 @@ class PostService:
                 await uow.commit()
         return seen
 
+    @retried
     async def delete(self, post_id: PostId, editor: User, known: Versions = None) -> None:
         """Raises `PostNotFound` or the error of a broken rule, as `edit` does."""
-        async with self._storage() as uow:
+        async with self._storage(editor.id) as uow:
             post = readable(await uow.posts.get(post_id, editor.id), post_id, editor).post
             check_deletion(Deleting(post=post, editor=editor, known=known))
             await uow.posts.remove(post)

@@ -13,7 +13,7 @@ from application.ports.clock import Clock
 from application.ports.limits import Limits
 from application.ports.mail import Mailer
 from application.ports.passwords import Passwords
-from application.ports.queries import Queries
+from application.ports.queries import PostQueries, Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
@@ -34,6 +34,8 @@ class Ports:
     limits: Limits
     mailer: Mailer
     clock: Clock
+    replica: PostQueries | None = None
+    """What posts are shown from; None: from `queries`. Nothing is decided by it."""
     logs_in: bool = True
     """Whether users log in here. False: an outside provider issues their tokens."""
     public_keys: Sequence[Mapping[str, str]] = ()
@@ -103,7 +105,7 @@ def build_services(ports: Ports) -> Services:
         ),
         mail=mail,
         posts=PostService(
-            queries=ports.queries,
+            queries=ports.replica or ports.queries,
             storage=ports.storage,
             clock=ports.clock,
             options=ports.post_options,

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from application.ports.queries import Queries
 from application.ports.storage import Storage
+from application.retries import retried
 from domain.errors import RuleBroken
 from domain.events import Event
 from domain.sessions import InvalidToken
@@ -48,6 +49,7 @@ class VisitorService:
     async def _known(self, visitor: Visitor) -> User | None:
         return await self._queries.identified(visitor.issuer, visitor.subject)
 
+    @retried
     async def _welcome(self, visitor: Visitor, now: datetime) -> User:
         if visitor.verified_email is None:
             raise InvalidToken

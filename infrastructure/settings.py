@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr(
         "sqlite:///gatepost.db"
     )
+    database_replica_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = None
+    """A PostgreSQL standby that posts are shown from; the same for all instances."""
     database_connections: int = Field(default=16, ge=2, le=100)
     """At most, for each worker."""
     secret_key: SecretStr | None = None
@@ -154,6 +156,18 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL, password and all."""
         return self.database_url.get_secret_value()
+
+    @property
+    def replica(self) -> str | None:
+        """The replica's URL. Raises `BadSettings` unless it and the database are PostgreSQL."""
+        if self.database_replica_url is None:
+            return None
+        url = self.database_replica_url.get_secret_value()
+        if sqlite_path(url) or sqlite_path(self.database):
+            raise BadSettings(
+                f"{PREFIX}DATABASE_REPLICA_URL: must be a standby of a PostgreSQL DATABASE_URL"
+            )
+        return url
 
 
 def load() -> Settings:

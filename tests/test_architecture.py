@@ -144,3 +144,23 @@ def test_the_names_of_tests_are_sentences() -> None:
     ]
 
     assert short == []
+
+
+def test_every_unit_of_work_is_run_again_when_others_were_in_its_way() -> None:
+    """By `retried`, on the very function that opens it: what is around it may not be repeatable."""
+    opening = [
+        (f"{path}: {node.name}", [ast.unparse(decorator) for decorator in node.decorator_list])
+        for path in modules("application")
+        for node in ast.walk(tree(path))
+        if isinstance(node, FUNCTION) and _opens_a_unit_of_work(node)
+    ]
+
+    assert opening
+    assert [name for name, decorators in opening if "retried" not in decorators] == []
+
+
+def _opens_a_unit_of_work(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(
+        isinstance(part, ast.Call) and ast.unparse(part.func) == "self._storage"
+        for part in ast.walk(node)
+    )

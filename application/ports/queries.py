@@ -1,6 +1,6 @@
 """Reads, as a port: by key and as lists, outside of any transaction.
 
-Every answer shows the state at or after the moment of the call, but for nothing in between.
+Every answer shows the state at or after the moment of the call, except where a port says otherwise.
 All of it raises `domain.errors.Unavailable` when the database does not answer.
 """
 
@@ -81,7 +81,25 @@ class Refreshing:
     """Whether another token has taken its place already."""
 
 
-class Queries(Protocol):
+class PostQueries(Protocol):
+    """What replicas can serve. An answer may be some seconds behind what others changed, but shows
+    all that its viewer changed in units of work that had an author.
+    """
+
+    async def post(self, post_id: PostId, viewer: User) -> SeenPost | None:
+        """The post, draft or not."""
+        ...
+
+    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+        """Only posts that the viewer may read. Raises `InvalidCursor` for a key of another form.
+
+        What a page begins behind is never further on in time than the page itself: a walk misses
+        nothing that was there throughout.
+        """
+        ...
+
+
+class Queries(PostQueries, Protocol):
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None: ...
 
     async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
@@ -112,14 +130,6 @@ class Queries(Protocol):
 
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
         """The code with this hash, expired or not, and its user."""
-        ...
-
-    async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
-        """The post, draft or not."""
-        ...
-
-    async def posts(self, wanted: PostList) -> Page[SeenPost]:
-        """Only posts that the viewer may read. Raises `InvalidCursor` for a key of another form."""
         ...
 
     async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:

@@ -1,9 +1,10 @@
 """Changes, as a port: units of work and their repositories.
 
-All of it raises `domain.errors.Unavailable` when the database does not answer.
+All of it raises `domain.errors.Unavailable` when the database does not answer, and its kind
+`SerializationFailure` when it refuses because of what others do at the same time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import NewType, Protocol
 from application.origin import Origin
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials, SeenPost
+from domain.errors import Unavailable
 from domain.events import Event
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.posts import NewPost, Post, PostId
@@ -19,6 +21,14 @@ from domain.sessions import NewSession, Session, SessionId
 from domain.users import NewUser, Role, User, UserId
 
 LetterId = NewType("LetterId", int)
+
+
+class SerializationFailure(Unavailable):
+    """What others do at the same time can't be brought into one order with it. Nothing was done,
+    and the whole may be run again: `application.retries` does so.
+    """
+
+    detail = "Too much is changing at the same time: try again"
 
 
 class Users(Protocol):
@@ -231,5 +241,11 @@ class UnitOfWork(Protocol):
         ...
 
 
-Storage = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
-"""Opens a unit of work; it takes no connection until it is first used."""
+class Storage(Protocol):
+    def __call__(self, author: UserId | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a unit of work; it takes no connection until it is first used.
+
+        What the author reads after its commit shows its changes, wherever it is read from; see
+        `PostQueries`.
+        """
+        ...

@@ -1,17 +1,36 @@
-"""Connections to PostgreSQL, on asyncpg, and a pool of them."""
+"""Connections to PostgreSQL: which host, how many, and what becomes of one that failed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
+from infrastructure.database.patience import Turn
 from infrastructure.database.statements import Record
 
 _CACHE_SIZE = "statement_cache_size"
+
+_GOODBYE = 1.0
+"""Seconds that the server has to let go of a connection."""
+
+DOWN = (
+    OSError,  # TimeoutError among them
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.InvalidCachedStatementError,
+)
+
 
 if TYPE_CHECKING:
     _Asyncpgs = asyncpg.Connection[asyncpg.Record]
@@ -30,28 +49,61 @@ class Connection(_Asyncpgs):
         super().__init__(*arguments, **options)
         self._prepared: dict[str, _Statement] = {}
 
-    async def run(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
+    async def run(self, sql: str, arguments: Sequence[Any], within: float) -> Sequence[Record]:
         statement = self._prepared.get(sql)
         if statement is None:
-            statement = self._prepared[sql] = await self.prepare(sql)
+            statement = self._prepared[sql] = await self.prepare(sql, timeout=within)
         try:
-            records = await statement.fetch(*arguments)
+            records = await statement.fetch(*arguments, timeout=within)
         except asyncpg.InvalidCachedStatementError:  # the schema has changed
             del self._prepared[sql]
             if self.is_in_transaction():
                 raise
-            return await self.run(sql, arguments)
+            return await self.run(sql, arguments, within)
         return cast("Sequence[Record]", records)
 
 
 class _Forgetful(Connection):
     """Keeps none."""
 
-    async def run(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
-        return cast("Sequence[Record]", await self.fetch(sql, *arguments))
+    async def run(self, sql: str, arguments: Sequence[Any], within: float) -> Sequence[Record]:
+        return cast("Sequence[Record]", await self.fetch(sql, *arguments, timeout=within))
 
 
-async def connect(url: str, **options: Any) -> Connection:
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server said that it did not do it, as opposed to saying nothing more."""
+    return isinstance(error, asyncpg.QueryCanceledError) or (
+        isinstance(error, asyncpg.PostgresError)
+        and not isinstance(
+            error, (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+        )
+    )
+
+
+def hosts(url: str) -> list[str]:
+    """The URL of each host that `url` names: `postgresql://user@h1:5432,h2/database` of two."""
+    netloc = urlsplit(url).netloc
+    account, at, names = netloc.rpartition("@")
+    return [url.replace(netloc, f"{account}{at}{name}", 1) for name in names.split(",")]
+
+
+async def connect(urls: Sequence[str], *, within: float) -> tuple[Connection, str]:
+    """A connection to the first of the hosts that takes us, and that host's URL; in seconds.
+
+    asyncpg itself would give all the time to the first that does not answer.
+    """
+    until = monotonic() + within
+    for untried, url in zip(range(len(urls), 0, -1), urls, strict=True):
+        share = (until - monotonic()) / untried
+        try:
+            return await _connect(url, share), url
+        except DOWN:
+            if untried == 1:
+                raise
+    raise ValueError("no host")
+
+
+async def _connect(url: str, within: float) -> Connection:
     """asyncpg's `connect`, for a URL that may have its `statement_cache_size` in the query.
 
     0 is for pgbouncer in transaction mode: each statement may meet another server, which knows none
@@ -59,7 +111,9 @@ async def connect(url: str, **options: Any) -> Connection:
     """
     url, size = split_cache_size(url)
     kind = Connection if size else _Forgetful
-    return await asyncpg.connect(url, statement_cache_size=size, connection_class=kind, **options)
+    return await asyncpg.connect(
+        url, timeout=within, statement_cache_size=size, connection_class=kind
+    )
 
 
 def split_cache_size(url: str) -> tuple[str, int]:
@@ -86,21 +140,21 @@ class ConnectionPool:
     state, and transactions end before theirs is given back.
     """
 
-    def __init__(self, url: str, *, size: int, timeout: float) -> None:
+    def __init__(self, url: str, *, size: int) -> None:
         self.size = size
         self.in_use = 0
         self.waiting = 0
         """Those that wait for a connection."""
-        self._url = url
-        self._timeout = timeout
+        self._hosts = hosts(url)
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
-    async def take(self) -> Connection:
+    async def take(self, turn: Turn) -> Connection:
         if self._free.locked():
             self.waiting += 1
             try:
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(turn.left):
                     await self._free.acquire()
             finally:
                 self.waiting -= 1
@@ -112,21 +166,29 @@ class ConnectionPool:
             if not connection.is_closed():
                 return connection
         try:
-            return await connect(self._url, timeout=self._timeout, command_timeout=self._timeout)
+            connection, host = await connect(self._hosts, within=turn.left)
         except BaseException:
             self._release()
             raise
+        # The one that took us is asked first from now on.
+        self._hosts = sorted(self._hosts, key=lambda known: known != host)
+        return connection
 
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
+    async def fetch(self, sql: str, arguments: Sequence[Any], turn: Turn) -> Sequence[Record]:
         """Run one statement by itself."""
-        connection = await self.take()
+        return await self.run(await self.take(turn), sql, arguments, turn)
+
+    async def run(
+        self, connection: Connection, sql: str, arguments: Sequence[Any], turn: Turn
+    ) -> Sequence[Record]:
+        """As `fetch`, on a connection that was taken and is given back."""
         try:
-            records = await connection.run(sql, arguments)
-        except asyncpg.PostgresError:
-            self.give_back(connection)
-            raise
-        except BaseException:
-            self.drop(connection)  # no telling what state it is in
+            records = await connection.run(sql, arguments, turn.left)
+        except BaseException as error:
+            if is_refusal(error) and not isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                self.give_back(connection)
+            else:
+                self.drop(connection)  # no telling what state it is in
             raise
         self.give_back(connection)
         return records
@@ -136,14 +198,35 @@ class ConnectionPool:
         self._release()
 
     def drop(self, connection: Connection) -> None:
-        connection.terminate()
-        self._release()
+        """Close it, and those that lie idle: what befell one may have befallen them all, and each
+        would cost somebody their patience.
+        """
+        self._close_idle()
+        closing = asyncio.get_running_loop().create_task(self._close(connection))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _close(self, connection: Connection) -> None:
+        """Its place is taken until the server lets go of it as well: asyncpg has asked it to cancel
+        a statement that nobody waits for any more, which ending the connection would not do.
+        """
+        try:
+            await connection.close(timeout=_GOODBYE)
+        except (*DOWN, asyncpg.PostgresError):
+            connection.terminate()
+        finally:
+            self._release()
 
     def _release(self) -> None:
         self.in_use -= 1
         self._free.release()
 
-    def close(self) -> None:
+    def _close_idle(self) -> None:
         for connection in self._idle:
             connection.terminate()
         self._idle.clear()
+
+    async def close(self) -> None:
+        self._close_idle()
+        if self._closing:
+            await asyncio.wait(self._closing)

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infrastructure.database.connections import split_cache_size
+from infrastructure.database.connections import hosts, split_cache_size
 from infrastructure.database.postgresql import PostgresDatabase
 from infrastructure.database.sqlite import SqliteDatabase
 from infrastructure.database.statements import Database
@@ -20,15 +20,20 @@ def sqlite_path(url: str) -> Path | None:
 def check_url(url: str) -> str:
     """`url`, or ValueError, without the url, when it is not one of a database that we know."""
     with suppress(ValueError):  # which would tell what it could not read
-        parts = urlsplit(split_cache_size(url)[0])
-        server = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+        is_ours = urlsplit(url).scheme in ("postgresql", "postgres")
+        every_host = hosts(split_cache_size(url)[0])
+        server = is_ours and all(urlsplit(host).port != 0 for host in every_host)
         file = (sqlite_path(url) or Path()).name
         if server or (file and file != ":memory:"):
             return url
     raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
-def open_database(url: str, *, connections: int = 5, timeout: float = 2.0) -> Database:
+PATIENCE = 1.5
+"""Seconds, so that a request that the database keeps waiting is answered within two."""
+
+
+def open_database(url: str, *, connections: int = 5, timeout: float = PATIENCE) -> Database:
     """The database at `url`, not connected yet."""
     if path := sqlite_path(url):
         return SqliteDatabase(path, timeout=timeout)

@@ -5,14 +5,19 @@ it to end and then go out together in the next one. So each still sees the state
 arrival, a service under load sends a handful of queries where it would have sent thousands, and a
 kind of lookup holds one connection at the most, and none when idle.
 
+A query that others may wait behind is given half of their patience, so that those have the other
+half for their own.
+
 docs/decisions/0003-shared-lookups.md has the measurements.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
+from infrastructure.database.patience import Turn
 from infrastructure.database.statements import Clause, Database, DatabaseUnavailable, Record
 
 BATCH_MAX = 500
@@ -30,6 +35,18 @@ class Batches:
 
 
 BATCHES = Batches()
+
+
+class Remote(Protocol):
+    """A database that is remote."""
+
+    def turn(self) -> Turn: ...
+
+    async def close(self) -> None: ...
+
+    async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        """As `fetch`, within half of the time that a turn has."""
+        ...
 
 
 class Lookup(Protocol):
@@ -57,7 +74,7 @@ class SharedLookup:
     each record's own columns.
     """
 
-    def __init__(self, database: Database, many: Clause, key: Sequence[str]) -> None:
+    def __init__(self, database: Remote, many: Clause, key: Sequence[str]) -> None:
         self._database = database
         self._many = many
         self._names = key
@@ -67,14 +84,21 @@ class SharedLookup:
 
     async def __call__(self, *key: Part) -> Record | None:
         if self._in_flight:
-            answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((key, answer))
-            return await answer
+            return await self._behind_others(key)
         self._in_flight = True
         try:
             return (await self._fetch([key])).get(key)
         finally:
             self._go_on()
+
+    async def _behind_others(self, key: Key) -> Record | None:
+        answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, answer))
+        with self._database.turn() as turn:
+            if turn.is_whole and len(self._waiting) <= BATCH_MAX:
+                return await answer  # two queries, which take no longer than that
+            async with asyncio.timeout(turn.left):
+                return await answer
 
     def _go_on(self) -> None:
         """Whoever was in flight has landed: send those who waited, without making it wait."""
@@ -82,7 +106,8 @@ class SharedLookup:
             self._in_flight = False
             return
         batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-        task = asyncio.get_running_loop().create_task(self._answer(batch))
+        # In no request's context: it is asked for by many.
+        task = asyncio.get_running_loop().create_task(self._answer(batch), context=Context())
         self._tasks.add(task)  # the loop alone would not keep it alive
         task.add_done_callback(self._tasks.discard)
 
@@ -107,7 +132,7 @@ class SharedLookup:
         BATCHES.keys += len(keys)
         width = len(self._names)
         values = {name: [key[part] for key in keys] for part, name in enumerate(self._names)}
-        records = await self._database.fetch(self._many, **values)
+        records = await self._database.fetch_shared(self._many, **values)
         return {tuple(record[:width]): record[width:] for record in map(tuple, records)}
 
 
@@ -119,5 +144,5 @@ def _own(error: Exception) -> Exception:
 def lookup(database: Database, *, one: Clause, many: Clause, key: Sequence[str]) -> Lookup:
     """The kind of lookup that suits `database`. Both statements take the parts of `key` by name."""
     if database.is_remote:
-        return SharedLookup(database, many, key)
+        return SharedLookup(cast("Remote", database), many, key)
     return PlainLookup(database, one, key)

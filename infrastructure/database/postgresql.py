@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import cache
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from sqlalchemy import Dialect, Insert, Select, bindparam, func, select
+from sqlalchemy import Boolean, Dialect, Insert, Select, Update, bindparam, func, select
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
-from infrastructure.database.connections import Connection, ConnectionPool
+from application.ports.storage import SerializationFailure
+from application.retries import retried
+from infrastructure.database.connections import DOWN, ConnectionPool, is_refusal
 from infrastructure.database.lookups import SharedLookup
+from infrastructure.database.patience import Patience, Turn
 from infrastructure.database.rows import IDS
 from infrastructure.database.statements import (
     Clause,
@@ -25,6 +29,7 @@ from infrastructure.database.statements import (
     OutcomeUnknown,
     Record,
     SchemaMissing,
+    TakesNoChanges,
     compiled,
 )
 
@@ -32,62 +37,99 @@ DIALECT = sqlalchemy_asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
-_DOWN = (
-    OSError,  # TimeoutError among them
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InterfaceError,
-    asyncpg.InvalidCachedStatementError,
-    asyncpg.InternalClientError,
-)
+# Should we be cut off in the middle, the server does not keep our locks until it finds out.
+_BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'"
+
+_IS_STANDBY = select(func.pg_is_in_recovery(type_=Boolean))
+
+if TYPE_CHECKING:
+    from infrastructure.database.connections import Connection
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
+def _translated(error: BaseException) -> Exception | None:
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return ConstraintViolated(error.constraint_name or "")
+    if isinstance(error, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)):
+        return SerializationFailure()
+    if isinstance(error, asyncpg.TransactionRollbackError):
+        return DatabaseUnavailable()
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return SchemaMissing()
+    if isinstance(error, (asyncpg.ReadOnlySQLTransactionError, asyncpg.DiskFullError)):
+        return TakesNoChanges()
+    if isinstance(error, asyncpg.DataError):
+        return None  # a mistake of ours, though asyncpg's own kind is an InterfaceError too
+    return DatabaseUnavailable() if isinstance(error, DOWN) else None
+
+
+async def _sent(commit: Awaitable[object]) -> None:
+    """Wait for what makes changes last. Raises `OutcomeUnknown` when that may have happened."""
     try:
-        yield
-    except asyncpg.IntegrityConstraintViolationError as error:
-        raise ConstraintViolated(error.constraint_name or "") from error
-    except asyncpg.TransactionRollbackError as error:
-        raise DatabaseUnavailable from error  # a deadlock, say: nothing was done, and may be again
-    except asyncpg.UndefinedTableError as error:
-        raise SchemaMissing from error
-    except asyncpg.DataError:
-        raise  # a mistake of ours, though asyncpg's own kind is an InterfaceError too
-    except _DOWN as error:
-        raise DatabaseUnavailable from error
+        await commit
+    except asyncpg.StatementCompletionUnknownError as error:
+        raise OutcomeUnknown from error  # so CockroachDB tells it
+    except DOWN as error:
+        if is_refusal(error):
+            raise
+        raise OutcomeUnknown from error
 
 
 class PostgresDatabase:
     """At most `size` connections, made when needed. Whoever waits longer than `timeout` seconds,
-    for a connection or for an answer, is told that the database is unavailable.
+    for a connection or for an answer and in all turns of a request together, is told that the
+    database is unavailable; the log calls it by its `name`.
     """
 
     dialect: Dialect = DIALECT
     is_remote = True
 
-    def __init__(self, url: str, *, size: int, timeout: float) -> None:
-        self._pool = self.pool = ConnectionPool(url, size=size, timeout=timeout)
+    def __init__(
+        self, url: str, *, size: int = 5, timeout: float = 2.0, name: str = "the database"
+    ) -> None:
+        self.pool = ConnectionPool(url, size=size)
+        self._patience = Patience(timeout, _translated, name)
         self._ids: dict[str, SharedLookup] = {}
         self._number = count()
+        self.turn = self._patience.turn
 
     async def open(self) -> None:
         """Nothing to do: the first request connects."""
 
     async def close(self) -> None:
-        self._pool.close()
+        await self.pool.close()
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
-        with _translated():
-            records = await self._pool.fetch(statement.sql, statement.arguments(values))
+        arguments = statement.arguments(values)
+        try:
+            records = await self._fetch(statement.sql, arguments)
+        except SerializationFailure:
+            records = await self._fetch_again(statement.sql, arguments)
         return statement.converted(records)
 
     fetch_long = fetch
+
+    async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        statement = compiled(clause, DIALECT)
+        arguments, most = statement.arguments(values), self._patience.timeout / 2
+        try:
+            records = await self._fetch(statement.sql, arguments, most)
+        except SerializationFailure:
+            records = await self._fetch_again(statement.sql, arguments, most)
+        return statement.converted(records)
+
+    async def _fetch(
+        self, sql: str, arguments: Sequence[Any], most: float = math.inf
+    ) -> Sequence[Record]:
+        with self.turn(most) as turn:
+            return await self.pool.fetch(sql, arguments, turn)
+
+    _fetch_again = retried(_fetch)
+
+    async def check(self) -> None:
+        ((is_standby,),) = await self.fetch(_IS_STANDBY)
+        if is_standby:
+            raise TakesNoChanges
 
     async def _new_id(self, table: str) -> int:
         """From the table's sequence; those who ask at the same time share the round trip."""
@@ -101,9 +143,12 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
-        transaction = PostgresTransaction(self._pool, self._new_id)
+        transaction = PostgresTransaction(self.pool, self._patience, self._new_id)
         try:
             yield transaction
+        except TakesNoChanges:
+            transaction.drop()  # the next connection may be to a server that does
+            raise
         finally:
             await transaction.end()
 
@@ -111,8 +156,14 @@ class PostgresDatabase:
 class PostgresTransaction:
     """`new_id` gives an id of a table that nobody else gets."""
 
-    def __init__(self, pool: ConnectionPool, new_id: Callable[[str], Awaitable[int]]) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        patience: Patience,
+        new_id: Callable[[str], Awaitable[int]],
+    ) -> None:
         self._pool = pool
+        self._patience = patience
         self._new_id = new_id
         self._connection: Connection | None = None
         self._unsent: list[tuple[str, list[Any]]] = []
@@ -120,9 +171,9 @@ class PostgresTransaction:
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
         arguments = statement.arguments(values)
-        with _translated():
-            connection = await self._begun()
-            records = await connection.run(statement.sql, arguments)
+        with self._patience.turn() as turn:
+            connection = await self._begun(turn)
+            records = await connection.run(statement.sql, arguments, turn.left)
         return statement.converted(records)
 
     async def add(self, clause: Insert, **values: Any) -> int:
@@ -134,23 +185,23 @@ class PostgresTransaction:
         self.add_later(clause, id=new_id, **values)
         return new_id
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
         statement = compiled(clause, DIALECT)
         self._unsent.append((statement.sql, statement.arguments(values)))
 
-    async def _begun(self) -> Connection:
+    async def _begun(self, turn: Turn) -> Connection:
         """The connection, with a transaction in which all has been done that was asked for."""
         if self._connection is None:
-            self._connection = await self._begin()
+            self._connection = await self._begin(turn)
         while self._unsent:
             sql, arguments = self._unsent.pop(0)
-            await self._connection.run(sql, arguments)
+            await self._connection.run(sql, arguments, turn.left)
         return self._connection
 
-    async def _begin(self) -> Connection:
-        connection = await self._pool.take()
+    async def _begin(self, turn: Turn) -> Connection:
+        connection = await self._pool.take(turn)
         try:
-            await connection.execute("BEGIN")
+            await connection.execute(_BEGIN, timeout=turn.left)
         except BaseException:
             self._pool.drop(connection)  # it may have begun, or not
             raise
@@ -159,38 +210,46 @@ class PostgresTransaction:
     async def commit(self) -> None:
         if self._connection is None and not self._unsent:
             return
-        try:
-            await self._commit()
-        except asyncpg.IntegrityConstraintViolationError as error:
-            raise ConstraintViolated(error.constraint_name or "") from error
-        except _DOWN as error:
-            # The server may have made it last before the answer was lost.
-            raise OutcomeUnknown from error
+        with self._patience.turn() as turn:
+            # The parts of one statement run in any order, so no two may be for the same table.
+            if self._connection is None and _are_all_different(self._unsent):
+                # Only rows to insert: one statement, which is a transaction by itself.
+                unsent, self._unsent = self._unsent, []
+                connection = await self._pool.take(turn)
+                await _sent(self._pool.run(connection, *_together(unsent), turn))
+            else:
+                connection = await self._begun(turn)
+                await _sent(connection.execute("COMMIT", timeout=turn.left))
+        if self._patience.writes.is_on:
+            self._patience.writes.answered()
 
-    async def _commit(self) -> None:
-        # The parts of one statement run in any order, so no two may be for the same table.
-        if self._connection is None and len({sql for sql, _ in self._unsent}) == len(self._unsent):
-            # Only rows to insert: one statement, which is a transaction by itself.
-            unsent, self._unsent = self._unsent, []
-            await self._pool.fetch(*_together(unsent))
-        else:
-            connection = await self._begun()
-            await connection.execute("COMMIT")
+    def drop(self) -> None:
+        if self._connection is not None:
+            self._pool.drop(self._connection)
+            self._connection = None
 
     async def end(self) -> None:
         """Undo what was not committed and give the connection back."""
         if self._connection is None:
             return
         connection, self._connection = self._connection, None
+        if connection.is_closed():
+            self._pool.drop(connection)
+            return
         try:
             if connection.is_in_transaction():
-                await connection.execute("ROLLBACK")
+                with self._patience.turn() as turn:
+                    await connection.execute("ROLLBACK", timeout=turn.left)
         except BaseException as error:
             self._pool.drop(connection)
-            if not isinstance(error, _DOWN):
+            if not isinstance(error, DatabaseUnavailable):
                 raise
         else:
             self._pool.give_back(connection)
+
+
+def _are_all_different(statements: list[tuple[str, list[Any]]]) -> bool:
+    return len({sql for sql, _ in statements}) == len(statements)
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Dialect,
     Index,
     Select,
     TextClause,
@@ -79,24 +80,24 @@ SEEN = select(
 ).join(USERS, USERS.c.id == POSTS.c.owner_id)
 
 _BY_ID = SEEN.where(POSTS.c.id == bindparam("id"))
-_WANTED = (
+WANTED = (
     func.unnest(bindparam("id", type_=IDS), bindparam("viewer", type_=IDS))
     .table_valued(column("post_id", BigId), column("viewer_id", BigId), name="wanted")
     .render_derived()
 )
-_BY_IDS = (
+BY_IDS = (
     select(
-        _WANTED.c.post_id,
-        _WANTED.c.viewer_id,
+        WANTED.c.post_id,
+        WANTED.c.viewer_id,
         *POST_COLUMNS,
         USERS.c.name,
         POSTS.c.votes,
         VOTES.c.user_id.is_not(None).label("voted"),
     )
-    .select_from(_WANTED)
-    .join(POSTS, POSTS.c.id == _WANTED.c.post_id)
+    .select_from(WANTED)
+    .join(POSTS, POSTS.c.id == WANTED.c.post_id)
     .join(USERS, USERS.c.id == POSTS.c.owner_id)
-    .outerjoin(VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == _WANTED.c.viewer_id))
+    .outerjoin(VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == WANTED.c.viewer_id))
 )
 _LOCK = _BY_ID.with_for_update(of=POSTS)
 _LOCK_OWNER = (
@@ -147,7 +148,7 @@ _REMOVE = (
 )
 
 
-_ORDERS: dict[Sort, tuple[ColumnElement[Any], ...]] = {
+ORDERS: dict[Sort, tuple[ColumnElement[Any], ...]] = {
     Sort.NEWEST: (POSTS.c.id.desc(),),
     Sort.OLDEST: (POSTS.c.id.asc(),),
     Sort.TOP: (POSTS.c.votes.desc(), POSTS.c.id.desc()),
@@ -171,7 +172,7 @@ def _page(
     found: TextClause | None,
 ) -> Select[Any]:
     """One statement for each combination of what a list may be asked for."""
-    statement = SEEN.order_by(*_ORDERS[sort]).limit(bindparam("limit", type_=BigId))
+    statement = SEEN.order_by(*ORDERS[sort]).limit(bindparam("limit", type_=BigId))
     if after:
         statement = statement.where(_BEHIND[sort])
     if found is not None:
@@ -208,12 +209,18 @@ def seen_post_of(record: Record) -> SeenPost:
 
 def post_lookup(database: Database) -> Lookup:
     """Finds the post with an id, as seen by the user with another."""
-    return lookup(database, one=_BY_ID, many=_BY_IDS, key=["id", "viewer"])
+    return lookup(database, one=_BY_ID, many=BY_IDS, key=["id", "viewer"])
 
 
 async def posts(database: Database, wanted: PostList) -> Page[SeenPost]:
+    statement, values = page_query(wanted, database.dialect)
+    return page_of(wanted, await database.fetch_long(statement, **values))
+
+
+def page_query(wanted: PostList, dialect: Dialect) -> tuple[Select[Any], dict[str, Any]]:
+    """The statement and the values of its parameters. Raises `InvalidCursor`."""
     after = wanted.after or ()
-    if wanted.after is not None and len(after) != len(_ORDERS[wanted.sort]):
+    if wanted.after is not None and len(after) != len(ORDERS[wanted.sort]):
         raise InvalidCursor
     statement = _page(
         wanted.sort,
@@ -221,17 +228,19 @@ async def posts(database: Database, wanted: PostList) -> Page[SeenPost]:
         owner=wanted.owner_id is not None,
         published=wanted.published is not None,
         drafts_of_others=is_moderator(wanted.viewer),
-        found=search.found(database.dialect) if wanted.terms else None,
+        found=search.found(dialect) if wanted.terms else None,
     )
-    records = await database.fetch_long(
-        statement,
-        viewer=wanted.viewer.id,
-        limit=wanted.limit + 1,
-        owner_id=wanted.owner_id,
-        published=wanted.published,
-        words=search.words(wanted.terms, database.dialect),
+    return statement, {
+        "viewer": wanted.viewer.id,
+        "limit": wanted.limit + 1,
+        "owner_id": wanted.owner_id,
+        "published": wanted.published,
+        "words": search.words(wanted.terms, dialect),
         **{f"after_{part}": value for part, value in enumerate(after)},
-    )
+    }
+
+
+def page_of(wanted: PostList, records: Sequence[Record]) -> Page[SeenPost]:
     items = [seen_post_of(record) for record in records[: wanted.limit]]
     more = len(records) > wanted.limit
     return Page(items, next=wanted.sort.key(items[-1]) if more else None)

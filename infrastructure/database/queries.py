@@ -55,8 +55,8 @@ class SqlQueries:
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
         return await one_time_codes.code(self._database, code_hash)
 
-    async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
-        record = await self._post(post_id, viewer)
+    async def post(self, post_id: PostId, viewer: User) -> SeenPost | None:
+        record = await self._post(post_id, viewer.id)
         return None if record is None else posts.seen_post_of(record)
 
     async def posts(self, wanted: PostList) -> Page[SeenPost]:
@@ -68,6 +68,7 @@ class SqlQueries:
     async def ready(self) -> list[str]:
         try:
             stored = await schema.revision(self._database)
+            await self._database.check()
         except DatabaseUnavailable:
             return ["database"]
         return [] if schema.serves(stored) else ["migrations"]

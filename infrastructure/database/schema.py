@@ -15,8 +15,7 @@ from sqlalchemy import Connection, Select, column, create_engine, event, select,
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from infrastructure.database import sqlite
-from infrastructure.database.connections import connect
+from infrastructure.database import connections, sqlite
 from infrastructure.database.engine import sqlite_path
 from infrastructure.database.statements import Database, SchemaMissing
 
@@ -124,11 +123,11 @@ def _run_on_sqlite(path: Path, work: Callable[[Connection], object]) -> None:
 async def _run_on_postgresql(url: str, work: Callable[[Connection], object]) -> None:
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=partial(connect, url, timeout=10),
-        poolclass=NullPool,
-    )
+    async def connect() -> object:
+        connection, _ = await connections.connect(connections.hosts(url), within=10)
+        return connection
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     async with engine.begin() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         await connection.run_sync(work)

@@ -22,7 +22,7 @@ from domain.posts import NewPost
 from domain.users import User, email_key
 from infrastructure.database.posts import POSTS
 from infrastructure.database.statements import Database, Record
-from infrastructure.database.unit_of_work import SqlUnitOfWork, sql_storage
+from infrastructure.database.unit_of_work import SqlUnitOfWork
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 from infrastructure.database.votes import VOTES
 
@@ -94,7 +94,8 @@ async def _seed_users(
         }
         for person in made
     ]
-    async with sql_storage(database)() as uow:
+    async with database.transaction() as transaction:
+        uow = SqlUnitOfWork(transaction)
         added = await _add(uow, USERS, rows, USER_COLUMNS)
         details = {"users": len(added)}
         uow.record(
@@ -112,7 +113,8 @@ async def _seed_posts(
     now: datetime,
 ) -> int:
     """How many votes they got."""
-    async with sql_storage(database)() as uow:
+    async with database.transaction() as transaction:
+        uow = SqlUnitOfWork(transaction)
         rows = [_row(random, post, now) for post in posts]
         votes = [
             {"post_id": post_id, "user_id": authors[voter].id}

@@ -8,43 +8,67 @@ the commit, which waits for the disk, run in a thread of their own.
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Dialect, Insert
+from sqlalchemy import Dialect, Insert, Update
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
+from infrastructure.database.patience import Patience, Turn
 from infrastructure.database.statements import (
     Clause,
     Compiled,
     ConstraintViolated,
     DatabaseUnavailable,
+    OutcomeUnknown,
     Record,
     SchemaMissing,
+    TakesNoChanges,
     compiled,
 )
 
 DIALECT = sqlalchemy_sqlite.dialect()
 
 
+_CANNOT_WRITE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+)
+
+
+def _translated(error: BaseException) -> Exception | None:
+    if isinstance(error, sqlite3.IntegrityError):
+        return ConstraintViolated(_constraint(str(error)))
+    if isinstance(error, sqlite3.OperationalError):
+        missing = str(error).startswith("no such table")
+        return SchemaMissing() if missing else DatabaseUnavailable()
+    if type(error) is sqlite3.DatabaseError:
+        return DatabaseUnavailable()  # no database at all, or a damaged one
+    return DatabaseUnavailable() if isinstance(error, TimeoutError) else None
+
+
+def _may_have_lasted(error: BaseException | None) -> bool:
+    """Whether a commit that ended with this may have: it was not refused, only not confirmed."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, TimeoutError) or code == sqlite3.SQLITE_IOERR_FSYNC
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def _writing() -> Iterator[None]:
     try:
         yield
-    except sqlite3.IntegrityError as error:
-        raise ConstraintViolated(_constraint(str(error))) from error
+    except TimeoutError as error:
+        raise TakesNoChanges from error
     except sqlite3.OperationalError as error:
-        if str(error).startswith("no such table"):
-            raise SchemaMissing from error
-        raise DatabaseUnavailable from error
-    except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
-            raise  # a mistake of ours
-        raise DatabaseUnavailable from error  # no database at all, or a damaged one
+        if error.sqlite_errorcode & 0xFF in _CANNOT_WRITE:  # the primary one of its codes
+            raise TakesNoChanges from error
+        raise
 
 
 def _constraint(message: str) -> str:
@@ -88,7 +112,8 @@ def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
 
 class SqliteDatabase:
     """Two connections that read, one that writes; other processes may do the same to the file.
-    Whoever waits longer than `timeout` seconds for a lock is told that the database is unavailable.
+    Whoever waits longer than `timeout` seconds, for a lock or for the disk and in all turns of a
+    request together, is told that the database is unavailable.
     """
 
     dialect: Dialect = DIALECT
@@ -96,12 +121,13 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, *, timeout: float) -> None:
         self._path = path
-        self._timeout = timeout
+        self._patience = Patience(timeout, _translated)
 
     async def open(self) -> None:
-        with _translated():
+        timeout = self._patience.timeout
+        with self._patience.turn():
             self._reader, self._long_reader, self._writer = (
-                connect(self._path, self._timeout) for _ in range(3)
+                connect(self._path, timeout) for _ in range(3)
             )
         self._long_thread = ThreadPoolExecutor(1, "sqlite-lists")
         self._write_thread = ThreadPoolExecutor(1, "sqlite-writer")
@@ -114,21 +140,30 @@ class SqliteDatabase:
             connection.close()
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        return _run(self._reader, compiled(clause, DIALECT), values)
+        with self._patience.turn():
+            return _run(self._reader, compiled(clause, DIALECT), values)
 
     async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
         run = partial(_run, self._long_reader, compiled(clause, DIALECT), values)
-        return await asyncio.get_running_loop().run_in_executor(self._long_thread, run)
+        with self._patience.turn() as turn:
+            async with asyncio.timeout(turn.left):
+                return await asyncio.get_running_loop().run_in_executor(self._long_thread, run)
+
+    async def check(self) -> None:
+        """By a change that changes nothing, but only when others have failed."""
+        if self._patience.writes.is_on:
+            async with self.transaction() as transaction:
+                await transaction.touch()
 
     @asynccontextmanager
     async def transaction(self) -> "AsyncIterator[SqliteTransaction]":
         transaction = SqliteTransaction(
-            self._writer, self._write_lock, self._write_thread, self._timeout
+            self._writer, self._write_lock, self._write_thread, self._patience
         )
         try:
             yield transaction
         finally:
-            await transaction.end()
+            transaction.end()
 
 
 class SqliteTransaction:
@@ -139,69 +174,98 @@ class SqliteTransaction:
         connection: sqlite3.Connection,
         lock: asyncio.Lock,
         thread: ThreadPoolExecutor,
-        timeout: float,
+        patience: Patience,
     ) -> None:
         self._connection = connection
         self._lock = lock
         self._thread = thread
-        self._timeout = timeout
+        self._patience = patience
         self._locked = False
         self._waiting = False
-        self._unsent: list[tuple[Insert, dict[str, Any]]] = []
+        self._unsent: list[tuple[Insert | Update, dict[str, Any]]] = []
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        if not self._locked:
-            await self._begin()
-        return _run(self._connection, compiled(clause, DIALECT), values)
+        with self._patience.turn() as turn:
+            if not self._locked:
+                await self._begin(turn)
+            with _writing():
+                return _run(self._connection, compiled(clause, DIALECT), values)
 
     async def add(self, clause: Insert, **values: Any) -> int:
         records = await self.fetch(clause, id=None, **values)
         new_id: int = records[0][0]
         return new_id
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
         self._unsent.append((clause, values))
 
     async def commit(self) -> None:
         for clause, values in self._unsent:
             await self.fetch(clause, **values)
-        if self._locked:
-            await self._aside("COMMIT")
+        if not self._locked:
+            return
+        with self._patience.turn() as turn:
+            try:
+                await self._aside(turn, self._connection.execute, "COMMIT")
+            except TakesNoChanges as error:
+                if _may_have_lasted(error.__cause__):
+                    raise OutcomeUnknown from error.__cause__
+                raise
+        if self._patience.writes.is_on and self._connection.total_changes > self._changes:
+            self._patience.writes.answered()
 
-    async def end(self) -> None:
-        """Undo what was not committed and let the next writer in."""
+    async def touch(self) -> None:
+        """Write to the file, and leave it as it is."""
+        with self._patience.turn() as turn:
+            await self._begin(turn)
+            with _writing():
+                ((version,),) = self._connection.execute("PRAGMA user_version")
+                self._connection.execute(f"PRAGMA user_version = {version}")
+            await self._aside(turn, self._connection.execute, "COMMIT")
+        self._patience.writes.answered()
+
+    def end(self) -> None:
+        """Undo what was not committed and let the next writer in.
+
+        Whatever happens here, the lock is held until the thread is through with the connection.
+        """
         if not self._locked:
             return
         if not self._waiting and not self._connection.in_transaction:
             self._lock.release()
             return
-        # Cancelled or not, the lock is held until the thread is through with the connection.
-        undone = asyncio.get_running_loop().run_in_executor(self._thread, self._connection.rollback)
+        undone = asyncio.get_running_loop().run_in_executor(self._thread, self._undo)
         undone.add_done_callback(lambda _: self._lock.release())
-        await asyncio.shield(undone)
 
-    async def _begin(self) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
+    def _undo(self) -> None:
+        with suppress(sqlite3.Error):  # the next one tries again
+            self._connection.rollback()
+
+    async def _begin(self, turn: Turn) -> None:
+        with _writing():
+            async with asyncio.timeout(turn.left):
                 await self._lock.acquire()
-        except TimeoutError as error:
-            raise DatabaseUnavailable from error
         self._locked = True
-        # IMMEDIATE: a lock taken only at the first write may be refused without any waiting.
-        await self._aside("BEGIN IMMEDIATE")
+        self._changes = self._connection.total_changes
+        await self._aside(turn, self._begin_immediate, turn.left)
 
-    async def _aside(self, sql: str) -> None:
+    def _begin_immediate(self, seconds: float) -> None:
+        if self._connection.in_transaction:
+            self._connection.rollback()
+        self._connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+        # IMMEDIATE: a lock taken only at the first write may be refused without any waiting.
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    async def _aside(self, turn: Turn, work: Callable[..., object], *arguments: object) -> None:
         self._waiting = True
-        with _translated():
-            await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._connection.execute, sql
-            )
+        with _writing():
+            async with asyncio.timeout(turn.left):
+                await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         self._waiting = False
 
 
 def _run(
     connection: sqlite3.Connection, statement: Compiled, values: dict[str, Any]
 ) -> Sequence[Record]:
-    with _translated():
-        rows = connection.execute(statement.sql, statement.arguments(values)).fetchall()
+    rows = connection.execute(statement.sql, statement.arguments(values)).fetchall()
     return statement.converted(rows)

@@ -99,6 +99,18 @@ class SchemaMissing(DatabaseUnavailable):
     detail = "The database has not been migrated: run `gatepost migrate`"
 
 
+class TakesNoChanges(DatabaseUnavailable):
+    """It may be read, but its disk is full, say, or it has been made a standby."""
+
+    detail = "The database takes no changes at the moment"
+
+
+class ChangesCollided(DatabaseUnavailable):
+    """The database undid this transaction for the sake of another."""
+
+    detail = "Another change got in the way, and nothing was done"
+
+
 class OutcomeUnknown(Unavailable):
     """The commit was sent and never confirmed."""
 
@@ -119,14 +131,22 @@ class Transaction(Protocol):
         """
         ...
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
-        """Insert a row that nobody needs to know the id of, with the commit at the latest."""
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
+        """Run a `clause` whose answer nobody needs, with the commit at the latest."""
         ...
 
     async def commit(self) -> None: ...
 
 
-class Database(Protocol):
+class Reader(Protocol):
+    """What can be asked. Raises `DatabaseUnavailable` when nobody answers."""
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        """Run a reading `clause` by itself: one round trip, no transaction."""
+        ...
+
+
+class Database(Reader, Protocol):
     """A database and its connections. All of it raises `DatabaseUnavailable` when it is that."""
 
     dialect: Dialect
@@ -137,12 +157,12 @@ class Database(Protocol):
 
     async def close(self) -> None: ...
 
-    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        """Run a reading `clause` by itself: one round trip, no transaction."""
-        ...
-
     async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
         """The same for a `clause` that may take its time, which must not hold up the others."""
+        ...
+
+    async def check(self) -> None:
+        """Raises `TakesNoChanges`, as far as that can be told without one."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:

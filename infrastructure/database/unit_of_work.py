@@ -1,14 +1,15 @@
 """The unit of work, and what a violated constraint means."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import Insert
+from sqlalchemy import Insert, Update
 
+from application.ports.storage import Storage
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
-from domain.users import EmailTaken
+from domain.users import EmailTaken, UserId
 from infrastructure.database import events
 from infrastructure.database.idempotency import SqlIdempotency
 from infrastructure.database.identities import SqlIdentities
@@ -23,7 +24,7 @@ from infrastructure.database.statements import (
     Record,
     Transaction,
 )
-from infrastructure.database.users import SqlUsers
+from infrastructure.database.users import COUNT_WRITE, SqlUsers
 from infrastructure.database.votes import SqlVotes
 
 MEANING: dict[str, type[DomainError]] = {
@@ -58,8 +59,9 @@ class SqlUnitOfWork:
     a transaction in which one failed with a rollback, and no error.
     """
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, author: UserId | None = None) -> None:
         self._transaction = transaction
+        self._author = author
         self._over = False
         self._recorded: list[Event] = []
         self.users = SqlUsers(self)
@@ -89,11 +91,13 @@ class SqlUnitOfWork:
         self._over = False
         return new_id
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
         self._transaction.add_later(clause, **values)
 
     async def commit(self) -> None:
         self._use_up()
+        if self._author is not None:
+            self._transaction.add_later(COUNT_WRITE, author=self._author)
         with _told():
             await self._transaction.commit()
         for event in self._recorded:
@@ -105,10 +109,12 @@ class SqlUnitOfWork:
         self._over = True
 
 
-def sql_storage(database: Database) -> Callable[[], AbstractAsyncContextManager[SqlUnitOfWork]]:
+def sql_storage(database: Database, *, counts_writes: bool = False) -> Storage:
+    """`counts_writes`: whether each author's writes are counted, as replicas need it."""
+
     @asynccontextmanager
-    async def unit_of_work() -> AsyncIterator[SqlUnitOfWork]:
+    async def unit_of_work(author: UserId | None = None) -> AsyncIterator[SqlUnitOfWork]:
         async with database.transaction() as transaction:
-            yield SqlUnitOfWork(transaction)
+            yield SqlUnitOfWork(transaction, author if counts_writes else None)
 
     return unit_of_work

@@ -9,7 +9,7 @@ from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials
 from domain.pages import InvalidCursor, Page
 from domain.users import NewUser, Role, User, UserId, email_key
-from infrastructure.database.rows import Row, identity, moment, table
+from infrastructure.database.rows import BigId, Row, identity, moment, table
 from infrastructure.database.statements import Database, Record, Transaction
 
 
@@ -27,6 +27,7 @@ class UserRow(Row, table=True):
     password_hash: str
     created_at: datetime = moment()
     tokens_valid_from: datetime = moment()
+    writes: int = Field(sa_type=BigId, sa_column_kwargs={"server_default": "0"})
 
 
 USERS = table(UserRow)
@@ -40,6 +41,7 @@ USER_COLUMNS = (
     USERS.c.is_verified,
     USERS.c.created_at,
     USERS.c.tokens_valid_from,
+    USERS.c.writes,
 )
 
 _BY_ID = select(*USER_COLUMNS).where(USERS.c.id == bindparam("id"))
@@ -91,6 +93,9 @@ _CHANGE_PASSWORD = (
     .where(USERS.c.id == bindparam("key"), USERS.c.password_hash == bindparam("known_hash"))
     .returning(USERS.c.id)
 )
+COUNT_WRITE = (
+    update(USERS).values(writes=USERS.c.writes + 1).where(USERS.c.id == bindparam("author"))
+)
 _REMOVE = delete(USERS).where(USERS.c.id == bindparam("key"))
 _ADMINS = (
     select(USERS.c.id)
@@ -108,7 +113,7 @@ _PROMOTE = (
 
 def user_of(record: Record) -> User:
     """The user in the `USER_COLUMNS` of a record."""
-    id_, email, name, role, is_active, is_verified, created_at, tokens_valid_from = record
+    id_, email, name, role, is_active, is_verified, created_at, tokens_valid_from, writes = record
     return User(
         id=UserId(id_),
         email=email,
@@ -118,6 +123,7 @@ def user_of(record: Record) -> User:
         is_verified=is_verified,
         created_at=created_at,
         tokens_valid_from=tokens_valid_from,
+        writes=writes,
     )
 
 

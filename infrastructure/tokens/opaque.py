@@ -10,6 +10,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from application.ports.tokens import LEEWAY, Claims
+from application.retries import retried
 from domain.sessions import InvalidToken
 from infrastructure.database.access_tokens import access_token_lookup, add, found_of
 from infrastructure.database.statements import ConstraintViolated, Database
@@ -24,6 +25,7 @@ class OpaqueTokens:
         self._database = database
         self._find = access_token_lookup(database)
 
+    @retried
     async def issue(self, claims: Claims) -> str:
         """Raises `InvalidToken` when the session is gone already."""
         token = secrets.token_urlsafe(32)

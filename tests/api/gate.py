@@ -182,7 +182,7 @@ async def open_gate(
     **of_app: Any,
 ) -> AsyncIterator[Gate]:
     """The application on the database at `url`, with access tokens of some technology."""
-    database = open_database(url)
+    database = open_database(url, timeout=10)  # what is slow here is the machine
     await database.open()
     clock = clock or Watch()
     ports = Ports(

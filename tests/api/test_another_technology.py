@@ -147,6 +147,8 @@ class Counting:
         self.reads += 1
         return await self._database.fetch(clause, **values)
 
+    fetch_shared = fetch
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._database, name)
 

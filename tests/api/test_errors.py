@@ -143,7 +143,7 @@ async def test_a_writer_who_waits_too_long_for_another_is_told_so_and_readers_ar
     other.close()
     await database.close()
 
-    problem_of(refused, 503, "database_unavailable")
+    problem_of(refused, 503, "takes_no_changes")
     assert refused.headers["Retry-After"]
     assert (reads.status_code, taken.status_code) == (200, 201)
 

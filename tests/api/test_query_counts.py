@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Dialect, Insert
+from sqlalchemy import Dialect, Insert, Update
 
 from api.app import create_app
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.statements import Clause, Database, Record, Transaction
+from infrastructure.database.statements import Clause, Record, Transaction
 from infrastructure.database.unit_of_work import sql_storage
 from tests.api.gate import PASSWORD, Gate, Person, client_of
 
@@ -20,22 +20,29 @@ class Counted:
     statements of their own.
     """
 
-    def __init__(self, database: Database, asked: list[str]) -> None:
+    def __init__(self, database: Any, asked: list[str]) -> None:
         self._database = database
         self._asked = asked
         self.dialect: Dialect = database.dialect
-        self.is_remote = database.is_remote
+        self.is_remote: bool = database.is_remote
+        if self.is_remote:
+            self.turn = database.turn
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
+    async def check(self) -> None: ...
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._asked.append("read")
-        return await self._database.fetch(clause, **values)
+        records: Sequence[Record] = await self._database.fetch(clause, **values)
+        return records
+
+    fetch_shared = fetch
 
     async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._asked.append("list")
-        return await self._database.fetch_long(clause, **values)
+        records: Sequence[Record] = await self._database.fetch_long(clause, **values)
+        return records
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -56,7 +63,7 @@ class CountedTransaction:
         self._asked.append("add")
         return await self._transaction.add(clause, **values)
 
-    def add_later(self, clause: Insert, **values: Any) -> None:
+    def add_later(self, clause: Insert | Update, **values: Any) -> None:
         self._transaction.add_later(clause, **values)
 
     async def commit(self) -> None:

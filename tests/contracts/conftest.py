@@ -20,7 +20,7 @@ async def backend(backend_url: str | None) -> AsyncIterator[Backend]:
     if backend_url is None:
         yield FakeBackend()
         return
-    database = open_database(backend_url)
+    database = open_database(backend_url, timeout=10)  # what is slow here is the machine
     await database.open()
     yield SqlBackend(database)
     await database.close()

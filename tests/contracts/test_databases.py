@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
@@ -12,23 +13,32 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from application.patience import WAITED
 from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
-from domain.sessions import InvalidCredentials
+from domain.posts import PostId
+from domain.sessions import InvalidCredentials, SessionId
 from infrastructure.database.engine import check_url, open_database, sqlite_path
-from infrastructure.database.sqlite import connect
+from infrastructure.database.postgresql import PostgresTransaction
+from infrastructure.database.sqlite import SqliteDatabase, connect
+from infrastructure.database.statements import (
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    TakesNoChanges,
+)
 from tests.contracts.backends import CHANGE_PASSWORD, PASSWORD, SqlBackend
 from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, running_postgres
+from tests.proxy import proxy_to
 
 TIMEOUT = 0.3
 CONNECTIONS = 2
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[SqlBackend]:
+async def opened(url: str, *, timeout: float = TIMEOUT) -> AsyncIterator[SqlBackend]:  # noqa: ASYNC109
     """With few connections and little patience."""
-    database = open_database(url, connections=CONNECTIONS, timeout=TIMEOUT)
+    database = open_database(url, connections=CONNECTIONS, timeout=timeout)
     await database.open()
     try:
         yield SqlBackend(database)
@@ -37,11 +47,11 @@ async def opened(url: str) -> AsyncIterator[SqlBackend]:
 
 
 @contextmanager
-def unavailable_in_time() -> Iterator[None]:
+def unavailable_in_time() -> Iterator[pytest.ExceptionInfo[Unavailable]]:
     """Whatever is done in here is refused, and nobody waits much longer than the timeout."""
     start = time.monotonic()
-    with pytest.raises(Unavailable):
-        yield
+    with pytest.raises(Unavailable) as refusal:
+        yield refusal
     assert time.monotonic() - start < 3 * TIMEOUT
 
 
@@ -55,6 +65,7 @@ def unavailable_in_time() -> Iterator[None]:
         "sqlite:////var/lib/gatepost/gatepost.db",
         "postgresql://gatepost:secret@db.example.com/gatepost",
         "postgres://gatepost@[::1]:6432/gatepost",
+        "postgresql://gatepost:se,cret@a.example.com:5432,b.example.com/gatepost?sslmode=require",
     ],
 )
 def test_an_address_of_a_known_kind_is_taken(url: str) -> None:
@@ -72,6 +83,7 @@ def test_an_address_of_a_known_kind_is_taken(url: str) -> None:
         "postgresql+asyncpg://gatepost:secret@db.example.com/gatepost",
         "postgresql://gatepost:secret/word@db.example.com/gatepost",
         "postgresql://gatepost:secret@db.example.com:99999/gatepost",
+        "postgresql://gatepost:secret@a.example.com:5432,b.example.com:no/gatepost",
         "postgresql://gatepost:secret@[::1/gatepost",
         "postgresql://gatepost:secret\u2100@db.example.com/gatepost",
     ],
@@ -133,7 +145,7 @@ async def test_cancelled_units_of_work_give_their_connections_back(
         await asyncio.gather(*(backend.add_user() for _ in range(3 * CONNECTIONS)))
         async with backend.storage() as uow:
             post = await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
-        assert await backend.queries.post(post.id, anna.id) is None
+        assert await backend.queries.post(post.id, anna) is None
 
 
 async def test_cancelled_reads_give_their_connections_back(database_url: str) -> None:
@@ -191,9 +203,10 @@ async def test_sqlite_locked_by_another_process_is_unavailable_to_writers_alone(
                 with unavailable_in_time():
                     await backend.add_user()
             assert await backend.queries.user(anna.id) is not None
-            assert await backend.queries.ready() == []
+            assert await backend.queries.ready() == ["database"]
 
             other.execute("ROLLBACK")
+        assert await backend.queries.ready() == []
         await backend.add_user()
 
 
@@ -213,6 +226,42 @@ async def test_sqlite_waits_for_another_process_without_holding_up_the_readers(
 
             other.execute("ROLLBACK")
         await writer
+
+
+async def test_a_commit_to_sqlite_that_takes_too_long_has_an_unknown_outcome(
+    sqlite_url: str,
+) -> None:
+    async with opened(sqlite_url) as backend:
+        database = backend.database
+        assert isinstance(database, SqliteDatabase)
+        disk_is_back = threading.Event()
+        with unavailable_in_time() as refusal:
+            async with backend.storage() as uow:
+                await uow.users.add(NewUserFactory.build(), PASSWORD)
+                database._write_thread.submit(disk_is_back.wait)
+                await uow.commit()
+        assert isinstance(refusal.value, OutcomeUnknown)
+        with unavailable_in_time():
+            await backend.add_user()
+        assert await backend.queries.ready() == ["database"]
+
+        disk_is_back.set()
+        await backend.add_user()
+        assert await backend.queries.ready() == []
+
+
+async def test_a_list_from_sqlite_that_takes_too_long_is_unavailable(sqlite_url: str) -> None:
+    async with opened(sqlite_url) as backend:
+        database = backend.database
+        assert isinstance(database, SqliteDatabase)
+        disk_is_back = threading.Event()
+        database._long_thread.submit(disk_is_back.wait)
+        for _ in range(2):
+            with unavailable_in_time():
+                await backend.queries.users(10, None)
+
+        disk_is_back.set()
+        assert (await backend.queries.users(10, None)).items == []
 
 
 async def test_a_new_sqlite_waits_for_another_process_that_is_at_it(tmp_path: Path) -> None:
@@ -315,7 +364,7 @@ async def test_a_connection_killed_at_work_is_unavailable_once(postgres_url: str
 
         for _ in range(2 * CONNECTIONS):
             post = await backend.add_post(anna)
-        assert await backend.queries.post(post.id, anna.id) is not None
+        assert await backend.queries.post(post.id, anna) is not None
 
 
 async def test_a_connection_killed_before_the_commit_is_unavailable_once(
@@ -350,7 +399,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable_once(postgres_url:
                 await backend.add_post(anna)
 
         post = await backend.add_post(anna)
-        assert await backend.queries.post(post.id, anna.id) is not None
+        assert await backend.queries.post(post.id, anna) is not None
 
 
 async def test_no_transaction_stays_open(postgres_url: str) -> None:
@@ -393,12 +442,13 @@ async def test_a_server_that_comes_back_is_used_again(
 async def test_a_migration_meanwhile_is_not_noticed(postgres_url: str) -> None:
     """What a connection has prepared, it prepares anew when the schema has changed."""
     async with opened(postgres_url) as backend, administrator(postgres_url) as other:
-        post = await backend.add_post(await backend.add_user())
-        assert await backend.queries.post(post.id, post.owner_id) is not None
+        anna = await backend.add_user()
+        post = await backend.add_post(anna)
+        assert await backend.queries.post(post.id, anna) is not None
 
         await other.execute("ALTER TABLE users ALTER COLUMN name TYPE text")
 
-        assert await backend.queries.post(post.id, post.owner_id) is not None
+        assert await backend.queries.post(post.id, anna) is not None
 
 
 async def test_a_migration_meanwhile_ends_a_transaction_once(postgres_url: str) -> None:
@@ -414,3 +464,144 @@ async def test_a_migration_meanwhile_ends_a_transaction_once(postgres_url: str) 
                 await uow.posts.get(post.id, post.owner_id)
         async with backend.storage() as uow:
             assert await uow.posts.get(post.id, post.owner_id) is not None
+
+
+async def test_all_turns_of_a_request_together_wait_no_longer_than_one(postgres_url: str) -> None:
+    async with opened(postgres_url, timeout=1.0) as backend, administrator(postgres_url) as other:
+        anna = await backend.add_user()
+
+        async def request() -> None:
+            WAITED.set(0.0)
+            for _ in range(4):
+                with pytest.raises(Unavailable):
+                    await backend.queries.session_user(SessionId(1))
+                with pytest.raises(Unavailable):
+                    await backend.queries.post(PostId(1), anna)
+                with pytest.raises(Unavailable):
+                    await backend.add_user()
+
+        async with other.transaction():
+            await other.execute("LOCK TABLE users, sessions, posts")
+            start = time.monotonic()
+            await asyncio.create_task(request())
+            assert 1.0 <= time.monotonic() - start < 1.6
+
+        await backend.add_user()
+
+
+async def test_who_waits_behind_a_lookup_that_hangs_waits_no_longer_than_others(
+    postgres_url: str,
+) -> None:
+    async with opened(postgres_url, timeout=1.0) as backend, administrator(postgres_url) as other:
+        await backend.add_user()
+
+        async def ask(number: int) -> float:
+            await asyncio.sleep(number * 0.1)
+            start = time.monotonic()
+            with pytest.raises(Unavailable):
+                await backend.queries.session_user(SessionId(number))
+            return time.monotonic() - start
+
+        async with other.transaction():
+            await other.execute("LOCK TABLE sessions")
+            assert max(await asyncio.gather(*map(ask, range(8)))) < 1.4
+
+        assert await backend.queries.session_user(SessionId(1)) is None
+
+
+async def test_the_server_stops_what_nobody_waits_for_any_more(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend, administrator(postgres_url) as other:
+        anna = await backend.add_user()
+        async with other.transaction():
+            await other.execute("LOCK TABLE posts")
+            for _ in range(CONNECTIONS + 1):
+                with unavailable_in_time():
+                    await backend.add_post(anna)
+                with unavailable_in_time():
+                    await backend.queries.post(PostId(1), anna)
+
+            deadline = time.monotonic() + 10
+            while await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+
+
+async def test_a_commit_that_was_never_sent_has_no_unknown_outcome(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend, AsyncExitStack() as stack:
+        anna = await backend.add_user()
+        uow = await stack.enter_async_context(backend.storage())
+        await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
+        for _ in range(CONNECTIONS):
+            busy = await stack.enter_async_context(backend.database.transaction())
+            await busy.fetch(CHANGE_PASSWORD, user=0, password="nobody's")
+
+        with unavailable_in_time() as refusal:
+            await uow.commit()
+
+        assert type(refusal.value) is DatabaseUnavailable
+
+
+async def test_a_transaction_whose_connection_is_gone_is_simply_over(postgres_url: str) -> None:
+    async with opened(postgres_url) as backend:
+        for _ in range(CONNECTIONS + 1):
+            async with backend.database.transaction() as transaction:
+                await transaction.fetch(CHANGE_PASSWORD, user=0, password="nobody's")
+                assert isinstance(transaction, PostgresTransaction)
+                assert transaction._connection
+                transaction._connection.terminate()  # as asyncpg does when it can't cancel
+
+
+async def test_one_connection_found_dead_is_enough(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    """All that lie idle are dead then, and to find each out would take its own time."""
+    with proxy_to(postgres.port) as proxy:
+        url = postgres_url.replace(f":{postgres.port}/", f":{proxy.port}/")
+        async with opened(url) as backend:
+            await asyncio.gather(*(backend.add_user() for _ in range(2 * CONNECTIONS)))
+            proxy.swallow()
+            with unavailable_in_time():
+                await backend.queries.users(1, None)
+            proxy.heal()
+
+            assert (await backend.queries.users(1, None)).items
+
+
+async def test_a_server_that_takes_no_changes_is_left(postgres_url: str) -> None:
+    """Another connection may lead to another server."""
+    name = postgres_url.rpartition("/")[2]
+    async with administrator(postgres_url) as other:
+        await other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        async with opened(postgres_url) as backend:
+            with unavailable_in_time() as refusal:
+                await backend.add_user()
+            assert isinstance(refusal.value, TakesNoChanges)
+            await other.execute("SET default_transaction_read_only = off")
+            await other.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+            await backend.add_user()
+
+
+async def test_of_several_hosts_one_that_hangs_is_passed_over(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    with silent_server() as port:
+        hosts = f"127.0.0.1:{port},127.0.0.1:{postgres.port}"
+        url = postgres_url.replace(f"127.0.0.1:{postgres.port}", hosts)
+        async with opened(url, timeout=1.0) as backend:
+            start = time.monotonic()
+            await backend.add_user()
+            assert time.monotonic() - start >= 0.5
+            await kill_others(postgres_url)
+
+            start = time.monotonic()
+            await backend.add_user()
+            assert time.monotonic() - start < 0.5
+
+
+async def test_a_standby_is_not_ready_to_serve(postgres: PostgresServer, postgres_url: str) -> None:
+    with running_postgres(primary=postgres) as standby:
+        async with opened(standby.url(postgres_url.rpartition("/")[2])) as backend:
+            with unavailable_in_time():
+                await backend.add_user()
+            assert await backend.queries.ready() == ["database"]

@@ -196,7 +196,7 @@ async def test_a_list_shows_what_a_single_post_does(backend: Backend) -> None:
 
     assert [seen.owner_name for seen in page.items] == ["Bob", "Bob", None]
     assert [seen.voted for seen in page.items] == [True, False, False]
-    singles = [await backend.queries.post(seen.post.id, anna.id) for seen in page.items]
+    singles = [await backend.queries.post(seen.post.id, anna) for seen in page.items]
     assert [asdict(seen) for seen in page.items] == [asdict(seen) for seen in singles if seen]
 
 
@@ -208,7 +208,7 @@ async def test_a_post_is_shown_draft_or_not(backend: Backend) -> None:
     for published in (True, False):
         post = await backend.add_post(anna, published=published)
 
-        seen = await backend.queries.post(post.id, bob.id)
+        seen = await backend.queries.post(post.id, bob)
 
         assert seen is not None
         assert asdict(seen.post) == asdict(post)
@@ -221,7 +221,7 @@ async def test_a_vote_shows_to_its_voter_alone(backend: Backend) -> None:
     await backend.vote(post.id, bob)
 
     seen = {
-        (number, viewer.id): await backend.queries.post(number, viewer.id)
+        (number, viewer.id): await backend.queries.post(number, viewer)
         for number in (post.id, other.id)
         for viewer in (anna, bob)
     }
@@ -294,7 +294,7 @@ async def test_what_belongs_to_a_removed_user_is_gone(backend: Backend) -> None:
     assert await backend.queries.session_user(session.id) is None
     assert await backend.queries.user(anna.id) is None
     assert await backend.queries.credentials("anna@example.com") is None
-    assert await backend.queries.post(post.id, bob.id) is None
+    assert await backend.queries.post(post.id, bob) is None
     assert await ids(backend, bob) == []
 
 
@@ -306,7 +306,7 @@ async def test_an_unknown_id_finds_nothing(backend: Backend, number: int) -> Non
 
     assert await backend.queries.user(UserId(number)) is None
     assert await backend.queries.session_user(SessionId(number)) is None
-    assert await backend.queries.post(PostId(number), anna.id) is None
+    assert await backend.queries.post(PostId(number), anna) is None
     of_nobody = PostList(viewer=anna, limit=100, owner_id=UserId(number))
     assert (await backend.queries.posts(of_nobody)).items == []
 
@@ -325,7 +325,7 @@ async def test_many_lookups_at_once_each_get_their_own_answer(backend: Backend) 
             *(backend.queries.session_user(unknown) for _ in range(3)),
         )
         seen = await asyncio.gather(
-            *(backend.queries.post(post.id, user.id) for post in posts for user in users)
+            *(backend.queries.post(post.id, user) for post in posts for user in users)
         )
 
     assert [part[0].id if part else None for part in found] == [
@@ -381,7 +381,7 @@ async def test_handed_out_copies_change_nothing(backend: Backend) -> None:
         login = await backend.queries.session_user(session.id)
         known = await backend.queries.credentials("anna@example.com")
         user = await backend.queries.user(anna.id)
-        seen = await backend.queries.post(post.id, anna.id)
+        seen = await backend.queries.post(post.id, anna)
         assert login is not None
         assert known is not None
         assert user is not None

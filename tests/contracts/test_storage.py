@@ -16,7 +16,13 @@ from domain.posts import Post, PostChanged, PostId
 from domain.sessions import InvalidCredentials, Session, SessionId
 from domain.users import EmailTaken, NewUser, Role, User, UserId
 from tests.contracts.backends import PASSWORD, Backend
-from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory, PostDraftFactory
+from tests.factories import (
+    NewPostFactory,
+    NewSessionFactory,
+    NewUserFactory,
+    PostDraftFactory,
+    UserFactory,
+)
 from tests.fakes.clock import NOON
 
 LATER = NOON + timedelta(minutes=5, microseconds=1)
@@ -29,7 +35,7 @@ def edit(post: Post, title: str, editor: User) -> Post:
 
 
 async def stored(backend: Backend, post: Post) -> Post | None:
-    seen = await backend.queries.post(post.id, post.owner_id)
+    seen = await backend.queries.post(post.id, UserFactory.build(id=post.owner_id))
     return seen.post if seen else None
 
 
@@ -147,7 +153,7 @@ async def test_text_comes_back_as_it_was_given(backend: Backend, text: str) -> N
 
     user = await backend.queries.user(anna.id)
     login = await backend.queries.session_user(session.id)
-    seen = await backend.queries.post(post.id, anna.id)
+    seen = await backend.queries.post(post.id, anna)
     assert user is not None
     assert login is not None
     assert seen is not None
@@ -174,7 +180,7 @@ async def test_moments_come_back_to_the_microsecond(backend: Backend, moment: da
     post = await backend.add_post(anna, created_at=moment)
 
     found = await backend.queries.session_user(session.id)
-    seen = await backend.queries.post(post.id, anna.id)
+    seen = await backend.queries.post(post.id, anna)
     assert found is not None
     assert seen is not None
     moments = [found[0].expires_at, found[1].created_at, seen.post.created_at, post.created_at]

@@ -81,10 +81,10 @@ class FakeQueries:
         sessions = (await self._committed()).sessions.values()
         return any(s.user_id == user_id and network_of(s.ip) == network for s in sessions)
 
-    async def post(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+    async def post(self, post_id: PostId, viewer: User) -> SeenPost | None:
         state = await self._committed()
         post = state.posts.get(post_id)
-        return state.seen(post, viewer) if post else None
+        return state.seen(post, viewer.id) if post else None
 
     async def posts(self, wanted: PostList) -> Page[SeenPost]:
         key = wanted.sort.key

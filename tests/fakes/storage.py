@@ -17,7 +17,7 @@ from typing import Any
 from application.origin import ORIGIN
 from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, Credentials, SeenPost
-from application.ports.storage import Kept, Letter, LetterId
+from application.ports.storage import Kept, Letter, LetterId, SerializationFailure
 from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode, Purpose
@@ -115,19 +115,21 @@ class FakeStorage:
     `patience` seconds is told that the database is unavailable.
 
     `committed` is for tests to look at; the methods do behind the application's back what no use
-    case does yet. Name a part in `down` to have it fail.
+    case does yet. Name a part in `down` to have it fail; so many commits as `conflicts` says are
+    refused because of what others do.
     """
 
     def __init__(self, *, patience: float = 2.0) -> None:
         self.committed = State()
         self.down: list[str] = []
+        self.conflicts = 0
         self.patience = patience
         self.turn = asyncio.Lock()
         # One row of numbers for everything: an id in the wrong place finds nothing.
         self.ids = count(1)
 
     @asynccontextmanager
-    async def __call__(self) -> "AsyncIterator[FakeUnitOfWork]":
+    async def __call__(self, author: UserId | None = None) -> "AsyncIterator[FakeUnitOfWork]":
         uow = FakeUnitOfWork(self)
         try:
             yield uow
@@ -203,6 +205,9 @@ class FakeUnitOfWork:
             )
             (await self.state()).events.append(entry)
         self._over = True
+        if self._storage.conflicts:
+            self._storage.conflicts -= 1
+            raise SerializationFailure
         if self._state is not None:
             self._storage.committed = self._state
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Dialect, bindparam, select
 
 from infrastructure.database.lookups import BATCH_MAX, SharedLookup, lookup
+from infrastructure.database.patience import Patience
 from infrastructure.database.postgresql import DIALECT
 from infrastructure.database.statements import Clause, DatabaseUnavailable, Record, Transaction
 
@@ -38,6 +39,7 @@ class SteppedDatabase:
 
     dialect: Dialect = DIALECT
     is_remote = True
+    turn = Patience(60, lambda _: None).turn
 
     def __init__(self) -> None:
         self.rows = Counter(dict.fromkeys(KEYS, 1))
@@ -60,7 +62,9 @@ class SteppedDatabase:
         assert query.seen is not None
         return [(key, query.seen[key]) for key in dict.fromkeys(query.keys) if key in query.seen]
 
-    fetch_long = fetch
+    fetch_long = fetch_shared = fetch
+
+    async def check(self) -> None: ...
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         raise NotImplementedError

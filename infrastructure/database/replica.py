@@ -1,0 +1,215 @@
+"""Posts from a standby, for whoever changed nothing that it has not seen yet.
+
+Each of a user's writes counts `users.writes` up, in its own transaction: their commits are in the
+order of the count. So a standby whose count is not lower than the primary's shows them all, and its
+answer brings the count along, from the same snapshot. docs/decisions/0018-replica.md has the rest.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NoReturn
+
+import asyncpg
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy import cast as cast_to
+from sqlalchemy.sql.util import ClauseAdapter
+
+from application.ports.queries import PostList, PostQueries, SeenPost, Sort
+from domain.errors import Unavailable
+from domain.pages import Page
+from domain.posts import PostId
+from domain.users import User
+from infrastructure.database.lookups import Remote, SharedLookup
+from infrastructure.database.postgresql import DIALECT
+from infrastructure.database.posts import (
+    BY_IDS,
+    ORDERS,
+    WANTED,
+    page_of,
+    page_query,
+    seen_post_of,
+)
+from infrastructure.database.statements import (
+    Clause,
+    DatabaseUnavailable,
+    Reader,
+    Record,
+)
+from infrastructure.database.users import USERS
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the standby."""
+
+LAG_MAX = 5
+"""Looks: what the primary had so long ago, a standby that is read from has too."""
+
+_STEADY = 60  # looks: who fails sooner than that after coming back stays away for longer
+_AWAY_MAX = 32  # looks
+
+_START: ColumnElement[str] = literal_column("'0/0'")
+# Positions in the log of changes, in bytes.
+_WRITTEN = select(cast_to(func.pg_wal_lsn_diff(func.pg_current_wal_lsn(), _START), BigInteger))
+_REPLAYED = select(
+    case(
+        (
+            func.pg_is_in_recovery(),
+            cast_to(func.pg_wal_lsn_diff(func.pg_last_wal_replay_lsn(), _START), BigInteger),
+        )
+    )
+)
+
+_VIEWERS = USERS.alias("viewers")
+# Of a user that the standby does not know it has seen no write.
+_SEEN_WRITES = func.coalesce(_VIEWERS.c.writes, 0).label("seen_writes")
+_BY_IDS = (
+    BY_IDS.outerjoin(_VIEWERS, _VIEWERS.c.id == WANTED.c.viewer_id)
+    .with_only_columns(*list(BY_IDS.selected_columns)[:2], _SEEN_WRITES)
+    .add_columns(*list(BY_IDS.selected_columns)[2:])
+)
+
+log = logging.getLogger("gatepost.replica")
+
+
+class Replica:
+    """`standby` is one of `primary`, and asked only while it is well: `watch` looks at it once a
+    second, and the first failure ends it until then. A request gives it half of its patience, so
+    that the primary has the other half.
+    """
+
+    def __init__(self, standby: Remote, primary: Reader) -> None:
+        self._standby = standby
+        self.turn = standby.turn
+        self._primary = primary
+        self._positions: deque[int] = deque(maxlen=LAG_MAX)
+        self._serves = False
+        self._said = False
+        self._looks = 0
+        """How many it has passed in a row."""
+        self._looks_needed = 1
+        """To be read from."""
+
+    async def watch(self) -> NoReturn:
+        """Look at it until cancelled; before the first look it is not read from."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                log.exception("looking at the replica failed")
+                self._leave("it could not be looked at")
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def close(self) -> None:
+        await self._standby.close()
+
+    async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        """Raises `Unavailable` when the primary has to be asked instead, at once while it is known
+        that the standby is not well.
+        """
+        if not self._serves:
+            raise DatabaseUnavailable
+        try:
+            return await self._standby.fetch_shared(clause, **values)
+        except (DatabaseUnavailable, asyncpg.PostgresError) as error:
+            self._leave(_name_of(error))
+            raise DatabaseUnavailable from error
+
+    async def look(self) -> None:
+        """See whether the standby is well, and how far behind."""
+        try:
+            ((position,),) = await self._primary.fetch(_WRITTEN)
+        except Unavailable:
+            return  # then nobody can be asked who it is that reads
+        self._positions.append(position)
+        trouble = await self._trouble()
+        if trouble:
+            self._leave(trouble)
+            return
+        self._looks += 1
+        if not self._serves and self._looks >= self._looks_needed:
+            self._serves, self._said = True, False
+            log.info("posts are read from the replica")
+
+    async def _trouble(self) -> str | None:
+        try:
+            ((position,),) = await self._standby.fetch_shared(_REPLAYED)
+        except (Unavailable, asyncpg.PostgresError) as error:
+            return _name_of(error)
+        if position is None:
+            return "it is no standby"
+        if position < self._positions[0]:
+            return f"it is more than {LAG_MAX * LOOK_EVERY:g} seconds behind"
+        return None
+
+    def _leave(self, trouble: str) -> None:
+        if self._serves:
+            soon = self._looks < self._looks_needed + _STEADY
+            self._looks_needed = min(2 * self._looks_needed, _AWAY_MAX) if soon else 1
+        self._serves, self._looks = False, 0
+        if not self._said:
+            self._said = True
+            log.warning("posts are read from the primary, not from the replica: %s", trouble)
+
+
+def _name_of(error: BaseException) -> str:
+    return type(error.__cause__ or error).__name__
+
+
+class ReplicaPosts:
+    """Whatever the replica can't tell for certain, `primary` is asked."""
+
+    def __init__(self, replica: Replica, primary: PostQueries) -> None:
+        self._replica = replica
+        self._primary = primary
+        self._post = SharedLookup(replica, _BY_IDS, ["id", "viewer"])
+
+    async def post(self, post_id: PostId, viewer: User) -> SeenPost | None:
+        try:
+            record = await self._post(post_id, viewer.id)
+        except Unavailable:
+            record = None
+        if record is not None:
+            seen_writes, *columns = record
+            seen = seen_post_of(columns)
+            # What seems not to be there, or a draft of somebody else's, may be there by now.
+            is_shown = seen.post.published or seen.post.owner_id == viewer.id
+            if is_shown and seen_writes >= viewer.writes:
+                return seen
+        return await self._primary.post(post_id, viewer)
+
+    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+        # Behind a page of the primary's, an older state might lack posts. The other way round it
+        # is well, so the first page alone is the replica's.
+        if wanted.after is None:
+            statement, values = page_query(wanted, DIALECT)
+            try:
+                records = await self._replica.fetch_shared(
+                    _counted(statement, wanted.sort), **values
+                )
+            except Unavailable:
+                records = []
+            if records and records[0][0] >= wanted.viewer.writes:
+                return page_of(wanted, [found for _, *found in records if found[0] is not None])
+        return await self._primary.posts(wanted)
+
+
+@cache
+def _counted(page: Select[Any], sort: Sort) -> Select[Any]:
+    """The page behind the viewer's writes that the standby has seen; one row at the least."""
+    found = page.subquery("found")
+    writes = select(USERS.c.writes).where(USERS.c.id == bindparam("viewer")).scalar_subquery()
+    seen = select(func.coalesce(writes, 0).label("writes")).subquery("seen")
+    in_order = [ClauseAdapter(found).traverse(column) for column in ORDERS[sort]]
+    return select(seen.c.writes, *found.c).outerjoin_from(seen, found, true()).order_by(*in_order)
