@@ -544,17 +544,19 @@ async def test_one_connection_found_dead_is_enough(
 async def test_a_server_that_takes_no_changes_is_left(postgres_url: str) -> None:
     """Another connection may lead to another server."""
     name = postgres_url.rpartition("/")[2]
-    async with opened(postgres_url) as backend, administrator(postgres_url) as other:
+    async with opened(postgres_url) as backend:
         anna = await backend.add_user()
         for change in (backend.add_user, partial(backend.add_post, anna)):
-            await other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            async with administrator(postgres_url) as other:
+                await other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
             await kill_others(postgres_url)
             await asyncio.sleep(0.05)  # for the news to arrive
             with unavailable_in_time() as refusal:
                 await change()
             assert isinstance(refusal.value, TakesNoChanges)
-            await other.execute("SET default_transaction_read_only = off")
-            await other.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            async with administrator(postgres_url) as other:
+                await other.execute("SET default_transaction_read_only = off")
+                await other.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
             await change()
 
