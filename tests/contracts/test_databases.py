@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -229,39 +230,45 @@ async def test_sqlite_waits_for_another_process_without_holding_up_the_readers(
         await writer
 
 
+@contextmanager
+def held_up(thread: ThreadPoolExecutor) -> Iterator[None]:
+    """As by a disk that takes its time."""
+    goes_on = threading.Event()
+    thread.submit(goes_on.wait)
+    try:
+        yield
+    finally:
+        goes_on.set()
+
+
 async def test_a_commit_to_sqlite_that_takes_too_long_has_an_unknown_outcome(
     sqlite_url: str,
 ) -> None:
-    async with opened(sqlite_url) as backend:
-        database = backend.database
-        assert isinstance(database, SqliteDatabase)
-        disk_is_back = threading.Event()
+    async with opened(sqlite_url) as backend, AsyncExitStack() as stack:
+        assert isinstance(backend.database, SqliteDatabase)
         with unavailable_in_time() as refusal:
             async with backend.storage() as uow:
                 await uow.users.add(NewUserFactory.build(), PASSWORD)
-                database._write_thread.submit(disk_is_back.wait)
+                stack.enter_context(held_up(backend.database._write_thread))
                 await uow.commit()
         assert isinstance(refusal.value, OutcomeUnknown)
         with unavailable_in_time():
             await backend.add_user()
         assert await backend.queries.ready() == ["database"]
 
-        disk_is_back.set()
+        await stack.aclose()
         await backend.add_user()
         assert await backend.queries.ready() == []
 
 
 async def test_a_list_from_sqlite_that_takes_too_long_is_unavailable(sqlite_url: str) -> None:
     async with opened(sqlite_url) as backend:
-        database = backend.database
-        assert isinstance(database, SqliteDatabase)
-        disk_is_back = threading.Event()
-        database._long_thread.submit(disk_is_back.wait)
-        for _ in range(2):
-            with unavailable_in_time():
-                await backend.queries.users(10, None)
+        assert isinstance(backend.database, SqliteDatabase)
+        with held_up(backend.database._long_thread):
+            for _ in range(2):
+                with unavailable_in_time():
+                    await backend.queries.users(10, None)
 
-        disk_is_back.set()
         assert (await backend.queries.users(10, None)).items == []
 
 
