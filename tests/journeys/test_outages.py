@@ -308,6 +308,10 @@ def test_a_commit_that_no_standby_confirms_is_told_as_unknown_and_settled_by_its
         pair.standby.thaw()
     client.is_back_in_time()
     client.settle()
+    time.sleep(1.1)
+    assert client.works()
+    client.service.wait_for_line("the database takes changes again")
+    assert client.service.log.read_text().count("the database takes no changes") == 1
 
 
 def test_when_the_standby_takes_over_nothing_that_was_acknowledged_is_lost(pair: Pair) -> None:
