@@ -506,6 +506,8 @@ async def test_the_server_stops_what_nobody_waits_for_any_more(postgres_url: str
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.01)
 
+        await asyncio.gather(*(backend.add_post(anna) for _ in range(2 * CONNECTIONS)))
+
 
 async def test_a_commit_that_was_never_sent_has_no_unknown_outcome(postgres_url: str) -> None:
     async with opened(postgres_url) as backend, AsyncExitStack() as stack:
