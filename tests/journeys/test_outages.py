@@ -166,11 +166,6 @@ def unreachable(scene: Scene) -> Callable[[], None]:
     return scene.proxy.heal
 
 
-def slow(scene: Scene) -> Callable[[], None]:
-    scene.proxy.delay = 0.9
-    return scene.proxy.heal
-
-
 def out_of_connections(scene: Scene) -> Callable[[], None]:
     scene.server.execute("ALTER ROLE app CONNECTION LIMIT 0")
     scene.server.cut_off("app")
@@ -192,7 +187,7 @@ def answers_while_away(client: Client) -> list[httpx.Response]:
         return [sent.result() for sent in [threads.submit(request) for request in requests]]
 
 
-@pytest.mark.parametrize("harm", [frozen, killed, refusing, slow, out_of_connections, unreachable])
+@pytest.mark.parametrize("harm", [frozen, killed, refusing, out_of_connections, unreachable])
 def test_all_is_answered_in_time_while_the_database_is_away_and_well_when_it_is_back(
     scene: Scene, harm: Callable[[Scene], Callable[[], None]]
 ) -> None:
