@@ -212,7 +212,7 @@ class ConnectionPool:
         """
         try:
             await connection.close(timeout=_GOODBYE)
-        except (*DOWN, asyncpg.PostgresError):
+        except Exception:  # noqa: BLE001  it is given up anyway
             connection.terminate()
         finally:
             self._release()

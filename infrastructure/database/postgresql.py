@@ -167,6 +167,7 @@ class PostgresTransaction:
         self._new_id = new_id
         self._connection: Connection | None = None
         self._unsent: list[tuple[str, list[Any]]] = []
+        self._adds = False
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)
@@ -188,6 +189,7 @@ class PostgresTransaction:
     def add_later(self, clause: Insert | Update, **values: Any) -> None:
         statement = compiled(clause, DIALECT)
         self._unsent.append((statement.sql, statement.arguments(values)))
+        self._adds = True
 
     async def _begun(self, turn: Turn) -> Connection:
         """The connection, with a transaction in which all has been done that was asked for."""
@@ -220,7 +222,7 @@ class PostgresTransaction:
             else:
                 connection = await self._begun(turn)
                 await _sent(connection.execute("COMMIT", timeout=turn.left))
-        if self._patience.writes.is_on:
+        if self._adds and self._patience.writes.is_on:  # one without changes always works
             self._patience.writes.answered()
 
     def drop(self) -> None:

@@ -7,7 +7,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -228,39 +230,45 @@ async def test_sqlite_waits_for_another_process_without_holding_up_the_readers(
         await writer
 
 
+@contextmanager
+def held_up(thread: ThreadPoolExecutor) -> Iterator[None]:
+    """As by a disk that takes its time."""
+    goes_on = threading.Event()
+    thread.submit(goes_on.wait)
+    try:
+        yield
+    finally:
+        goes_on.set()
+
+
 async def test_a_commit_to_sqlite_that_takes_too_long_has_an_unknown_outcome(
     sqlite_url: str,
 ) -> None:
-    async with opened(sqlite_url) as backend:
-        database = backend.database
-        assert isinstance(database, SqliteDatabase)
-        disk_is_back = threading.Event()
+    async with opened(sqlite_url) as backend, AsyncExitStack() as stack:
+        assert isinstance(backend.database, SqliteDatabase)
         with unavailable_in_time() as refusal:
             async with backend.storage() as uow:
                 await uow.users.add(NewUserFactory.build(), PASSWORD)
-                database._write_thread.submit(disk_is_back.wait)
+                stack.enter_context(held_up(backend.database._write_thread))
                 await uow.commit()
         assert isinstance(refusal.value, OutcomeUnknown)
         with unavailable_in_time():
             await backend.add_user()
         assert await backend.queries.ready() == ["database"]
 
-        disk_is_back.set()
+        await stack.aclose()
         await backend.add_user()
         assert await backend.queries.ready() == []
 
 
 async def test_a_list_from_sqlite_that_takes_too_long_is_unavailable(sqlite_url: str) -> None:
     async with opened(sqlite_url) as backend:
-        database = backend.database
-        assert isinstance(database, SqliteDatabase)
-        disk_is_back = threading.Event()
-        database._long_thread.submit(disk_is_back.wait)
-        for _ in range(2):
-            with unavailable_in_time():
-                await backend.queries.users(10, None)
+        assert isinstance(backend.database, SqliteDatabase)
+        with held_up(backend.database._long_thread):
+            for _ in range(2):
+                with unavailable_in_time():
+                    await backend.queries.users(10, None)
 
-        disk_is_back.set()
         assert (await backend.queries.users(10, None)).items == []
 
 
@@ -525,6 +533,8 @@ async def test_the_server_stops_what_nobody_waits_for_any_more(postgres_url: str
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.01)
 
+        await asyncio.gather(*(backend.add_post(anna) for _ in range(2 * CONNECTIONS)))
+
 
 async def test_a_commit_that_was_never_sent_has_no_unknown_outcome(postgres_url: str) -> None:
     async with opened(postgres_url) as backend, AsyncExitStack() as stack:
@@ -570,16 +580,21 @@ async def test_one_connection_found_dead_is_enough(
 async def test_a_server_that_takes_no_changes_is_left(postgres_url: str) -> None:
     """Another connection may lead to another server."""
     name = postgres_url.rpartition("/")[2]
-    async with administrator(postgres_url) as other:
-        await other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        async with opened(postgres_url) as backend:
+    async with opened(postgres_url) as backend:
+        anna = await backend.add_user()
+        for change in (backend.add_user, partial(backend.add_post, anna)):
+            async with administrator(postgres_url) as other:
+                await other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            await kill_others(postgres_url)
+            await asyncio.sleep(0.05)  # for the news to arrive
             with unavailable_in_time() as refusal:
-                await backend.add_user()
+                await change()
             assert isinstance(refusal.value, TakesNoChanges)
-            await other.execute("SET default_transaction_read_only = off")
-            await other.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            async with administrator(postgres_url) as other:
+                await other.execute("SET default_transaction_read_only = off")
+                await other.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
-            await backend.add_user()
+            await change()
 
 
 async def test_of_several_hosts_one_that_hangs_is_passed_over(
