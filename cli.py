@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import socket
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from infrastructure.database.engine import sqlite_path
 from infrastructure.database.seeds import Seeded
 from infrastructure.database.statements import Database
 from infrastructure.metrics import shared_metrics
-from infrastructure.server import Config, Server, Supervisor
+from infrastructure.server import Config, Server, Supervisor, listen
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
@@ -92,7 +91,10 @@ def serve(
         if not sqlite_path(settings.database):
             fail(f"migrations: {_HARM['migrations']}")
         schema.migrate(settings.database)
-    listener = _listen(host, port)
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        fail(f"cannot listen on {host} port {port}: {error.strerror}")
     config = Config(
         "main:build",
         factory=True,
@@ -119,20 +121,6 @@ def serve(
     else:
         with shared_metrics() if settings.has_metrics else nullcontext():
             sys.exit(Supervisor(config, sockets=[listener]).run())
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        # Here, so that nobody else can, and that whoever reads the address may connect at once.
-        listener.listen(2048)
-    except OSError as error:
-        fail(f"cannot listen on {host} port {port}: {error.strerror}")
-    listener.set_inheritable(True)
-    return listener
 
 
 @app.command()

@@ -28,6 +28,18 @@ _CLOSE = (b"connection", b"close")
 log = logging.getLogger("gatepost")
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections. Raises OSError."""
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    # Here, so that nobody else can, and that whoever reads the address may connect at once.
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
 class Config(uvicorn.Config):
     drain_seconds: int = 0
     """How long after SIGTERM the service is not ready and serves still."""

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -124,11 +124,13 @@ class PostgresServer:
     def freeze(self) -> None:
         """Stop all its processes in their tracks, until `thaw`."""
         for pid in self.processes():
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         for pid in self.processes():
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # of a child that has ended meanwhile
+                os.kill(pid, signal.SIGCONT)
 
     def processes(self) -> Sequence[int]:
         """The postmaster, which starts the others, and its children."""

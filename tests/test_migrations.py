@@ -259,7 +259,7 @@ def unusable(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresS
     return {
         "nobody": "postgresql://gatepost@127.0.0.1:1/gatepost",
         "no database": postgres.url("missing"),
-        "no user": postgres.url("postgres").replace("gatepost@", "nobody@"),
+        "no user": postgres.url("postgres").replace("gatepost:", "nobody:"),
         "no directory": f"sqlite:///{tmp_path / 'missing' / 'gatepost.db'}",
         "no sqlite": f"sqlite:///{file}",
     }[str(request.param)]

@@ -29,6 +29,7 @@ HARMLESS = {
     "Ports.password_policy",
     "Ports.tokens",
     "Problem.code",
+    "Purged.spent_refresh_tokens",  # how many
     "TokensView.token_type",
     "Use.key",
     "User.tokens_valid_from",

@@ -26,7 +26,7 @@ PASSED_OVER = [
 def run(target: str, arguments: str = "") -> "subprocess.CompletedProcess[str]":
     """The last command of a target, and not what sets it up."""
     told = subprocess.run(
-        ["make", "--dry-run", "--always-make", target, f"ARGS={arguments}"],
+        ["make", "--no-print-directory", "--dry-run", "--always-make", target, f"ARGS={arguments}"],
         cwd=ROOT,
         check=True,
         capture_output=True,

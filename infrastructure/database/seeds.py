@@ -4,7 +4,7 @@ They pass the tables' constraints, and the triggers count votes and index words 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import islice
@@ -44,7 +44,7 @@ class Seeded:
     votes: int = 0
     emails: dict[str, str]
     """The address of a user of each role."""
-    password: str
+    password: str = field(repr=False)
     """Of all of these users: it is hashed once, because a hash takes a quarter of a second."""
 
 

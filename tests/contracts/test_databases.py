@@ -339,7 +339,7 @@ async def test_a_missing_database_is_unavailable(postgres: PostgresServer) -> No
 
 
 async def test_an_unknown_user_is_unavailable(postgres_url: str) -> None:
-    assert await everything_is_unavailable(postgres_url.replace("gatepost@", "nobody@"))
+    assert await everything_is_unavailable(postgres_url.replace("gatepost:", "nobody:"))
 
 
 @asynccontextmanager

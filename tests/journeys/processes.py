@@ -160,8 +160,9 @@ class Place:
 
     def run(self, *arguments: str, given: str = "") -> Done:
         """Run the command to its end with `given` as its input."""
-        SECRECY.keep(given.strip())
         done = self.launcher.run(arguments, given, self.directory, self.environment())
+        if done.status == 0:  # else it is nobody's password, and may be any word
+            SECRECY.keep(given.strip())
         SECRECY.keep_files(self.directory)
         SECRECY.logged(done.stderr)
         return done

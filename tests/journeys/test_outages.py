@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from secrets import token_urlsafe
 from threading import Event
 from typing import Any
 
@@ -179,7 +180,7 @@ def answers_while_away(client: Client) -> list[httpx.Response]:
         *[client.post] * 6,
         *[lambda: client.get("/posts?limit=3")] * 6,
         *[lambda: client.get("/posts/1")] * 6,
-        *[lambda: client.http.post("/refresh", data={"refresh_token": "x" * 43})] * 4,
+        *[lambda: client.http.post("/refresh", data={"refresh_token": token_urlsafe(32)})] * 4,
         *[lambda: client.http.post("/login", data=FORM)] * 2,
         *[lambda: client.get("/health/ready")] * 2,
     ]
