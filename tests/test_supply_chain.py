@@ -106,6 +106,7 @@ def test_the_bill_of_materials_names_what_is_locked_and_is_the_same_each_time(
     tmp_path: Path,
 ) -> None:
     texts = []
+    (ROOT / "build").mkdir(exist_ok=True)  # as the target does first
     for name in ("one", "two"):
         made = run("sbom", f"--no-validate --output-file {tmp_path / name}")
         assert made.returncode == 0, made.stderr
