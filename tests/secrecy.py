@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # the tests of the rules need no HTTP
 
 _SHORTEST = 7
 """Characters: what is shorter stands in log lines by chance."""
+_LETTERS = 5
+"""Different ones: "xxxxxxx" stands in them as well."""
 _TOKEN_MIN = 20
 """What tests call a token and is shorter, is none."""
 _CODE = re.compile(r"^[\w-]{43}$", re.MULTILINE)
@@ -52,7 +54,7 @@ class Secrecy(logging.Handler):
         self.logged(_MAIL.sub("\n", text))
 
     def keep(self, secret: str) -> None:
-        if len(secret) >= _SHORTEST:
+        if len(secret) >= _SHORTEST and len(set(secret)) >= _LETTERS:
             forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}
             self._secrets |= forms | {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
 

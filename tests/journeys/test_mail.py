@@ -122,6 +122,7 @@ async def test_an_event_has_its_line_in_the_log_and_no_address_in_production(
 ) -> None:
     place.settings |= {
         "ENVIRONMENT": "production",
+        "DRAIN_SECONDS": "0",
         "SECRET_KEY": "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU",
     }
     with place.serving() as service:

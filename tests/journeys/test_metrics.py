@@ -88,7 +88,7 @@ def test_workers_are_counted_together_also_those_that_were_killed(place: Place) 
 
 
 def test_in_production_there_are_no_metrics_unless_they_are_asked_for(place: Place) -> None:
-    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET}
+    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "DRAIN_SECONDS": "0"}
     with place.serving() as service:
         assert ask(service, "/metrics").status_code == 404
 

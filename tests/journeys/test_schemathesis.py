@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 ADMIN = "root@example.com"
 PASSWORD = "correct horse battery"
 MINUTES = float(os.environ.get("FUZZ_MINUTES", "0"))
-EXAMPLES = 6
+EXAMPLES = 3
 """Of each operation in each phase, unless there are minutes to spend."""
 
 EFFORT = (

@@ -216,7 +216,7 @@ def test_a_log_line_names_the_user_by_their_address_in_development(
 
 
 def test_in_production_the_log_is_json_and_names_no_address(place: Place) -> None:
-    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET}
+    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "DRAIN_SECONDS": "0"}
     with place.serving() as service:
         with service.client() as client:
             anna = newcomer(client)
