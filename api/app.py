@@ -6,8 +6,10 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRouter
 from opentelemetry.trace import TracerProvider
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
 from api import administration, auth, health, one_time_codes, posts, users, votes
@@ -18,7 +20,7 @@ from api.edge import BODY_MAX, AccessLog, Edge, answer_failure, write_nothing
 from api.errors import add_error_handlers, problem_schemas
 from api.observability import Metrics, RequestMetrics, add_metrics, with_trace_id
 from api.pages import Cursors
-from api.routes import Route
+from api.routes import Route, RouteTable
 from application.services import Ports, build_services
 
 PUBLIC: tuple[APIRouter, ...] = (
@@ -54,6 +56,19 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 class _Application(FastAPI):
+    is_traced = False
+
+    def build_middleware_stack(self) -> ASGIApp:
+        if self.is_traced:  # FastAPI's spans are made on its own way to a route
+            return super().build_middleware_stack()
+        others = AsyncExitStackMiddleware(self.router)
+        app: ASGIApp = RouteTable(self.routes, others)
+        # What Starlette and FastAPI put around this besides, the edge does.
+        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
+        for middleware in reversed(self.user_middleware):
+            app = middleware.cls(app, *middleware.args, **middleware.kwargs)
+        return app
+
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         document["components"]["schemas"] |= problem_schemas()
@@ -98,6 +113,7 @@ def create_app(
         # Or else a large field of a form is a 400 where a large body is a 413.
         form_limits={"max_part_size": BODY_MAX},
     )
+    app.is_traced = tracer_provider is not None
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
     # Routes are tried in this order. Not by include_router, which would match each path twice.

@@ -6,7 +6,8 @@ and header parameters, forms, dependencies with `yield` or in threads) is left t
 way a request is authenticated before anything else of it is looked at.
 """
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
@@ -18,10 +19,11 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
+from starlette import routing
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.dependencies import asks_for_the_current_user, authenticate
 from api.errors import located
@@ -57,14 +59,71 @@ class Route(APIRoute):
             await (by_fastapi if plan is None else await plan(request))(scope, receive, send)
 
         self.app = answer
-        self._fixed, self._has_parameters, _ = path.partition("{")
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        # Most routes are not the one that is asked for, and the fixed part of their path tells it
-        # sooner than Starlette's regular expression.
-        path: str = scope["path"]
-        is_possible = self._fixed in path if self._has_parameters else path.endswith(self._fixed)
-        return super().matches(scope) if is_possible else (Match.NONE, {})
+
+class RouteTable:
+    """The short way to planned routes; all else is left to `others`.
+
+    Starlette asks one route after the other whether it is the one, and each takes longer to answer
+    than a dictionary or a regular expression.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute], others: ASGIApp) -> None:
+        self._others = others
+        methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+        self._entries = {
+            method: [
+                _Entry.of(route)
+                for route in routes
+                if method in (getattr(route, "methods", None) or methods)
+            ]
+            for method in methods
+        }
+        self._fixed = {
+            (method, route.path): route
+            for method in methods
+            for route in routes
+            if isinstance(route, Route) and self._find(method, route.path) == (route, {})
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope.get("root_path"):
+            method, path = scope["method"], scope["path"]
+            fixed = self._fixed.get((method, path))
+            route, parameters = (fixed, {}) if fixed else self._find(method, path)
+            if route is not None:
+                scope.update(route=route, endpoint=route.endpoint, path_params=parameters)
+                await route.app(scope, receive, send)
+                return
+        await self._others(scope, receive, send)
+
+    def _find(self, method: str, path: str) -> tuple[Route | None, dict[str, Any]]:
+        for entry in self._entries.get(method, ()):
+            if entry.expression is None:
+                break  # it takes Starlette to tell whether this is the one
+            if found := entry.expression.match(path):
+                if entry.planned is None:
+                    break
+                convertors = entry.planned.param_convertors
+                values = found.groupdict().items()
+                return entry.planned, {name: convertors[name].convert(it) for name, it in values}
+        return None, {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A route as the table knows it."""
+
+    expression: re.Pattern[str] | None
+    """Of its path; None for what is no simple route."""
+    planned: Route | None
+
+    @classmethod
+    def of(cls, route: BaseRoute) -> "_Entry":
+        return cls(
+            route.path_regex if isinstance(route, routing.Route) else None,
+            route if isinstance(route, Route) and route.is_planned else None,
+        )
 
 
 class _Unplanned(Exception):

@@ -1,17 +1,21 @@
 """A planned route answers as FastAPI would."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Form, HTTPException, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, APIRouter
 from pydantic import BaseModel, ConfigDict
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.routes import Route
+from api.routes import Route, RouteTable
 from tests.api.gate import Gate, on_one_database
 
 NUMBER = Annotated[int, Path(ge=1)]
@@ -249,3 +253,77 @@ def test_every_route_is_planned_but_those_of_forms_and_of_another_type(gate: Gat
     ]
 
     assert left == ["/login", "/refresh", "/.well-known/jwks.json"]
+
+
+class Paths:
+    """An application in which several routes may be meant by one path."""
+
+    def __init__(self, route_class: type[APIRoute]) -> None:
+        router = APIRouter(route_class=route_class)
+        router.get("/a/{name}")(self.named)
+        router.get("/a/fixed")(self.fixed)  # never reached
+        router.get("/b/fixed")(self.fixed)
+        router.get("/b/{name}")(self.named)
+        router.get("/c/{rest:path}")(self.named_rest)
+        router.get("/d/{number:int}")(self.numbered)
+        router.get("/e/{name}")(self.queried)
+        router.get("/e/fixed")(self.fixed)  # never reached either
+        router.post("/b/fixed")(self.posted)
+        self.app = FastAPI(redirect_slashes=False)
+        self.app.router.routes.extend(router.routes)
+        mounted = FastAPI()
+        mounted.get("/inside")(self.fixed)
+        self.app.mount("/m", mounted)
+        late = APIRouter(route_class=route_class)
+        late.get("/m/outside")(self.fixed)  # nor this
+        late.get("/z")(self.fixed)
+        self.app.router.routes.extend(late.routes)
+
+    async def named(self, name: str) -> str:
+        return f"named {name}"
+
+    async def named_rest(self, rest: str) -> str:
+        return f"rest {rest}"
+
+    async def numbered(self, number: int) -> str:
+        return f"number {number!r}"
+
+    async def queried(self, name: str, more: str = "") -> str:
+        return f"queried {name} {more}"
+
+    async def fixed(self, request: Request) -> list[str]:
+        return ["fixed", request.scope["route"].path, str(request.path_params)]
+
+    async def posted(self) -> str:
+        return "posted"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "BREW"])
+@pytest.mark.parametrize("root_path", ["", "/b"])
+async def test_the_table_finds_what_starlette_finds(method: str, root_path: str) -> None:
+    short = Paths(Route).app
+    table = RouteTable(short.routes, AsyncExitStackMiddleware(short.router))
+
+    async def ours(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = short
+        await ExceptionMiddleware(table, short.exception_handlers)(scope, receive, send)
+
+    async with (
+        client_of(Paths(APIRoute).app, root_path) as fastapis,
+        client_of(ours, root_path) as by_table,
+    ):
+        for path in (
+            *("/", "/a", "/a/", "/a/x", "/a/fixed", "/a/x/y", "/b/fixed", "/b/x", "/c/x/y", "/d/7"),
+            *("/d/x", "/e/fixed", "/m/inside", "/m/outside", "/m", "/z", "/z/", "/a/{name}", "/q"),
+            *("/b/fixed%2fx", "/a/%C3%A9", "/b/b/fixed", "/b/z"),
+        ):
+            known = await fastapis.request(method, path)
+            found = await by_table.request(method, path)
+            assert (found.status_code, found.content) == (known.status_code, known.content), path
+
+
+@asynccontextmanager
+async def client_of(app: ASGIApp, root_path: str) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, root_path=root_path)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
