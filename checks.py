@@ -15,7 +15,8 @@ from application.ports.mail import MailNotSent
 from application.services import Ports
 from infrastructure.database.capacity import capacity
 from infrastructure.database.engine import sqlite_path
-from infrastructure.database.statements import Database
+from infrastructure.database.postgresql import PostgresDatabase
+from infrastructure.database.statements import Database, DatabaseUnavailable, TakesNoChanges
 from infrastructure.limits import SharedLimits
 from infrastructure.mail import SmtpMailer
 from infrastructure.passwords import is_common
@@ -59,6 +60,8 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
         found += _database_password(settings.database)
         if "database" not in down:
             found += await _database_role(database, settings.database_connections)
+    if settings.replica:
+        found += await _replica(settings.replica)
     if isinstance(ports.limits, SharedLimits):
         if not await ports.limits.is_shared():
             found.append(_harm("REDIS_URL", "Redis does not answer; each worker counts for itself"))
@@ -103,6 +106,8 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 def _others(settings: Settings) -> Iterator[Finding]:
     """Of who else has a hand in it: sites, proxies, those on the way."""
+    if settings.in_production and settings.has_metrics:
+        yield _remark("METRICS", "on; /metrics tells them to whoever reaches the port")
     if settings.public_url and not settings.public_url.startswith("https:"):
         yield _harm("PUBLIC_URL", "not https; links in mails lead where pages can be tampered with")
     for origin in settings.cors_origins:
@@ -130,6 +135,19 @@ def _database_password(url: str) -> Iterator[Finding]:
     password = unquote(parts.password or "")
     if password and (len(password) < 12 or is_common(password)):
         yield _harm("DATABASE_URL", "its password is a common one, or shorter than 12 characters")
+
+
+async def _replica(url: str) -> list[Finding]:
+    replica = PostgresDatabase(url, size=1)
+    try:
+        await replica.check()
+    except TakesNoChanges:
+        return []  # as a standby does
+    except DatabaseUnavailable:
+        return [_harm("DATABASE_REPLICA_URL", "it does not answer; the primary serves all reads")]
+    finally:
+        await replica.close()
+    return [_harm("DATABASE_REPLICA_URL", "it is no standby; the primary serves all reads")]
 
 
 async def _database_role(database: Database, wanted: int) -> list[Finding]:

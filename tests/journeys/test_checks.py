@@ -9,7 +9,7 @@ import pytest
 from infrastructure.tokens import keyfile
 from tests.fakes.clock import NOON
 from tests.journeys.processes import Place, on_both_databases
-from tests.postgres import PostgresServer, free_port
+from tests.postgres import PostgresServer, free_port, running_postgres
 from tests.smtp import Inbox, running_smtp
 from tests.valkey import ValkeyServer
 
@@ -90,6 +90,29 @@ def test_a_setting_that_would_hurt_is_named(
 
     assert list(harms) == [f"GATEPOST_{name}"]
     assert about in harms[f"GATEPOST_{name}"]
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_replica_that_is_none_or_does_not_answer_is_named(
+    production: Place, postgres: PostgresServer
+) -> None:
+    about = "GATEPOST_DATABASE_REPLICA_URL"
+    production.settings["DATABASE_REPLICA_URL"] = production.database_url
+    assert found(production)[about].startswith("it is no standby")
+
+    production.settings["DATABASE_REPLICA_URL"] = NOWHERE
+    assert found(production)[about].startswith("it does not answer")
+
+    with running_postgres(primary=postgres) as standby:
+        name = production.database_url.rpartition("/")[2]
+        production.settings["DATABASE_REPLICA_URL"] = standby.url(name)
+        assert about not in found(production)
+
+
+def test_metrics_that_are_shown_to_everybody_are_remarked_on(production: Place) -> None:
+    production.settings["METRICS"] = "on"
+
+    assert "GATEPOST_METRICS" in found(production, "remark")
 
 
 def test_settings_that_look_alike_and_do_not_hurt_are_let_pass(
