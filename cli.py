@@ -26,7 +26,7 @@ from infrastructure.database.engine import sqlite_path
 from infrastructure.database.seeds import Seeded
 from infrastructure.database.statements import Database
 from infrastructure.metrics import shared_metrics
-from infrastructure.server import Config, Server, Supervisor, listen
+from infrastructure.server import Config, Protocol, Server, Supervisor, listen
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
@@ -101,7 +101,7 @@ def serve(
         host=host,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,

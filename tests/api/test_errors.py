@@ -17,7 +17,7 @@ from tests.api.gate import Gate, client_of, on_one_database, problem_of
 
 pytestmark = on_one_database
 
-SECRET = "the password is hunter2"
+SECRET = "the password is open-sesame"
 NOWHERE = f"postgresql://gatepost:{SECRET.replace(' ', '-')}@127.0.0.1:1/gatepost"
 
 
@@ -102,7 +102,7 @@ async def test_a_database_that_nobody_answers_for_is_503_with_retry_after(gate: 
     assert problem_of(ready, 503, "not_ready")["detail"] == "Not ready: database"
     assert int(ready.headers["Retry-After"]) >= 1
     assert live.status_code == 200
-    assert "hunter2" not in "".join(answer.text for answer in [*answers, ready, live])
+    assert "open-sesame" not in "".join(answer.text for answer in [*answers, ready, live])
 
 
 async def test_a_schema_that_was_never_migrated_is_503_and_named(

@@ -1,4 +1,4 @@
-"""What happens to a connection that is made in the very moment in which the server stops."""
+"""What the server does to connections: one write an answer, and none lost when it stops."""
 
 import asyncio
 import socket
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from uvicorn.lifespan.off import LifespanOff
 
-from infrastructure.server import Config, Server
+from infrastructure.server import Config, Protocol, Server
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: gatepost\r\n\r\n"
 
@@ -25,7 +25,7 @@ async def client() -> AsyncIterator[socket.socket]:
     awaited since; and the server stops then.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = Config(answer_ok, lifespan="off", log_config=None, http="httptools")
+        config = Config(answer_ok, lifespan="off", log_config=None, http=Protocol)
         config.load()
         server = Server(config)
         server.lifespan = LifespanOff(config)
@@ -64,3 +64,76 @@ async def test_a_request_that_comes_a_moment_after_its_connection_is_answered(
 
 async def test_a_connection_without_a_request_is_closed(client: socket.socket) -> None:
     assert await everything(client) == b""
+
+
+class Sink(asyncio.Transport):
+    """What is written, and where a client would have closed."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.written: list[bytes] = []
+        self.closes = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return self.closes > 0
+
+    def close(self) -> None:
+        self.closes += 1
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+async def answer_hello(scope: object, receive: object, send: object) -> None:
+    assert callable(send)
+    length = (b"content-length", b"5")
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@pytest.fixture
+def sink() -> Sink:
+    return Sink()
+
+
+@pytest.fixture
+async def protocol(sink: Sink) -> Protocol:
+    config = Config(answer_hello, lifespan="off", log_config=None)
+    config.load()
+    protocol = Protocol(config=config, server_state=Server(config).server_state, app_state={})
+    protocol.connection_made(sink)
+    return protocol
+
+
+async def test_head_and_body_of_an_answer_are_written_together(
+    protocol: Protocol, sink: Sink
+) -> None:
+    for _ in range(3):
+        protocol.data_received(REQUEST)
+        await asyncio.sleep(0.01)
+
+    assert len(sink.written) == 3
+    assert all(it.startswith(b"HTTP/1.1 200") and it.endswith(b"hello") for it in sink.written)
+
+
+async def test_an_answer_is_written_before_its_connection_is_closed(
+    protocol: Protocol, sink: Sink
+) -> None:
+    protocol.data_received(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    await asyncio.sleep(0.01)
+
+    assert sink.closes
+    assert [it[-5:] for it in sink.written] == [b"hello"]
+
+
+async def test_nothing_is_written_to_a_client_who_has_gone(protocol: Protocol, sink: Sink) -> None:
+    protocol.data_received(REQUEST)
+    await asyncio.sleep(0)
+    sink.close()
+
+    await asyncio.sleep(0.01)
+    assert sink.written == []

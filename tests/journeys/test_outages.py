@@ -299,10 +299,10 @@ def test_a_commit_that_no_standby_confirms_is_told_as_unknown_and_settled_by_its
         again = [client.send(key) for _ in range(2)]
         assert {answer.status_code for answer in again} <= {503, 409}
         assert client.get("/users/me").status_code == 200
-        pair.primary.wait_until_calm("pair", at_most=CONNECTIONS)
     finally:
         pair.standby.thaw()
     client.is_back_in_time()
+    pair.primary.wait_until_calm("pair", at_most=CONNECTIONS)
     client.settle()
     time.sleep(1.1)
     assert client.works()
