@@ -40,6 +40,7 @@ def test_who_tries_again_after_a_crash_has_one_post(place: Place) -> None:
             sent = thread.submit(send, service, headers, str(number))
             time.sleep(delay)
             service.process.kill()
+            service.process.wait()
             with suppress(httpx.TransportError):
                 sent.result()
     with place.serving() as service:
@@ -69,6 +70,7 @@ def test_a_crash_between_the_post_and_its_commit_leaves_neither_post_nor_key(
             while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             service.process.kill()
+            service.process.wait()
             with suppress(httpx.TransportError):
                 sent.result()
             await transaction.rollback()
