@@ -45,7 +45,7 @@ class _Transport:
     """Sends what is written in one turn of the event loop at once.
 
     uvicorn writes the head of an answer and its body one after the other, and each would be a call
-    of the system and a packet of its own: a tenth of what a short request costs.
+    of the system and a packet of its own: docs/decisions/0022-one-write.md has the figures.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
