@@ -13,10 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 from application.ports.mail import MailNotSent
 from application.services import Ports
-from infrastructure.database.capacity import capacity
-from infrastructure.database.engine import sqlite_path
-from infrastructure.database.postgresql import PostgresDatabase
-from infrastructure.database.statements import Database, DatabaseUnavailable, TakesNoChanges
+from infrastructure.database.driver.engine import sqlite_path
+from infrastructure.database.driver.postgresql import PostgresDatabase
+from infrastructure.database.driver.server_limits import server_limits
+from infrastructure.database.driver.statements import Database, DatabaseUnavailable, TakesNoChanges
 from infrastructure.limits import SharedLimits
 from infrastructure.mail import SmtpMailer
 from infrastructure.passwords import is_common
@@ -151,7 +151,7 @@ async def _replica(url: str) -> list[Finding]:
 
 
 async def _database_role(database: Database, wanted: int) -> list[Finding]:
-    server = await capacity(database)
+    server = await server_limits(database)
     text = f"{wanted} a worker, of {server.connections} that the server has for us"
     if wanted > server.connections:
         found = [_harm("DATABASE_CONNECTIONS", text)]

@@ -18,13 +18,14 @@ from api.users import email_address
 from application.services import build_services
 from checks import DOWN as _HARM
 from checks import Finding, findings
+from demo import seeds
+from demo.seeds import Seeded
 from domain.errors import DomainError
 from domain.users import Role, UserDraft
 from infrastructure.clock import system_clock
-from infrastructure.database import purge, schema, seeds
-from infrastructure.database.engine import sqlite_path
-from infrastructure.database.seeds import Seeded
-from infrastructure.database.statements import Database
+from infrastructure.database import purge, schema
+from infrastructure.database.driver.engine import sqlite_path
+from infrastructure.database.driver.statements import Database
 from infrastructure.metrics import shared_metrics
 from infrastructure.server import Config, Protocol, Server, Supervisor, listen
 from infrastructure.settings import BadSettings, Settings, load

@@ -11,20 +11,20 @@ from typing import TypeVar
 from fastapi import FastAPI
 
 from api.app import create_app
+from application.external_identities import ExternalIdentityService
 from application.ports.limits import Limit, Limits
 from application.ports.mail import Mailer
 from application.ports.tokens import Tokens
 from application.services import Ports, Services
-from application.visitors import VisitorService
 from domain.passwords import PasswordPolicy
 from domain.posts import PostOptions
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
-from infrastructure.database.engine import open_database
-from infrastructure.database.postgresql import PostgresDatabase
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.postgresql import PostgresDatabase
+from infrastructure.database.driver.statements import Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import Replica, ReplicaPosts
-from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.limits import NoLimits, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
@@ -56,7 +56,7 @@ def issuer_tokens(settings: Settings, database: Database) -> IssuerTokens:
     urls = (settings.issuer, settings.jwks_url or "https:")
     if settings.in_production and not all(url.startswith("https:") for url in urls):
         raise BadSettings(f"{PREFIX}ISSUER, {PREFIX}JWKS_URL: must be https in production")
-    visitors = VisitorService(queries=SqlQueries(database), storage=sql_storage(database))
+    visitors = ExternalIdentityService(queries=SqlQueries(database), storage=sql_storage(database))
     return IssuerTokens(
         issuer=settings.issuer,
         audience=settings.audience,
@@ -162,7 +162,7 @@ def build_ports(
         storage=sql_storage(database, counts_writes=settings.replica is not None),
         replica=ReplicaPosts(replica, queries) if replica else None,
         tokens=tokens,
-        logs_in=not isinstance(tokens, IssuerTokens),
+        has_local_login=not isinstance(tokens, IssuerTokens),
         public_keys=tokens.jwk_set()["keys"] if isinstance(tokens, JoseTokens) else (),
         passwords=BcryptPasswords(cost=settings.bcrypt_cost, peppers=settings.peppers),
         limits=build_limits(settings),

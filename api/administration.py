@@ -7,9 +7,9 @@ from fastapi import Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import documented
+from api.errors import problem_responses
+from api.fastpath.routes import router
 from api.pages import LINK, Cursors, PageQuery, link_next
-from api.routes import router
 from api.users import ID_MAX, OMITTABLE, UserView
 from application.ports.queries import AuditEntry
 from domain.users import Role, UserId
@@ -65,7 +65,7 @@ class EventsQuery(PageQuery):
 @protected.get(
     "/users",
     summary="List users",
-    responses=_LINKED | documented(400, 401, 403, 422, 503),
+    responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
     openapi_extra={"parameters": UsersQuery.parameters()},
 )
 async def list_users(
@@ -81,7 +81,7 @@ async def list_users(
 @protected.patch(
     "/users/{user_id}",
     summary="Change a user's role or state",
-    responses=documented(401, 403, 404, 409, 413, 415, 422, 429, 503),
+    responses=problem_responses(401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
 async def change_user(
     user_id: Annotated[int, Path(ge=1, le=ID_MAX)],
@@ -101,7 +101,7 @@ async def change_user(
 @protected.get(
     "/audit",
     summary="What happened",
-    responses=_LINKED | documented(400, 401, 403, 422, 503),
+    responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
     openapi_extra={"parameters": EventsQuery.parameters()},
 )
 async def list_events(

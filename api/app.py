@@ -16,11 +16,11 @@ from api import administration, auth, health, one_time_codes, posts, users, vote
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
-from api.edge import BODY_MAX, AccessLog, Edge, answer_failure, write_nothing
 from api.errors import add_error_handlers, problem_schemas
+from api.fastpath.routes import Route, RouteTable
+from api.middleware import BODY_MAX, AccessLog, RequestMiddleware, answer_failure, write_nothing
 from api.observability import Metrics, RequestMetrics, add_metrics, with_trace_id
 from api.pages import Cursors
-from api.routes import Route, RouteTable
 from application.services import Ports, build_services
 
 PUBLIC: tuple[APIRouter, ...] = (
@@ -42,7 +42,7 @@ PROTECTED: tuple[APIRouter, ...] = (
     administration.protected,
 )
 
-OWN_LOGIN: tuple[APIRouter, ...] = (
+LOCAL_LOGIN: tuple[APIRouter, ...] = (
     auth.public,
     auth.protected,
     users.with_password,
@@ -117,7 +117,7 @@ def create_app(
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
     # Routes are tried in this order. Not by include_router, which would match each path twice.
-    left_out = () if ports.logs_in else OWN_LOGIN
+    left_out = () if ports.has_local_login else LOCAL_LOGIN
     for router in (router for router in PROTECTED if router not in left_out):
         for route in router.routes:
             if not (isinstance(route, Route) and asks_for_the_current_user(route)):
@@ -143,5 +143,7 @@ def create_app(
         )
         app.add_middleware(cors)
         on_failure = cors(answer_failure)  # a page may read that it failed
-    app.add_middleware(Edge, on_failure=on_failure, access_log=access_log, log_email=log_email)
+    app.add_middleware(
+        RequestMiddleware, on_failure=on_failure, access_log=access_log, log_email=log_email
+    )
     return app

@@ -9,12 +9,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
 from api.dependencies import CurrentSession, CurrentUser, UseCases
-from api.errors import documented
-from api.exchange import address_of
+from api.errors import problem_responses
+from api.fastpath.routes import router
 from api.limits import limit_network
-from api.routes import router
+from api.request_context import address_of
 from api.users import OMITTABLE, email_address
-from application.auth import Device, Login
+from application.auth import ClientInfo, Login
 from application.ports.limits import Limit
 from domain.sessions import Session, SessionId
 from domain.users import EMAIL_MAX
@@ -84,7 +84,7 @@ class SessionView(BaseModel):
         )
 
 
-@public.post("/login", summary="Log in", responses=documented(401, 413, 415, 422, 429, 503))
+@public.post("/login", summary="Log in", responses=problem_responses(401, 413, 415, 422, 429, 503))
 async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
@@ -93,7 +93,7 @@ async def login(
     with suppress(ValueError):  # which is nobody's address then
         username = email_address(username)
     login = await use_cases.auth.login(
-        username, form.password.get_secret_value(), device_of(request)
+        username, form.password.get_secret_value(), client_info_of(request)
     )
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)
@@ -102,7 +102,7 @@ async def login(
 @public.post(
     "/refresh",
     summary="Go on with a session",
-    responses=documented(401, 413, 415, 422, 429, 503),
+    responses=problem_responses(401, 413, 415, 422, 429, 503),
 )
 async def refresh(
     form: Annotated[RefreshForm, Form()], request: Request, response: Response, use_cases: UseCases
@@ -118,13 +118,13 @@ async def refresh(
     status_code=204,
     response_class=Response,
     summary="Log out",
-    responses=documented(401, 429, 503),
+    responses=problem_responses(401, 429, 503),
 )
 async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     await use_cases.auth.logout(session)
 
 
-@protected.get("/sessions", summary="Own sessions", responses=documented(401, 503))
+@protected.get("/sessions", summary="Own sessions", responses=problem_responses(401, 503))
 async def list_sessions(
     user: CurrentUser, current: CurrentSession, use_cases: UseCases
 ) -> list[SessionView]:
@@ -137,7 +137,7 @@ async def list_sessions(
     status_code=204,
     response_class=Response,
     summary="Log out everywhere",
-    responses=documented(401, 429, 503),
+    responses=problem_responses(401, 429, 503),
 )
 async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.auth.end_sessions(user)
@@ -148,7 +148,7 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="End one session",
-    responses=documented(401, 404, 422, 429, 503),
+    responses=problem_responses(401, 404, 422, 429, 503),
 )
 async def end_session(
     session_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
@@ -171,9 +171,9 @@ async def read_keys(response: Response, use_cases: UseCases) -> dict[str, list[d
     return {"keys": [dict(key) for key in use_cases.public_keys]}
 
 
-def device_of(request: Request) -> Device:
+def client_info_of(request: Request) -> ClientInfo:
     user_agent = "".join(filter(str.isprintable, request.headers.get("user-agent", "")))
-    return Device(
+    return ClientInfo(
         user_agent=user_agent[:USER_AGENT_MAX] or None,
         ip=address_of(request),
     )

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.errors import problem_response
-from api.exchange import SCOPE_KEY, Exchange
+from api.request_context import SCOPE_KEY, RequestContext
 
 # Authorization travels in a header that scripts set, so no credentials (cookies) are ever allowed.
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -32,7 +32,7 @@ class Cors(CORSMiddleware):
 
 class _Refusal(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange: Exchange = scope[SCOPE_KEY]
+        exchange: RequestContext = scope[SCOPE_KEY]
         response = problem_response(
             400,
             "cors_refused",

@@ -8,8 +8,8 @@ from fastapi.routing import APIRoute
 from fastapi.security import OAuth2PasswordBearer
 from fastapi.security.base import SecurityBase
 
-from api.exchange import exchange_of
 from api.limits import limit_writes
+from api.request_context import request_context
 from application.services import Services
 from domain.sessions import InvalidToken, NotAuthenticated, Session
 from domain.users import User
@@ -37,13 +37,13 @@ class BearerToken(SecurityBase):
 
     async def __call__(self, request: Request) -> User:
         # Its route has asked before anything else was looked at.
-        return exchange_of(request).user or await authenticate(request)
+        return request_context(request).user or await authenticate(request)
 
 
 async def authenticate(request: Request) -> User:
     """Who sends the request; the exchange has the session too. A write is counted as theirs."""
     services: Services = request.app.state.services
-    exchange = exchange_of(request)
+    exchange = request_context(request)
     exchange.user, exchange.session = await services.auth.authenticate(bearer_token(request))
     if request.scope["method"] != "GET":  # nor HEAD, which is GET in here
         await limit_writes(request, exchange.user)
@@ -71,7 +71,7 @@ CurrentUser = Annotated[User, Depends(BearerToken())]
 
 
 async def _session_of(request: Request, _: CurrentUser) -> Session:
-    session = exchange_of(request).session
+    session = request_context(request).session
     if session is None:
         raise InvalidToken
     return session

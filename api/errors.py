@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api.exchange import exchange_of
+from api.request_context import request_context
 from application.ports.limits import TooManyRequests
 from domain.errors import (
     Conflict,
@@ -75,7 +75,7 @@ def phrase(status: int) -> str:
     return _PHRASES.get(status, HTTPStatus(status).phrase)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI entry of the problems that a route may answer with."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
@@ -138,7 +138,7 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
     if isinstance(error, (TooMany, Unavailable)):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TooManyRequests):
-        exchange_of(request).standings = [error.standing]
+        request_context(request).limit_statuses = [error.standing]
     return _problem(request, STATUSES[kind], error.code, error.detail, headers=headers)
 
 
@@ -192,7 +192,7 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
 
 
 def _problem(request: Request, status: int, code: str, detail: str, **members: Any) -> Response:
-    exchange = exchange_of(request)
+    exchange = request_context(request)
     exchange.error = code
     return problem_response(status, code, detail, exchange.request_id, **members)
 

@@ -6,8 +6,8 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from api.dependencies import UseCases
-from api.errors import documented
-from api.routes import router
+from api.errors import problem_responses
+from api.fastpath.routes import router
 from domain.errors import Unavailable
 
 public = router("operations", prefix="/health")
@@ -26,11 +26,11 @@ async def is_live() -> HealthView:
     return HealthView()
 
 
-@public.get("/ready", summary="Can it serve?", responses=documented(503))
+@public.get("/ready", summary="Can it serve?", responses=problem_responses(503))
 async def is_ready(use_cases: UseCases, request: Request) -> HealthView:
     if getattr(request.state, "draining", False):  # the server's word: it is about to stop
         raise NotReady("Not ready: draining")
-    down = await use_cases.what_is_down()
+    down = await use_cases.readiness()
     if down:
         raise NotReady(f"Not ready: {', '.join(down)}")
     return HealthView()

@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request, Response
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from api.edge import AccessLog
+from api.middleware import AccessLog
 
 
 class Metrics(Protocol):

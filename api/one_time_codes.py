@@ -6,11 +6,11 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import documented
+from api.errors import problem_responses
+from api.fastpath.routes import router
 from api.limits import limit_network
-from api.routes import router
 from api.users import EmailAddress, Password
-from application.ports.limits import Limit, use_of_account
+from application.ports.limits import Limit, account_hit
 
 public = router("users")
 protected = router("users")
@@ -45,11 +45,11 @@ class ResetBody(BaseModel):
     status_code=202,
     response_class=Response,
     summary="Have a mail sent that verifies the address",
-    responses=documented(401, 429, 503),
+    responses=problem_responses(401, 429, 503),
 )
 async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
     # Whose address it is, nobody knows yet: it gets no more mail than one that forgot a password.
-    await use_cases.limits.take(use_of_account(Limit.ACCOUNT_RESETS, user.email, "verification"))
+    await use_cases.limits.hit(account_hit(Limit.ACCOUNT_RESETS, user.email, "verification"))
     await use_cases.codes.ask_for_verification(user)
 
 
@@ -58,7 +58,7 @@ async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="Verify an address",
-    responses=documented(400, 413, 415, 422, 503),
+    responses=problem_responses(400, 413, 415, 422, 503),
 )
 async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     await use_cases.codes.verify(body.token)
@@ -69,14 +69,14 @@ async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     status_code=202,
     response_class=Response,
     summary="Have a mail sent that allows a new password",
-    responses=documented(413, 415, 422, 429, 503),
+    responses=problem_responses(413, 415, 422, 429, 503),
 )
 async def request_password_reset(
     body: ResetRequestBody, request: Request, use_cases: UseCases
 ) -> None:
     """Accepted for every address, whether somebody has it or not."""
     await limit_network(request, Limit.RESETS)
-    await use_cases.limits.take(use_of_account(Limit.ACCOUNT_RESETS, body.email))
+    await use_cases.limits.hit(account_hit(Limit.ACCOUNT_RESETS, body.email))
     await use_cases.codes.ask_for_reset(body.email)
 
 
@@ -85,7 +85,7 @@ async def request_password_reset(
     status_code=204,
     response_class=Response,
     summary="Choose a new password",
-    responses=documented(400, 413, 415, 422, 503),
+    responses=problem_responses(400, 413, 415, 422, 503),
 )
 async def reset_password(body: ResetBody, use_cases: UseCases) -> None:
     await use_cases.codes.reset(body.token, body.new_password.get_secret_value())

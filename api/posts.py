@@ -8,12 +8,12 @@ from fastapi import Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import documented
+from api.errors import problem_responses
 from api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, etag, is_known, known_versions
+from api.fastpath.routes import router
 from api.idempotency import IDEMPOTENCY_KEY, REPLAYED, idempotency_key
 from api.pages import LINK, Cursors, PageQuery, link_next
-from api.routes import router
-from application.ports.queries import PostList, SeenPost, Sort
+from application.ports.queries import PostDetails, PostList, Sort
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId, PostPatch
 from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
@@ -98,7 +98,7 @@ class PostView:
     voted: Annotated[bool, Field(description="Whether the current user voted for it")]
 
     @classmethod
-    def of(cls, seen: SeenPost) -> "PostView":
+    def of(cls, seen: PostDetails) -> "PostView":
         post = seen.post
         return cls(
             id=post.id,
@@ -169,7 +169,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 @protected.get(
     "/posts",
     summary="List posts",
-    responses=_LINKED | documented(400, 401, 422, 503),
+    responses=_LINKED | problem_responses(400, 401, 422, 503),
     openapi_extra={"parameters": PostsQuery.parameters()},
 )
 async def list_posts(
@@ -187,7 +187,7 @@ async def list_posts(
     status_code=201,
     response_model=PostView,
     summary="Write a post",
-    responses=_CREATED | documented(400, 401, 409, 413, 415, 422, 429, 503),
+    responses=_CREATED | problem_responses(400, 401, 409, 413, 415, 422, 429, 503),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
 )
 async def create_post(
@@ -211,7 +211,7 @@ async def create_post(
     summary="One post",
     responses=_TAGGED
     | {304: {"description": "Not Modified", "headers": ETAG}}
-    | documented(401, 404, 422, 503),
+    | problem_responses(401, 404, 422, 503),
     openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
 async def read_post(
@@ -227,7 +227,7 @@ async def read_post(
     "/posts/{post_id}",
     response_model=PostView,
     summary="Replace a post",
-    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 429, 503),
+    responses=_TAGGED | problem_responses(401, 403, 404, 412, 413, 415, 422, 429, 503),
     openapi_extra={"parameters": [IF_MATCH]},
 )
 async def replace_post(
@@ -246,7 +246,7 @@ async def replace_post(
     response_model=PostView,
     summary="Change a post",
     description="`{}` changes nothing, and `version` stays.",
-    responses=_TAGGED | documented(401, 403, 404, 412, 413, 415, 422, 429, 503),
+    responses=_TAGGED | problem_responses(401, 403, 404, 412, 413, 415, 422, 429, 503),
     openapi_extra={"parameters": [IF_MATCH], "requestBody": {"content": _MERGE_PATCH}},
 )
 async def change_post(
@@ -261,7 +261,7 @@ async def change_post(
     status_code=204,
     response_class=Response,
     summary="Delete a post",
-    responses=documented(401, 403, 404, 412, 422, 429, 503),
+    responses=problem_responses(401, 403, 404, 412, 422, 429, 503),
     openapi_extra={"parameters": [IF_MATCH]},
 )
 async def delete_post(
@@ -270,12 +270,12 @@ async def delete_post(
     await use_cases.posts.delete(PostId(post_id), user, known_versions(request))
 
 
-def _represented(seen: SeenPost) -> tuple[bytes, dict[str, str]]:
+def _represented(seen: PostDetails) -> tuple[bytes, dict[str, str]]:
     """The post's body, made here because its tag is a digest of it, and the tag's header."""
     body = _POST.dump_json(PostView.of(seen))
     return body, {"ETag": etag(seen.post.version, body)}
 
 
-def _answer(seen: SeenPost) -> Response:
+def _answer(seen: PostDetails) -> Response:
     body, headers = _represented(seen)
     return Response(body, 200, headers, "application/json")

@@ -19,10 +19,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import documented
-from api.exchange import address_of, exchange_of
+from api.errors import problem_responses
+from api.fastpath.routes import router
 from api.limits import limit_network
-from api.routes import router
+from api.request_context import address_of, request_context
 from application.ports.limits import Limit
 from domain.policies import may_see_account
 from domain.users import EMAIL_MAX, NAME_MAX, ProfileChange, User, UserDraft, UserId
@@ -182,7 +182,7 @@ class UserView:
     "/users",
     status_code=201,
     summary="Register",
-    responses=documented(409, 413, 415, 422, 429, 503),
+    responses=problem_responses(409, 413, 415, 422, 429, 503),
 )
 async def register(
     body: Registration, request: Request, response: Response, use_cases: UseCases
@@ -193,7 +193,7 @@ async def register(
     return UserView.of(user)
 
 
-@protected.get("/users/me", summary="The current user", responses=documented(401, 503))
+@protected.get("/users/me", summary="The current user", responses=problem_responses(401, 503))
 async def read_current_user(user: CurrentUser) -> UserView:
     return UserView.of(user)
 
@@ -201,7 +201,7 @@ async def read_current_user(user: CurrentUser) -> UserView:
 @protected.patch(
     "/users/me",
     summary="Change name and address",
-    responses=documented(401, 403, 409, 413, 415, 422, 429, 503),
+    responses=problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
 )
 async def edit_current_user(
     body: ProfileBody, request: Request, user: CurrentUser, use_cases: UseCases
@@ -219,7 +219,7 @@ async def edit_current_user(
     status_code=204,
     response_class=Response,
     summary="Delete the account and all that is its user's",
-    responses=documented(401, 403, 409, 413, 415, 422, 429, 503),
+    responses=problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
 )
 async def delete_current_user(
     body: DeletionBody, request: Request, user: CurrentUser, use_cases: UseCases
@@ -233,12 +233,12 @@ async def delete_current_user(
     status_code=204,
     response_class=Response,
     summary="Change the password",
-    responses=documented(401, 403, 413, 415, 422, 429, 503),
+    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
 )
 async def change_password(
     body: NewPasswordBody, request: Request, user: CurrentUser, use_cases: UseCases
 ) -> None:
-    session = exchange_of(request).session
+    session = request_context(request).session
     await use_cases.accounts.change_password(
         user,
         current=body.current_password.get_secret_value(),
@@ -248,7 +248,9 @@ async def change_password(
     )
 
 
-@protected.get("/users/{user_id}", summary="One user", responses=documented(401, 404, 422, 503))
+@protected.get(
+    "/users/{user_id}", summary="One user", responses=problem_responses(401, 404, 422, 503)
+)
 async def read_user(
     user_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
 ) -> UserView | PublicUserView:

@@ -3,14 +3,14 @@
 from fastapi import Response
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import documented
+from api.errors import problem_responses
+from api.fastpath.routes import router
 from api.posts import PostPath
-from api.routes import router
 from domain.posts import PostId
 
 protected = router("votes", prefix="/posts/{post_id}/vote")
 
-_PROBLEMS = documented(401, 404, 422, 429, 503)
+_PROBLEMS = problem_responses(401, 404, 422, 429, 503)
 
 
 @protected.put(

@@ -9,7 +9,7 @@ from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
-from domain.passwords import Choice, PasswordPolicy, WrongPassword, check_password
+from domain.passwords import PasswordCandidate, PasswordPolicy, WrongPassword, check_password
 from domain.sessions import SessionId
 from domain.users import (
     NewUser,
@@ -49,7 +49,7 @@ class AccountService:
     async def register(self, draft: UserDraft, password: str, role: Role = Role.MEMBER) -> User:
         """Store a new user. Raises the error of a broken rule, `WeakPassword` or `EmailTaken`."""
         user = register(draft, now=self._clock(), role=role)
-        check_password(Choice(password=password, email=user.email, policy=self._policy))
+        check_password(PasswordCandidate(password=password, email=user.email, policy=self._policy))
         return await self._add(user, await self._passwords.hash(password))
 
     @retried
@@ -94,7 +94,7 @@ class AccountService:
             if change.renames:
                 uow.record(_event("user_renamed", user, now, actor=user.id))
             if change.email is not None:
-                await uow.codes.end_all(user.id)
+                await uow.codes.delete_all(user.id)
                 uow.record(_event("address_changed", user, now, actor=user.id))
             await uow.commit()
         return edited
@@ -109,7 +109,7 @@ class AccountService:
         ip: str | None = None,
     ) -> None:
         """And end all sessions but `keep`, and all one-time codes. Raises `WeakPassword`."""
-        check_password(Choice(password=new, email=user.email, policy=self._policy))
+        check_password(PasswordCandidate(password=new, email=user.email, policy=self._policy))
         known = await self._confirmed(user, current, ip)
         await self._replace_password(known, await self._passwords.hash(new), keep)
 
@@ -121,8 +121,8 @@ class AccountService:
         async with self._storage() as uow:
             if not await uow.users.change_password(user.id, known=known.password, new=new):
                 raise WrongPassword
-            await uow.sessions.end_all(user.id, now, but=keep)
-            await uow.codes.end_all(user.id)
+            await uow.sessions.revoke_all(user.id, now, but=keep)
+            await uow.codes.delete_all(user.id)
             uow.record(_event("password_changed", user, now, actor=user.id))
             await uow.commit()
 

@@ -70,8 +70,8 @@ class AdministrationService:
             if user.is_active and not was_active:
                 uow.record(_event("user_reactivated", user, now, admin))
             if was_active and not user.is_active:
-                await uow.sessions.end_all(user.id, now)
-                await uow.codes.end_all(user.id)
+                await uow.sessions.revoke_all(user.id, now)
+                await uow.codes.delete_all(user.id)
                 uow.record(_event("user_deactivated", user, now, admin))
             await uow.commit()
         return user

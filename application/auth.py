@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.passwords import PasswordHash
-from application.ports.queries import Credentials, Queries, Refreshing
+from application.ports.queries import Credentials, Queries, RefreshLookup
 from application.ports.storage import Storage
 from application.ports.tokens import Claims, Tokens
 from application.retries import retried
@@ -26,7 +26,7 @@ from domain.users import User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class ClientInfo:
     """Where a login comes from, for its owner to recognise it by."""
 
     user_agent: str | None = None
@@ -75,13 +75,13 @@ class AuthService:
         if found is None:
             raise InvalidToken
         session, user = found
-        if user.id != claims.user_id or not session.admits(
+        if user.id != claims.user_id or not session.is_valid_for(
             user, issued_at=claims.issued_at, now=now
         ):
             raise InvalidToken
         return user, session
 
-    async def login(self, email: str, password: str, device: Device) -> Login:
+    async def login(self, email: str, password: str, device: ClientInfo) -> Login:
         """Start a session. Raises `InvalidCredentials`, the same in content and in time for an
         unknown address, a wrong password and a deactivated user. Raises `TooManyRequests`.
         """
@@ -93,13 +93,13 @@ class AuthService:
             known = await self._confirmed(email, password, device)
             return await self._start(known, password, device)
 
-    async def _confirmed(self, email: str, password: str, device: Device) -> Credentials:
+    async def _confirmed(self, email: str, password: str, device: ClientInfo) -> Credentials:
         known = await self._passwords.credentials(email, password, device.ip)
         if known is None:
             raise InvalidCredentials
         return known
 
-    async def _start(self, known: Credentials, password: str, device: Device) -> Login:
+    async def _start(self, known: Credentials, password: str, device: ClientInfo) -> Login:
         password_hash = await self._passwords.up_to_date(known.password, password)
         refresh_token = _new_refresh_token()
         session = await self._add_session(known, password_hash, refresh_token, device)
@@ -107,7 +107,11 @@ class AuthService:
 
     @retried
     async def _add_session(
-        self, known: Credentials, password_hash: PasswordHash, refresh_token: str, device: Device
+        self,
+        known: Credentials,
+        password_hash: PasswordHash,
+        refresh_token: str,
+        device: ClientInfo,
     ) -> Session:
         now = self._clock()
         async with self._storage() as uow:
@@ -141,9 +145,9 @@ class AuthService:
         return await self._login(found.user, found.session, fresh_token)
 
     @retried
-    async def _rotate(self, used: str, fresh: str) -> Refreshing:
+    async def _rotate(self, used: str, fresh: str) -> RefreshLookup:
         now = self._clock()
-        found = await self._queries.refreshing(used)
+        found = await self._queries.refresh_lookup(used)
         if found is None:
             raise InvalidToken
         session = found.session
@@ -153,7 +157,7 @@ class AuthService:
             goes_on = not found.is_spent and await uow.sessions.rotate(
                 session, spent=used, fresh=fresh
             )
-            if not goes_on and await uow.sessions.end(session.id, session.user_id, now):
+            if not goes_on and await uow.sessions.revoke(session.id, session.user_id, now):
                 # Nobody knows which of the two it was.
                 uow.record(replace(_event("refresh_token_reused", session, now), actor_id=None))
             await uow.commit()
@@ -166,7 +170,7 @@ class AuthService:
         """End this session."""
         now = self._clock()
         async with self._storage() as uow:
-            if await uow.sessions.end(session.id, session.user_id, now):
+            if await uow.sessions.revoke(session.id, session.user_id, now):
                 uow.record(_event("logged_out", session, now))
             await uow.commit()
 
@@ -179,7 +183,7 @@ class AuthService:
         """Raises `SessionNotFound`, for another user's session too."""
         now = self._clock()
         async with self._storage() as uow:
-            if not await uow.sessions.end(session_id, user.id, now):
+            if not await uow.sessions.revoke(session_id, user.id, now):
                 raise SessionNotFound(session_id)
             subject = f"session:{session_id}"
             uow.record(Event(name="session_ended", actor_id=user.id, subject=subject, at=now))
@@ -190,7 +194,7 @@ class AuthService:
         """End all sessions of the user."""
         now = self._clock()
         async with self._storage() as uow:
-            ended = await uow.sessions.end_all(user.id, now)
+            ended = await uow.sessions.revoke_all(user.id, now)
             uow.record(
                 Event(
                     name="sessions_ended",

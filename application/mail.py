@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import NoReturn
 
-from application.origin import ORIGIN
 from application.ports.clock import Clock
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
 from application.ports.queries import Queries
-from application.ports.storage import Letter, LetterId, Storage
+from application.ports.storage import OutboxMessage, OutboxMessageId, Storage
+from application.request_info import REQUEST_INFO
 from application.retries import retried
 from domain.errors import Unavailable
 from domain.events import Event
@@ -113,14 +113,14 @@ class MailService:
         return True
 
     @retried
-    async def _claim(self, now: datetime) -> Letter | None:
+    async def _claim(self, now: datetime) -> OutboxMessage | None:
         async with self._storage() as uow:
             letter = await uow.outbox.claim(now, until=now + CLAIM)
             await uow.commit()
         return letter
 
     @retried
-    async def _settle(self, letter_id: LetterId, again_at: datetime | None) -> None:
+    async def _settle(self, letter_id: OutboxMessageId, again_at: datetime | None) -> None:
         async with self._storage() as uow:
             if again_at is None:
                 await uow.outbox.remove(letter_id)
@@ -129,7 +129,7 @@ class MailService:
             await uow.commit()
 
     @retried
-    async def _written(self, letter: Letter, now: datetime) -> Mail | None:
+    async def _written(self, letter: OutboxMessage, now: datetime) -> Mail | None:
         """The mail with a new code; None when there is nobody to have one."""
         known = await self._queries.credentials(letter.email)
         if known is None:
@@ -153,11 +153,11 @@ class MailService:
                         at=now,
                     )
                 )
-            origin = ORIGIN.set(letter.origin)
+            origin = REQUEST_INFO.set(letter.origin)
             try:
                 await uow.commit()
             finally:
-                ORIGIN.reset(origin)
+                REQUEST_INFO.reset(origin)
         # To the address as it is stored, not as somebody spelt it when they asked.
         return write(letter.purpose, user.email, token, code.expires_at, self._public_url)
 

@@ -10,7 +10,7 @@ from application.ports.storage import Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
 from domain.one_time_codes import InvalidCode, Purpose, code_hash
-from domain.passwords import Choice, PasswordPolicy, check_password
+from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
 from domain.users import User
 
 
@@ -64,7 +64,7 @@ class OneTimeCodeService:
         """
         hash_ = code_hash(token, Purpose.PASSWORD_RESET)
         owner = await self._owner(hash_)
-        check_password(Choice(password=password, email=owner.email, policy=self._policy))
+        check_password(PasswordCandidate(password=password, email=owner.email, policy=self._policy))
         await self._reset(hash_, owner, await self._passwords.hash(password))
 
     @retried
@@ -73,8 +73,8 @@ class OneTimeCodeService:
         async with self._storage() as uow:
             known = await _use(uow, hash_, owner)
             await uow.users.change_password(owner.id, known=known.password, new=password)
-            await uow.codes.end_all(owner.id)
-            await uow.sessions.end_all(owner.id, now)
+            await uow.codes.delete_all(owner.id)
+            await uow.sessions.revoke_all(owner.id, now)
             uow.record(_event("password_reset", owner, now))
             await uow.commit()
 
@@ -90,7 +90,7 @@ class OneTimeCodeService:
         if found is None:
             raise InvalidCode
         code, user = found
-        if not code.admits(user, self._clock()):
+        if not code.is_valid_for(user, self._clock()):
             raise InvalidCode
         return user
 
@@ -99,7 +99,7 @@ async def _use(uow: UnitOfWork, hash_: str, owner: User) -> Credentials:
     """Use the code up; its owner as stored now."""
     # The user first, as all do who change one: nobody waits for the other crosswise.
     found = await uow.users.get(owner.id)
-    if found is None or not await uow.codes.use(hash_):
+    if found is None or not await uow.codes.consume(hash_):
         raise InvalidCode
     return found
 

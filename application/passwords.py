@@ -1,6 +1,6 @@
 """Checking passwords, as often as the limits on failed logins admit."""
 
-from application.ports.limits import Limit, Limits, Use, use_of_account
+from application.ports.limits import Hit, Limit, Limits, account_hit
 from application.ports.passwords import PasswordHash, Passwords
 from application.ports.queries import Credentials, Queries
 from domain.errors import Unavailable
@@ -25,7 +25,7 @@ class PasswordCheck:
         """
         known = await self._queries.credentials(email)
         uses = await self._uses(email, known, network_of(ip))
-        await self._limits.take(*uses)
+        await self._limits.hit(*uses)
         failed = False
         try:
             matches = await self._passwords.verify(password, known.password if known else None)
@@ -33,7 +33,7 @@ class PasswordCheck:
             return None if failed else known
         finally:
             if not failed:
-                await self._limits.give_back(*uses)
+                await self._limits.release(*uses)
 
     async def up_to_date(self, known: PasswordHash, password: str) -> PasswordHash:
         """`known`, or a new hash of `password` in its stead, which was just given and is right."""
@@ -44,9 +44,9 @@ class PasswordCheck:
         except Unavailable:  # then another time
             return known
 
-    async def _uses(self, email: str, known: Credentials | None, network: str) -> list[Use]:
-        uses = [use_of_account(Limit.LOGIN_FAILURES, email, network)]
+    async def _uses(self, email: str, known: Credentials | None, network: str) -> list[Hit]:
+        uses = [account_hit(Limit.LOGIN_FAILURES, email, network)]
         user_id = known.user.id if known else _NOBODY
         if not await self._queries.has_logged_in_from(user_id, network):
-            uses.append(use_of_account(Limit.ACCOUNT_FAILURES, email))
+            uses.append(account_hit(Limit.ACCOUNT_FAILURES, email))
         return uses

@@ -36,7 +36,7 @@ class Ports:
     clock: Clock
     replica: PostQueries | None = None
     """What posts are shown from; None: from `queries`. Nothing is decided by it."""
-    logs_in: bool = True
+    has_local_login: bool = True
     """Whether users log in here. False: an outside provider issues their tokens."""
     public_keys: Sequence[Mapping[str, str]] = ()
     """What others verify our tokens with, as JWKs (RFC 7517)."""
@@ -62,7 +62,7 @@ class Services:
     """What others verify our tokens with, as JWKs (RFC 7517)."""
     limits: Limits
     """For what is limited by where a request comes from, and from whom."""
-    what_is_down: Callable[[], Awaitable[list[str]]]
+    readiness: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
 
 
@@ -113,5 +113,5 @@ def build_services(ports: Ports) -> Services:
         votes=VoteService(queries=ports.queries, storage=ports.storage),
         public_keys=ports.public_keys,
         limits=ports.limits,
-        what_is_down=ports.queries.ready,
+        readiness=ports.queries.ready,
     )

@@ -2,7 +2,7 @@
 
 from application.ports.queries import PostQueries
 from application.ports.storage import Storage
-from application.posts import readable
+from application.posts import ensure_readable
 from application.retries import retried
 from domain.errors import AlreadyGone
 from domain.posts import PostId, PostNotFound
@@ -19,7 +19,7 @@ class VoteService:
     @retried
     async def cast(self, post_id: PostId, voter: User) -> None:
         """Have the voter's vote on the post, cast now or before. Raises `PostNotFound`."""
-        seen = readable(await self._queries.post(post_id, voter), post_id, voter)
+        seen = ensure_readable(await self._queries.post(post_id, voter), post_id, voter)
         if seen.voted:
             return
         async with self._storage(voter.id) as uow:
@@ -32,7 +32,7 @@ class VoteService:
     @retried
     async def withdraw(self, post_id: PostId, voter: User) -> None:
         """Have no vote of the voter on the post. Raises `PostNotFound`."""
-        seen = readable(await self._queries.post(post_id, voter), post_id, voter)
+        seen = ensure_readable(await self._queries.post(post_id, voter), post_id, voter)
         if not seen.voted:
             return
         async with self._storage(voter.id) as uow:

@@ -37,7 +37,7 @@ class OneTimeCode:
     code_hash: str = field(repr=False)
     expires_at: datetime
 
-    def admits(self, user: User, now: datetime) -> bool:
+    def is_valid_for(self, user: User, now: datetime) -> bool:
         """Whether whoever knows it may act for `user` now."""
         return self.user_id == user.id and user.is_active and now < self.expires_at
 

@@ -32,7 +32,7 @@ class PasswordPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class PasswordCandidate:
     """A password about to be chosen, and what a rule may hold against it."""
 
     password: str = field(repr=False)
@@ -40,7 +40,7 @@ class Choice:
     policy: PasswordPolicy = PasswordPolicy()
 
 
-PasswordRule = Callable[[Choice], None]
+PasswordRule = Callable[[PasswordCandidate], None]
 
 
 def normalized(password: str) -> str:
@@ -48,7 +48,7 @@ def normalized(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def length_is_in_bounds(choice: Choice) -> None:
+def length_is_in_bounds(choice: PasswordCandidate) -> None:
     # Nothing shrinks fourfold in NFKC: what is longer need not be normalized to be refused.
     too_long = len(choice.password) > 4 * PASSWORD_MAX
     minimum = choice.policy.minimum
@@ -56,7 +56,7 @@ def length_is_in_bounds(choice: Choice) -> None:
         raise WeakPassword(f"A password has {minimum} to {PASSWORD_MAX} characters")
 
 
-def it_is_not_the_address(choice: Choice) -> None:
+def it_is_not_the_address(choice: PasswordCandidate) -> None:
     password = normalized(choice.password).casefold()
     address = normalized(choice.email).casefold()
     local, _, domain = address.partition("@")
@@ -68,7 +68,7 @@ def it_is_not_the_address(choice: Choice) -> None:
         raise WeakPassword("A password is not made of the e-mail address")
 
 
-def it_is_not_common(choice: Choice) -> None:
+def it_is_not_common(choice: PasswordCandidate) -> None:
     password = normalized(choice.password)
     if choice.policy.is_common(password) or choice.policy.is_common(password.casefold()):
         raise WeakPassword("This password is one of those that are tried first")
@@ -81,7 +81,9 @@ PASSWORD_RULES: tuple[PasswordRule, ...] = (
 )
 
 
-def check_password(choice: Choice, rules: tuple[PasswordRule, ...] = PASSWORD_RULES) -> None:
+def check_password(
+    choice: PasswordCandidate, rules: tuple[PasswordRule, ...] = PASSWORD_RULES
+) -> None:
     """Raise `WeakPassword` with the reason of the first rule that the choice breaks."""
     for rule in rules:
         rule(choice)

@@ -63,19 +63,19 @@ class Session:
     user_agent: str | None
     ip: str | None
 
-    def admits(self, user: User, *, issued_at: datetime, now: datetime) -> bool:
+    def is_valid_for(self, user: User, *, issued_at: datetime, now: datetime) -> bool:
         """Whether a token of this session, issued at `issued_at`, speaks for `user` now."""
         return (
             self.user_id == user.id
             and self.revoked_at is None
             and now < self.expires_at
-            and user.admits_tokens_of(issued_at)
+            and user.accepts_tokens_from(issued_at)
         )
 
     def refresh(self, user: User, *, lifetimes: Lifetimes, now: datetime) -> None:
         """Go on from now. Raises `InvalidToken` when the session is over for `user`."""
         # The token that asks for it was issued at the last refresh.
-        if not self.admits(user, issued_at=self.last_used_at, now=now):
+        if not self.is_valid_for(user, issued_at=self.last_used_at, now=now):
             raise InvalidToken
         self.last_used_at = now
         self.expires_at = lifetimes.session_end(started_at=self.created_at, now=now)

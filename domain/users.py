@@ -73,7 +73,7 @@ class User:
     behind what they know.
     """
 
-    def admits_tokens_of(self, issued_at: datetime) -> bool:
+    def accepts_tokens_from(self, issued_at: datetime) -> bool:
         """Whether a token issued at that moment may speak for the user."""
         # Tokens carry whole seconds (RFC 7519, section 2, NumericDate).
         return self.is_active and issued_at >= self.tokens_valid_from.replace(microsecond=0)

@@ -19,7 +19,7 @@ import limits
 from limits.aio.storage import RedisStorage
 
 from application.ports.clock import Clock
-from application.ports.limits import Limit, Standing, TooManyRequests, Use
+from application.ports.limits import Hit, Limit, LimitStatus, TooManyRequests
 
 _LONGEST = 366 * 86_400
 _TIMEOUT = 0.25
@@ -62,10 +62,10 @@ def check_redis_url(url: str) -> None:
 
 
 class NoLimits:
-    async def take(self, *uses: Use) -> Sequence[Standing]:  # noqa: ARG002
+    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:  # noqa: ARG002
         return ()
 
-    async def give_back(self, *uses: Use) -> None: ...
+    async def release(self, *uses: Hit) -> None: ...
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class ProcessLimits:
             limit: OrderedDict() for limit in Limit
         }
 
-    async def take(self, *uses: Use) -> Sequence[Standing]:
+    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
         now = self._clock()
         windows = [self._window(use, now) for use in uses]
         for use, window in zip(uses, windows, strict=True):
@@ -95,13 +95,13 @@ class ProcessLimits:
             window.used += 1
         return [self._standing(use, window, now) for use, window in zip(uses, windows, strict=True)]
 
-    async def give_back(self, *uses: Use) -> None:
+    async def release(self, *uses: Hit) -> None:
         now = self._clock()
         for use in uses:
             window = self._window(use, now)
             window.used = max(0, window.used - 1)
 
-    def _window(self, use: Use, now: datetime) -> _Window:
+    def _window(self, use: Hit, now: datetime) -> _Window:
         windows = self._windows[use.limit]
         window = windows.get(use.key)
         if window is None or window.ends_at <= now:
@@ -114,7 +114,7 @@ class ProcessLimits:
             windows[use.key] = window
         return window
 
-    def _standing(self, use: Use, window: _Window, now: datetime) -> Standing:
+    def _standing(self, use: Hit, window: _Window, now: datetime) -> LimitStatus:
         left = (window.ends_at - now).total_seconds()
         return _standing(use.limit, self._rates[use.limit], window.used, left)
 
@@ -154,44 +154,44 @@ class SharedLimits:
         except TimeoutError:
             return False
 
-    async def take(self, *uses: Use) -> Sequence[Standing]:
+    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
         answer = await self._ask(self._take, uses)
         if answer is None:
-            return await self._process.take(*uses)
+            return await self._process.hit(*uses)
         if isinstance(answer, TooManyRequests):
             raise answer
         return answer
 
-    async def give_back(self, *uses: Use) -> None:
+    async def release(self, *uses: Hit) -> None:
         if await self._ask(self._give_back, uses) is None:
-            await self._process.give_back(*uses)
+            await self._process.release(*uses)
 
-    async def _take(self, uses: Sequence[Use]) -> Sequence[Standing] | TooManyRequests:
-        standings = []
+    async def _take(self, uses: Sequence[Hit]) -> Sequence[LimitStatus] | TooManyRequests:
+        limit_statuses = []
         for count, use in enumerate(uses, 1):
             name, rate = self._name(use), self._rates[use.limit]
             used = await self._storage.incr(name, rate.window)
             # Redis tells whole seconds, rounded: with half of one more it is never too few.
             left = await self._storage.get_expiry(name) - time() + 0.5 if used > 1 else rate.window
-            standings.append(_standing(use.limit, rate, used, left))
+            limit_statuses.append(_standing(use.limit, rate, used, left))
             if used > rate.quota:
                 await self._give_back(uses[:count])
-                return TooManyRequests(standings[-1])
-        return standings
+                return TooManyRequests(limit_statuses[-1])
+        return limit_statuses
 
-    async def _give_back(self, uses: Sequence[Use]) -> bool:
+    async def _give_back(self, uses: Sequence[Hit]) -> bool:
         for use in uses:
             await self._storage.incr(self._name(use), self._rates[use.limit].window, -1)
         return True
 
-    def _name(self, use: Use) -> str:
+    def _name(self, use: Hit) -> str:
         """With the rate in it: a changed one counts anew."""
         rate = self._rates[use.limit]
         digest = hmac.digest(self._key, use.key.encode(errors="surrogatepass"), "sha256")
         return f"{use.limit}:{rate.quota}/{rate.window}:{digest[:16].hex()}"
 
     async def _ask(
-        self, work: Callable[[Sequence[Use]], Awaitable[T]], uses: Sequence[Use]
+        self, work: Callable[[Sequence[Hit]], Awaitable[T]], uses: Sequence[Hit]
     ) -> T | None:
         """What Redis answers; None when it is down."""
         was_down = self._ask_again_at is not None
@@ -214,8 +214,8 @@ class SharedLimits:
         return answer
 
 
-def _standing(limit: Limit, rate: Rate, used: int, left: float) -> Standing:
-    return Standing(
+def _standing(limit: Limit, rate: Rate, used: int, left: float) -> LimitStatus:
+    return LimitStatus(
         limit=limit,
         quota=rate.quota,
         window=rate.window,

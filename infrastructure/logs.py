@@ -27,7 +27,7 @@ Format = Literal["console", "json"]
 _PAUSE = 0.05
 """Seconds between two writes."""
 
-_PATIENCE = 5.0
+_TIME_BUDGET = 5.0
 """Seconds that a process which ends waits for a reader of stderr."""
 
 LINES_MAX = 100_000
@@ -107,7 +107,7 @@ class Logs(logging.Handler):
     def stop(self) -> None:
         self._stopping.set()
         self._awake.set()
-        self._thread.join(_PATIENCE)
+        self._thread.join(_TIME_BUDGET)
 
     def _add(self, entry: tuple[float, str, str, EventDict]) -> None:
         if len(self._entries) == LINES_MAX:

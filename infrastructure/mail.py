@@ -32,7 +32,7 @@ def check_smtp_url(url: str) -> str:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _mapping_errors() -> Iterator[None]:
     try:
         yield
     except aiosmtplib.SMTPRecipientsRefused as error:
@@ -73,14 +73,14 @@ class SmtpMailer:
         }
 
     async def send(self, mail: Mail) -> None:
-        with _translated():
+        with _mapping_errors():
             message = self._message(mail)
             async with asyncio.timeout(_TIMEOUT):
                 await aiosmtplib.send(message, **self._server)
 
     async def check(self) -> None:
         """Connect and log in as for sending, and no more. Raises `MailNotSent`."""
-        with _translated():
+        with _mapping_errors():
             async with asyncio.timeout(_TIMEOUT), aiosmtplib.SMTP(**self._server):
                 pass
 

@@ -18,9 +18,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from application.ports.passwords import Passwords
-from infrastructure.database.lookups import BATCHES
-from infrastructure.database.postgresql import PostgresDatabase
-from infrastructure.database.statements import Database
+from infrastructure.database.driver.lookups import BATCHES
+from infrastructure.database.driver.postgresql import PostgresDatabase
+from infrastructure.database.driver.statements import Database
 from infrastructure.logs import Logs
 from infrastructure.passwords import BcryptPasswords
 

@@ -22,7 +22,7 @@ from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
 from domain.passwords import normalized
 
-_PATIENCE = 0.6
+_TIME_BUDGET = 0.6
 """Seconds: work that would have to wait for longer is refused at once."""
 _COMMON_MIN = 10
 
@@ -61,17 +61,17 @@ class BcryptPasswords:
         return max(0, self._unfinished - self._threads)
 
     async def hash(self, password: str) -> PasswordHash:
-        return await self._aside(partial(self._hash, password))
+        return await self._in_thread(partial(self._hash, password))
 
     async def verify(self, password: str, known: PasswordHash | None) -> bool:
-        return await self._aside(partial(self._verify, password, known))
+        return await self._in_thread(partial(self._verify, password, known))
 
     def is_outdated(self, known: PasswordHash) -> bool:
         pepper_id, _, digest = known.partition(":")
         return pepper_id != self._newest or _cost_of(digest.encode()) != self._cost
 
-    async def _aside(self, work: Callable[[], T]) -> T:
-        if self._unfinished * self._seconds > _PATIENCE * self._threads:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._unfinished * self._seconds > _TIME_BUDGET * self._threads:
             self.refused += 1
             raise HashingBusy
         future = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)

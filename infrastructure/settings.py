@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from infrastructure.database.engine import check_url, sqlite_path
+from infrastructure.database.driver.engine import check_url, sqlite_path
 from infrastructure.limits import check_redis_url, rate
 from infrastructure.mail import check_smtp_url
 from infrastructure.tracing import check_tracing

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
-_PATIENCE = 3.0
+_TIME_BUDGET = 3.0
 """Seconds that a process which ends waits for a receiver to take the last spans."""
 
 
@@ -92,4 +92,4 @@ def close_tracing(provider: TracerProvider) -> None:
     # The SDK itself would wait for half a minute.
     thread = Thread(target=provider.shutdown, name="last-spans", daemon=True)
     thread.start()
-    thread.join(_PATIENCE)
+    thread.join(_TIME_BUDGET)

@@ -9,7 +9,7 @@ import asyncpg
 
 from tests.postgres import PostgresServer, running_postgres
 
-PATIENCE = 20.0
+TIME_BUDGET = 20.0
 """Seconds for any one thing to happen, on a busy machine."""
 
 
@@ -22,7 +22,7 @@ class Standby:
         """Wait until it has all that the primary has."""
         async with connected(self.primary) as primary:
             position = await primary.fetchval("SELECT pg_current_wal_flush_lsn()::text")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_BUDGET):
             while not await self._ask(f"pg_last_wal_replay_lsn() >= '{position}'"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -31,7 +31,7 @@ class Standby:
         """It is as it is now for as long as the block lasts."""
         await self.catch_up()
         await self._ask("pg_wal_replay_pause()")
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_BUDGET):
             while not await self._ask("pg_get_wal_replay_pause_state() = 'paused'"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         try:

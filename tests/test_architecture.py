@@ -23,7 +23,7 @@ def modules(*folders: str) -> list[Path]:
 
 
 ROOT_MODULES = [Path(f"{name}.py") for name in ("checks", "cli", "main")]
-SOURCES = [*ROOT_MODULES, *modules(*LAYERS)]
+SOURCES = [*ROOT_MODULES, *modules(*LAYERS, "demo")]
 TESTS = modules("tests")
 
 
@@ -164,3 +164,24 @@ def _opens_a_unit_of_work(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
         isinstance(part, ast.Call) and ast.unparse(part.func) == "self._storage"
         for part in ast.walk(node)
     )
+
+
+def test_the_driver_knows_databases_and_no_concept() -> None:
+    known = (
+        "infrastructure.database.driver",
+        "domain.errors",
+        "application.time_budget",
+        "application.retries",
+        "application.ports.storage.SerializationFailure",
+    )
+    driver = modules("infrastructure/database/driver")
+
+    foreign = [
+        (path, name)
+        for path in driver
+        for name in imported(path)
+        if name.startswith(("api.", "application.", "demo.", "domain.", "infrastructure."))
+        and not name.startswith(known)
+    ]
+
+    assert foreign == []

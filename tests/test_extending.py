@@ -24,7 +24,7 @@ _PLACE = re.compile(
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of all that is of this project and of its tests."""
-    for part in ("api", "application", "domain", "infrastructure", "tests"):
+    for part in ("api", "application", "demo", "domain", "infrastructure", "tests"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("checks.py", "cli.py", "main.py", "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path)
@@ -81,7 +81,7 @@ def run(tree: Path, tool: str, *arguments: str) -> str:
 
 
 DRIFT = "tests/test_migrations.py::test_models_and_schema_do_not_drift_apart"
-TABLE_OF_METHODS = "tests/api/test_edge.py::test_the_table_of_this_file_names_every_route"
+TABLE_OF_METHODS = "tests/api/test_middleware.py::test_the_table_of_this_file_names_every_route"
 CHAPTERS = {
     "A business rule": ["tests/application"],
     "A rule that needs a count from the database": ["tests/application", "tests/domain"],
@@ -112,10 +112,10 @@ def test_a_chapter_does_what_it_promises(title: str, tree: Path) -> None:
 
 PROMISE = """
 from api.app import create_app
-from tests.api.gate import Gate, problem_of
+from tests.api.client import ApiClient, problem_of
 
 
-async def test_a_client_hears_of_the_rule(gate: Gate) -> None:
+async def test_a_client_hears_of_the_rule(gate: ApiClient) -> None:
     body = {"title": "HELLO", "content": "First post."}
     anna = await gate.person()
 

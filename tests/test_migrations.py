@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Identity, inspect, text
 import infrastructure.database.access_tokens
 import infrastructure.database.unit_of_work  # noqa: F401
 from infrastructure.database import schema
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.rows import Row
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.rows import Row
 from tests.contracts.backends import SqlBackend
 from tests.postgres import PostgresServer
 

@@ -34,20 +34,20 @@ class Limit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class Hit:
     """One use of what `limit` limits, by whoever `key` stands for: the adapter's own secret."""
 
     limit: Limit
     key: str
 
 
-def use_of_account(limit: Limit, email: str, network: str = "") -> Use:
+def account_hit(limit: Limit, email: str, network: str = "") -> Hit:
     """A use by account, whether or not there is one with this address."""
-    return Use(limit, f"{email_key(email)} {network}")
+    return Hit(limit, f"{email_key(email)} {network}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LimitStatus:
     """How a limit stands for one key."""
 
     limit: Limit
@@ -63,7 +63,7 @@ class Standing:
 class TooManyRequests(TooMany):
     detail = "This was asked for too often"
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: LimitStatus) -> None:
         super().__init__()
         self.standing = standing
         """Of the limit that is used up."""
@@ -73,13 +73,13 @@ class TooManyRequests(TooMany):
 class Limits(Protocol):
     """Never raises because of the limits' own store: it limits as well as it can."""
 
-    async def take(self, *uses: Use) -> Sequence[Standing]:
+    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
         """Count all `uses`, and tell how each limit stands then; nothing if there are no limits.
 
         Raises `TooManyRequests` for the first limit that is used up; then none is counted.
         """
         ...
 
-    async def give_back(self, *uses: Use) -> None:
+    async def release(self, *uses: Hit) -> None:
         """Count `uses`, which were taken, no longer."""
         ...

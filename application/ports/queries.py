@@ -26,7 +26,7 @@ class Credentials:
 
 
 @dataclass(slots=True, kw_only=True)
-class SeenPost:
+class PostDetails:
     """A post as one viewer sees it."""
 
     post: Post
@@ -42,7 +42,7 @@ class Sort(StrEnum):
     TOP = "top"
     """Most votes first; of as many, the newest."""
 
-    def key(self, seen: SeenPost) -> tuple[int, ...]:
+    def key(self, seen: PostDetails) -> tuple[int, ...]:
         """Where a list in this order goes on behind `seen`."""
         return (seen.votes, seen.post.id) if self is Sort.TOP else (seen.post.id,)
 
@@ -72,7 +72,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refreshing:
+class RefreshLookup:
     """What a refresh token leads to."""
 
     session: Session
@@ -86,11 +86,11 @@ class PostQueries(Protocol):
     all that its viewer changed in units of work that had an author.
     """
 
-    async def post(self, post_id: PostId, viewer: User) -> SeenPost | None:
+    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
         """The post, draft or not."""
         ...
 
-    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+    async def posts(self, wanted: PostList) -> Page[PostDetails]:
         """Only posts that the viewer may read. Raises `InvalidCursor` for a key of another form.
 
         What a page begins behind is never further on in time than the page itself: a walk misses
@@ -106,7 +106,7 @@ class Queries(PostQueries, Protocol):
         """The user's sessions that go on at `now`, the one used last first."""
         ...
 
-    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
+    async def refresh_lookup(self, refresh_hash: str) -> RefreshLookup | None:
         """None for the hash of what never was a refresh token."""
         ...
 
@@ -116,7 +116,7 @@ class Queries(PostQueries, Protocol):
         """All users, newest first. Raises `InvalidCursor` for a key of another form."""
         ...
 
-    async def identified(self, issuer: str, subject: str) -> User | None:
+    async def by_identity(self, issuer: str, subject: str) -> User | None:
         """The user that an outside provider knows by this name."""
         ...
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType, Protocol
 
-from application.origin import Origin
 from application.ports.passwords import PasswordHash
-from application.ports.queries import Credentials, SeenPost
+from application.ports.queries import Credentials, PostDetails
+from application.request_info import RequestInfo
 from domain.errors import Unavailable
 from domain.events import Event
 from domain.one_time_codes import OneTimeCode, Purpose
@@ -20,7 +20,7 @@ from domain.posts import NewPost, Post, PostId
 from domain.sessions import NewSession, Session, SessionId
 from domain.users import NewUser, Role, User, UserId
 
-LetterId = NewType("LetterId", int)
+OutboxMessageId = NewType("OutboxMessageId", int)
 
 
 class SerializationFailure(Unavailable):
@@ -81,13 +81,15 @@ class Sessions(Protocol):
         """
         ...
 
-    async def end(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
+    async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
         """End a session. False, and nothing is changed, unless it is one of the user's that goes
         on at `now`.
         """
         ...
 
-    async def end_all(self, user_id: UserId, now: datetime, *, but: SessionId | None = None) -> int:
+    async def revoke_all(
+        self, user_id: UserId, now: datetime, *, but: SessionId | None = None
+    ) -> int:
         """End all of the user's sessions that go on at `now`, except `but`; how many there were."""
         ...
 
@@ -107,7 +109,7 @@ class Posts(Protocol):
         """Raises `AlreadyGone` when the owner is, here or at the commit."""
         ...
 
-    async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+    async def get(self, post_id: PostId, viewer: UserId) -> PostDetails | None:
         """The post, locked for other units of work until this one ends."""
         ...
 
@@ -131,25 +133,25 @@ class OneTimeCodes(Protocol):
         """Raises `AlreadyGone` when the user is."""
         ...
 
-    async def use(self, code_hash: str) -> bool:
+    async def consume(self, code_hash: str) -> bool:
         """Remove the code with this hash, expired or not; False when there is none any more."""
         ...
 
-    async def end_all(self, user_id: UserId) -> None:
+    async def delete_all(self, user_id: UserId) -> None:
         """Remove all codes of the user."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class OutboxMessage:
     """A wish for a mail with a one-time code, and the request that it came with."""
 
-    id: LetterId
+    id: OutboxMessageId
     purpose: Purpose
     email: str
     attempts: int
     """How often it was claimed, this time included."""
-    origin: Origin
+    origin: RequestInfo
 
 
 class Outbox(Protocol):
@@ -157,15 +159,15 @@ class Outbox(Protocol):
         """Have a letter wait that is due at once."""
         ...
 
-    async def claim(self, now: datetime, *, until: datetime) -> Letter | None:
+    async def claim(self, now: datetime, *, until: datetime) -> OutboxMessage | None:
         """The letter that is due for longest at `now`, and for nobody else before `until`; None
         when none is. Two who claim at the same time do not wait for each other and get two letters.
         """
         ...
 
-    async def postpone(self, letter_id: LetterId, *, until: datetime) -> None: ...
+    async def postpone(self, letter_id: OutboxMessageId, *, until: datetime) -> None: ...
 
-    async def remove(self, letter_id: LetterId) -> None: ...
+    async def remove(self, letter_id: OutboxMessageId) -> None: ...
 
 
 class Votes(Protocol):
@@ -181,26 +183,26 @@ class Votes(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class IdempotencyRecord:
     """The first answer to a request that may be sent again."""
 
     user_id: UserId
     key: str
     asked: str
     """`fingerprint` of what was asked for."""
-    answer: SeenPost
+    answer: PostDetails
     at: datetime
 
 
 class Idempotency(Protocol):
-    async def claim(self, user_id: UserId, key: str, since: datetime) -> Kept | None:
+    async def claim(self, user_id: UserId, key: str, since: datetime) -> IdempotencyRecord | None:
         """What is kept of later than `since`; if nothing, the key is this unit of work's.
 
         Raises `IdempotencyKeyInUse` when it is another's, or waits for that one to end.
         """
         ...
 
-    async def keep(self, kept: Kept) -> None:
+    async def save(self, kept: IdempotencyRecord) -> None:
         """After `claim`."""
         ...
 

@@ -8,10 +8,10 @@ from sqlmodel import Field
 
 from domain.sessions import Session
 from domain.users import User
-from infrastructure.database.lookups import Lookup, lookup
-from infrastructure.database.rows import IDS, BigId, Row, moment, reference, table
+from infrastructure.database.driver.lookups import Lookup, lookup
+from infrastructure.database.driver.rows import IDS, BigId, Row, moment, reference, table
+from infrastructure.database.driver.statements import Database, Record
 from infrastructure.database.sessions import SESSION_COLUMNS, SESSIONS, session_user_of
-from infrastructure.database.statements import Database, Record
 from infrastructure.database.users import USER_COLUMNS, USERS
 
 

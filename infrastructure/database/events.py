@@ -7,12 +7,12 @@ from datetime import datetime
 from sqlalchemy import bindparam, insert, select
 from sqlmodel import Field
 
-from application.origin import ORIGIN
 from application.ports.queries import AuditEntry
+from application.request_info import REQUEST_INFO
 from domain.events import Event, EventId
 from domain.pages import InvalidCursor, Page
-from infrastructure.database.rows import BigId, Row, identity, moment, table
-from infrastructure.database.statements import Database, Record, Transaction
+from infrastructure.database.driver.rows import BigId, Row, identity, moment, table
+from infrastructure.database.driver.statements import Database, Record, Transaction
 
 _LOG = logging.getLogger("gatepost.audit")
 
@@ -52,8 +52,8 @@ _BEFORE = _NEWEST.where(EVENTS.c.id < bindparam("before"))
 
 
 def record(transaction: Transaction, event: Event) -> None:
-    origin = ORIGIN.get()
-    transaction.add_later(
+    origin = REQUEST_INFO.get()
+    transaction.defer(
         _ADD,
         at=event.at,
         name=event.name,
@@ -67,7 +67,7 @@ def record(transaction: Transaction, event: Event) -> None:
 
 def log(event: Event) -> None:
     """A line for an event that is stored."""
-    origin = ORIGIN.get()
+    origin = REQUEST_INFO.get()
     fields = {
         "actor_id": event.actor_id,
         "subject": event.subject,

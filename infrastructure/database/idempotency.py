@@ -12,13 +12,13 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Field
 
-from application.ports.queries import SeenPost
-from application.ports.storage import Kept
+from application.ports.queries import PostDetails
+from application.ports.storage import IdempotencyRecord
 from domain.idempotency import IdempotencyKeyInUse
 from domain.posts import Post
 from domain.users import UserId
-from infrastructure.database.rows import Row, moment, reference, table
-from infrastructure.database.statements import Transaction
+from infrastructure.database.driver.rows import Row, moment, reference, table
+from infrastructure.database.driver.statements import Transaction
 
 
 class KeptRow(Row, table=True):
@@ -70,7 +70,7 @@ class SqlIdempotency:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    async def claim(self, user_id: UserId, key: str, since: datetime) -> Kept | None:
+    async def claim(self, user_id: UserId, key: str, since: datetime) -> IdempotencyRecord | None:
         digest = blake2b(f"{user_id} {key}".encode(), digest_size=8).digest()
         ((has_it,),) = await self._transaction.fetch(
             _LOCK, number=int.from_bytes(digest, signed=True)
@@ -81,9 +81,11 @@ class SqlIdempotency:
         if not records:
             return None
         asked, answer, at = records[0]
-        return Kept(user_id=user_id, key=key, asked=asked, answer=_answer_of(answer), at=at)
+        return IdempotencyRecord(
+            user_id=user_id, key=key, asked=asked, answer=_answer_of(answer), at=at
+        )
 
-    async def keep(self, kept: Kept) -> None:
+    async def save(self, kept: IdempotencyRecord) -> None:
         await self._transaction.fetch(
             _KEEP,
             user_id=kept.user_id,
@@ -94,9 +96,9 @@ class SqlIdempotency:
         )
 
 
-def _answer_of(text: str) -> SeenPost:
+def _answer_of(text: str) -> PostDetails:
     answer = json.loads(text)
     post = answer.pop("post")
     for name in ("created_at", "updated_at"):
         post[name] = datetime.fromisoformat(post[name])
-    return SeenPost(post=Post(**post), **answer)
+    return PostDetails(post=Post(**post), **answer)

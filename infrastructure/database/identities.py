@@ -7,9 +7,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
 from domain.users import NewUser, User, email_key
-from infrastructure.database.lookups import Lookup, lookup
-from infrastructure.database.rows import Row, reference, table
-from infrastructure.database.statements import Database, Transaction
+from infrastructure.database.driver.lookups import Lookup, lookup
+from infrastructure.database.driver.rows import Row, reference, table
+from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 
@@ -62,7 +62,7 @@ def identity_lookup(database: Database) -> Lookup:
     return lookup(database, one=_BY_KEY, many=_BY_KEYS, key=["key"])
 
 
-async def identified(find: Lookup, issuer: str, subject: str) -> User | None:
+async def by_identity(find: Lookup, issuer: str, subject: str) -> User | None:
     record = await find(_key(issuer, subject))
     return None if record is None else user_of(record)
 

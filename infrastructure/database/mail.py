@@ -5,11 +5,11 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlmodel import Field
 
-from application.origin import ORIGIN, Origin
-from application.ports.storage import Letter, LetterId
+from application.ports.storage import OutboxMessage, OutboxMessageId
+from application.request_info import REQUEST_INFO, RequestInfo
 from domain.one_time_codes import Purpose
-from infrastructure.database.rows import Row, identity, moment, table
-from infrastructure.database.statements import Transaction
+from infrastructure.database.driver.rows import Row, identity, moment, table
+from infrastructure.database.driver.statements import Transaction
 
 
 class LetterRow(Row, table=True):
@@ -64,7 +64,7 @@ class SqlOutbox:
         self._transaction = transaction
 
     async def add(self, purpose: Purpose, email: str, now: datetime) -> None:
-        origin = ORIGIN.get()
+        origin = REQUEST_INFO.get()
         await self._transaction.fetch(
             _ADD,
             purpose=purpose.value,
@@ -74,21 +74,21 @@ class SqlOutbox:
             ip=origin.ip,
         )
 
-    async def claim(self, now: datetime, *, until: datetime) -> Letter | None:
+    async def claim(self, now: datetime, *, until: datetime) -> OutboxMessage | None:
         records = await self._transaction.fetch(_CLAIM, now=now, until=until)
         if not records:
             return None
         id_, purpose, email, attempts, request_id, ip = records[0]
-        return Letter(
-            id=LetterId(id_),
+        return OutboxMessage(
+            id=OutboxMessageId(id_),
             purpose=Purpose(purpose),
             email=email,
             attempts=attempts,
-            origin=Origin(request_id, ip),
+            origin=RequestInfo(request_id, ip),
         )
 
-    async def postpone(self, letter_id: LetterId, *, until: datetime) -> None:
+    async def postpone(self, letter_id: OutboxMessageId, *, until: datetime) -> None:
         await self._transaction.fetch(_POSTPONE, key=letter_id, until=until)
 
-    async def remove(self, letter_id: LetterId) -> None:
+    async def remove(self, letter_id: OutboxMessageId) -> None:
         await self._transaction.fetch(_REMOVE, key=letter_id)

@@ -7,8 +7,8 @@ from sqlmodel import Field
 
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
-from infrastructure.database.rows import Row, identity, moment, reference, table
-from infrastructure.database.statements import Database, Transaction
+from infrastructure.database.driver.rows import Row, identity, moment, reference, table
+from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 
@@ -65,8 +65,8 @@ class SqlOneTimeCodes:
             expires_at=code.expires_at,
         )
 
-    async def use(self, code_hash: str) -> bool:
+    async def consume(self, code_hash: str) -> bool:
         return bool(await self._transaction.fetch(_USE, used=code_hash))
 
-    async def end_all(self, user_id: UserId) -> None:
+    async def delete_all(self, user_id: UserId) -> None:
         await self._transaction.fetch(_END_ALL, owner=user_id)

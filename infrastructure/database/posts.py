@@ -25,15 +25,15 @@ from sqlalchemy import (
 )
 from sqlmodel import Field
 
-from application.ports.queries import PostList, SeenPost, Sort
+from application.ports.queries import PostDetails, PostList, Sort
 from domain.pages import InvalidCursor, Page
 from domain.policies import is_moderator
 from domain.posts import NewPost, Post, PostChanged, PostId
 from domain.users import UserId
 from infrastructure.database import search
-from infrastructure.database.lookups import Lookup, lookup
-from infrastructure.database.rows import IDS, BigId, Row, identity, moment, reference, table
-from infrastructure.database.statements import Database, Record, Transaction
+from infrastructure.database.driver.lookups import Lookup, lookup
+from infrastructure.database.driver.rows import IDS, BigId, Row, identity, moment, reference, table
+from infrastructure.database.driver.statements import Database, Record, Transaction
 from infrastructure.database.users import USERS
 from infrastructure.database.votes import VOTES
 
@@ -201,10 +201,12 @@ def post_of(record: Record) -> Post:
     )
 
 
-def seen_post_of(record: Record) -> SeenPost:
+def post_details_of(record: Record) -> PostDetails:
     width = len(POST_COLUMNS)
     owner_name, votes, voted = record[width:]
-    return SeenPost(post=post_of(record[:width]), owner_name=owner_name, votes=votes, voted=voted)
+    return PostDetails(
+        post=post_of(record[:width]), owner_name=owner_name, votes=votes, voted=voted
+    )
 
 
 def post_lookup(database: Database) -> Lookup:
@@ -212,7 +214,7 @@ def post_lookup(database: Database) -> Lookup:
     return lookup(database, one=_BY_ID, many=BY_IDS, key=["id", "viewer"])
 
 
-async def posts(database: Database, wanted: PostList) -> Page[SeenPost]:
+async def posts(database: Database, wanted: PostList) -> Page[PostDetails]:
     statement, values = page_query(wanted, database.dialect)
     return page_of(wanted, await database.fetch_long(statement, **values))
 
@@ -240,8 +242,8 @@ def page_query(wanted: PostList, dialect: Dialect) -> tuple[Select[Any], dict[st
     }
 
 
-def page_of(wanted: PostList, records: Sequence[Record]) -> Page[SeenPost]:
-    items = [seen_post_of(record) for record in records[: wanted.limit]]
+def page_of(wanted: PostList, records: Sequence[Record]) -> Page[PostDetails]:
+    items = [post_details_of(record) for record in records[: wanted.limit]]
     more = len(records) > wanted.limit
     return Page(items, next=wanted.sort.key(items[-1]) if more else None)
 
@@ -270,9 +272,9 @@ class SqlPosts:
             version=1,
         )
 
-    async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+    async def get(self, post_id: PostId, viewer: UserId) -> PostDetails | None:
         records = await self._transaction.fetch(_LOCK, id=post_id, viewer=viewer)
-        return seen_post_of(records[0]) if records else None
+        return post_details_of(records[0]) if records else None
 
     async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
         # Two statements: one sees what was committed before it began to wait.

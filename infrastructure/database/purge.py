@@ -17,11 +17,11 @@ from sqlalchemy.sql.dml import ReturningDelete
 
 from domain.idempotency import LIFE
 from domain.sessions import KNOWN
+from infrastructure.database.driver.rows import BigId, Instant
+from infrastructure.database.driver.statements import Database
 from infrastructure.database.idempotency import KEPT
 from infrastructure.database.one_time_codes import CODES
-from infrastructure.database.rows import BigId, Instant
 from infrastructure.database.sessions import SESSIONS, SPENT
-from infrastructure.database.statements import Database
 
 BATCH = 2000
 """Rows a statement."""

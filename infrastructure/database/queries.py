@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from application.ports.queries import AuditEntry, Credentials, PostList, Refreshing, SeenPost
+from application.ports.queries import AuditEntry, Credentials, PostDetails, PostList, RefreshLookup
 from domain.one_time_codes import OneTimeCode
 from domain.pages import Page
 from domain.posts import PostId
@@ -17,7 +17,7 @@ from infrastructure.database import (
     sessions,
     users,
 )
-from infrastructure.database.statements import Database, DatabaseUnavailable
+from infrastructure.database.driver.statements import Database, DatabaseUnavailable
 
 
 class SqlQueries:
@@ -34,8 +34,8 @@ class SqlQueries:
     async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
         return await sessions.sessions(self._database, user_id, now)
 
-    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
-        return await sessions.refreshing(self._database, refresh_hash)
+    async def refresh_lookup(self, refresh_hash: str) -> RefreshLookup | None:
+        return await sessions.refresh_lookup(self._database, refresh_hash)
 
     async def user(self, user_id: UserId) -> User | None:
         return await users.user(self._database, user_id)
@@ -43,8 +43,8 @@ class SqlQueries:
     async def users(self, limit: int, after: tuple[int, ...] | None) -> Page[User]:
         return await users.users(self._database, limit, after)
 
-    async def identified(self, issuer: str, subject: str) -> User | None:
-        return await identities.identified(self._identity, issuer, subject)
+    async def by_identity(self, issuer: str, subject: str) -> User | None:
+        return await identities.by_identity(self._identity, issuer, subject)
 
     async def credentials(self, email: str) -> Credentials | None:
         return await users.credentials(self._database, email)
@@ -55,11 +55,11 @@ class SqlQueries:
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
         return await one_time_codes.code(self._database, code_hash)
 
-    async def post(self, post_id: PostId, viewer: User) -> SeenPost | None:
+    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
         record = await self._post(post_id, viewer.id)
-        return None if record is None else posts.seen_post_of(record)
+        return None if record is None else posts.post_details_of(record)
 
-    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+    async def posts(self, wanted: PostList) -> Page[PostDetails]:
         return await posts.posts(self._database, wanted)
 
     async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:

@@ -27,26 +27,26 @@ from sqlalchemy import (
 from sqlalchemy import cast as cast_to
 from sqlalchemy.sql.util import ClauseAdapter
 
-from application.ports.queries import PostList, PostQueries, SeenPost, Sort
+from application.ports.queries import PostDetails, PostList, PostQueries, Sort
 from domain.errors import Unavailable
 from domain.pages import Page
 from domain.posts import PostId
 from domain.users import User
-from infrastructure.database.lookups import Remote, SharedLookup
-from infrastructure.database.postgresql import DIALECT
+from infrastructure.database.driver.lookups import Remote, SharedLookup
+from infrastructure.database.driver.postgresql import DIALECT
+from infrastructure.database.driver.statements import (
+    Clause,
+    DatabaseUnavailable,
+    Reader,
+    Record,
+)
 from infrastructure.database.posts import (
     BY_IDS,
     ORDERS,
     WANTED,
     page_of,
     page_query,
-    seen_post_of,
-)
-from infrastructure.database.statements import (
-    Clause,
-    DatabaseUnavailable,
-    Reader,
-    Record,
+    post_details_of,
 )
 from infrastructure.database.users import USERS
 
@@ -175,21 +175,21 @@ class ReplicaPosts:
         self._primary = primary
         self._post = SharedLookup(replica, _BY_IDS, ["id", "viewer"])
 
-    async def post(self, post_id: PostId, viewer: User) -> SeenPost | None:
+    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
         try:
             record = await self._post(post_id, viewer.id)
         except Unavailable:
             record = None
         if record is not None:
             seen_writes, *columns = record
-            seen = seen_post_of(columns)
+            seen = post_details_of(columns)
             # What seems not to be there, or a draft of somebody else's, may be there by now.
             is_shown = seen.post.published or seen.post.owner_id == viewer.id
             if is_shown and seen_writes >= viewer.writes:
                 return seen
         return await self._primary.post(post_id, viewer)
 
-    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+    async def posts(self, wanted: PostList) -> Page[PostDetails]:
         # Behind a page of the primary's, an older state might lack posts. The other way round it
         # is well, so the first page alone is the replica's.
         if wanted.after is None:

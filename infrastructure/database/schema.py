@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Select, column, create_engine, event, select,
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from infrastructure.database import connections, sqlite
-from infrastructure.database.engine import sqlite_path
-from infrastructure.database.statements import Database, SchemaMissing
+from infrastructure.database.driver import connections, sqlite
+from infrastructure.database.driver.engine import sqlite_path
+from infrastructure.database.driver.statements import Database, SchemaMissing
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -6,12 +6,20 @@ from sqlalchemy import ColumnElement, Index, any_, bindparam, insert, or_, selec
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
-from application.ports.queries import Refreshing
+from application.ports.queries import RefreshLookup
 from domain.sessions import InvalidCredentials, NewSession, Session, SessionId, network_of
 from domain.users import User, UserId
-from infrastructure.database.lookups import Lookup, lookup
-from infrastructure.database.rows import IDS, Instant, Row, identity, moment, reference, table
-from infrastructure.database.statements import Database, Record, Transaction
+from infrastructure.database.driver.lookups import Lookup, lookup
+from infrastructure.database.driver.rows import (
+    IDS,
+    Instant,
+    Row,
+    identity,
+    moment,
+    reference,
+    table,
+)
+from infrastructure.database.driver.statements import Database, Record, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 
@@ -180,13 +188,13 @@ async def sessions(database: Database, user_id: UserId, now: datetime) -> list[S
     return [session_of(record) for record in records]
 
 
-async def refreshing(database: Database, refresh_hash: str) -> Refreshing | None:
+async def refresh_lookup(database: Database, refresh_hash: str) -> RefreshLookup | None:
     records = await database.fetch(_REFRESHING, hash=refresh_hash)
     if not records:
         return None
     current, *record = records[0]
     session, user = session_user_of(record)
-    return Refreshing(session=session, user=user, is_spent=current != refresh_hash)
+    return RefreshLookup(session=session, user=user, is_spent=current != refresh_hash)
 
 
 async def has_logged_in_from(database: Database, user_id: UserId, network: str) -> bool:
@@ -229,11 +237,13 @@ class SqlSessions:
         )
         return True
 
-    async def end(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
+    async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
         ended = await self._transaction.fetch(_END_ONE, key=session_id, owner=user_id, now=now)
         return bool(ended)
 
-    async def end_all(self, user_id: UserId, now: datetime, *, but: SessionId | None = None) -> int:
+    async def revoke_all(
+        self, user_id: UserId, now: datetime, *, but: SessionId | None = None
+    ) -> int:
         # No session has the id 0.
         ended = await self._transaction.fetch(_END_ALL, owner=user_id, now=now, but=but or 0)
         return len(ended)

@@ -11,19 +11,19 @@ from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken, UserId
 from infrastructure.database import events
-from infrastructure.database.idempotency import SqlIdempotency
-from infrastructure.database.identities import SqlIdentities
-from infrastructure.database.mail import SqlOutbox
-from infrastructure.database.one_time_codes import SqlOneTimeCodes
-from infrastructure.database.posts import SqlPosts
-from infrastructure.database.sessions import SqlSessions
-from infrastructure.database.statements import (
+from infrastructure.database.driver.statements import (
     Clause,
     ConstraintViolated,
     Database,
     Record,
     Transaction,
 )
+from infrastructure.database.idempotency import SqlIdempotency
+from infrastructure.database.identities import SqlIdentities
+from infrastructure.database.mail import SqlOutbox
+from infrastructure.database.one_time_codes import SqlOneTimeCodes
+from infrastructure.database.posts import SqlPosts
+from infrastructure.database.sessions import SqlSessions
 from infrastructure.database.users import COUNT_WRITE, SqlUsers
 from infrastructure.database.votes import SqlVotes
 
@@ -45,7 +45,7 @@ MEANING: dict[str, type[DomainError]] = {
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _domain_errors() -> Iterator[None]:
     try:
         yield
     except ConstraintViolated as error:
@@ -75,7 +75,7 @@ class SqlUnitOfWork:
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._use_up()
-        with _told():
+        with _domain_errors():
             records = await self._transaction.fetch(clause, **values)
         self._over = False
         return records
@@ -86,19 +86,19 @@ class SqlUnitOfWork:
 
     async def add(self, clause: Insert, **values: Any) -> int:
         self._use_up()
-        with _told():
+        with _domain_errors():
             new_id = await self._transaction.add(clause, **values)
         self._over = False
         return new_id
 
-    def add_later(self, clause: Insert | Update, **values: Any) -> None:
-        self._transaction.add_later(clause, **values)
+    def defer(self, clause: Insert | Update, **values: Any) -> None:
+        self._transaction.defer(clause, **values)
 
     async def commit(self) -> None:
         self._use_up()
         if self._author is not None:
-            self._transaction.add_later(COUNT_WRITE, author=self._author)
-        with _told():
+            self._transaction.defer(COUNT_WRITE, author=self._author)
+        with _domain_errors():
             await self._transaction.commit()
         for event in self._recorded:
             events.log(event)

@@ -9,8 +9,8 @@ from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials
 from domain.pages import InvalidCursor, Page
 from domain.users import NewUser, Role, User, UserId, email_key
-from infrastructure.database.rows import BigId, Row, identity, moment, table
-from infrastructure.database.statements import Database, Record, Transaction
+from infrastructure.database.driver.rows import BigId, Row, identity, moment, table
+from infrastructure.database.driver.statements import Database, Record, Transaction
 
 
 class UserRow(Row, table=True):

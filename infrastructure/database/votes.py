@@ -5,8 +5,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from domain.posts import PostId
 from domain.users import UserId
-from infrastructure.database.rows import Row, reference, table
-from infrastructure.database.statements import Transaction
+from infrastructure.database.driver.rows import Row, reference, table
+from infrastructure.database.driver.statements import Transaction
 
 
 class VoteRow(Row, table=True):

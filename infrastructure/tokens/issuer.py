@@ -21,8 +21,8 @@ from jose.backends.base import Key
 from jose.backends.cryptography_backend import CryptographyECKey, CryptographyRSAKey
 from jose.exceptions import JOSEError
 
+from application.external_identities import ExternalIdentity
 from application.ports.tokens import LEEWAY, Claims
-from application.visitors import Visitor
 from domain.errors import Unavailable
 from domain.sessions import InvalidToken, Session, SessionId
 from domain.users import User
@@ -60,7 +60,7 @@ class _ProviderKey:
 class _Genuine:
     """A token that the provider signed, for us: it holds from `valid_from` until `expires_at`."""
 
-    visitor: Visitor
+    visitor: ExternalIdentity
     issued_at: datetime
     valid_from: datetime
     expires_at: datetime
@@ -79,7 +79,7 @@ class IssuerTokens:
         issuer: str,
         audience: str,
         jwks_url: str | None,
-        user_of: Callable[[Visitor, datetime], Awaitable[User]],
+        user_of: Callable[[ExternalIdentity, datetime], Awaitable[User]],
         timeout: float = 2.0,
         remembered: int = 10_000,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -100,7 +100,7 @@ class IssuerTokens:
         self._asking = asyncio.Lock()
         self._remembered: OrderedDict[str, _Genuine] = OrderedDict()
         self._room = remembered
-        self._aside: asyncio.Task[None] | None = None
+        self._in_thread: asyncio.Task[None] | None = None
 
     async def issue(self, claims: Claims) -> str:
         raise NotImplementedError("The provider issues the tokens")
@@ -166,7 +166,7 @@ class IssuerTokens:
         ):
             raise ValueError
         is_verified = isinstance(email, str) and said.get("email_verified") is True
-        visitor = Visitor(
+        visitor = ExternalIdentity(
             issuer=self._issuer,
             subject=subject,
             verified_email=email if is_verified else None,
@@ -187,8 +187,8 @@ class IssuerTokens:
         if self._fetched_at is None or self._asked_at is None:
             return
         is_due = now - self._fetched_at >= STALE and now - self._asked_at >= AGAIN
-        if is_due and (self._aside is None or self._aside.done()):
-            self._aside = asyncio.create_task(self._ask(now))
+        if is_due and (self._in_thread is None or self._in_thread.done()):
+            self._in_thread = asyncio.create_task(self._ask(now))
 
     async def _ask(self, now: datetime) -> None:
         """Ask for the keys, unless somebody has just done so. Those in hand stay on a failure."""

@@ -13,7 +13,7 @@ from application.ports.tokens import LEEWAY, Claims
 from application.retries import retried
 from domain.sessions import InvalidToken
 from infrastructure.database.access_tokens import access_token_lookup, add, found_of
-from infrastructure.database.statements import ConstraintViolated, Database
+from infrastructure.database.driver.statements import ConstraintViolated, Database
 
 _LENGTH = 43  # characters of 256 bits
 

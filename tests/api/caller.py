@@ -7,7 +7,7 @@ import httpx
 
 from api.app import create_app
 from domain.users import Role
-from tests.api.gate import PASSWORD, Gate, Person
+from tests.api.client import PASSWORD, ApiClient, Person
 from tests.api.test_one_time_codes import ask_for_reset, ask_for_verification
 from tests.fakes.ports import fake_ports
 
@@ -38,7 +38,7 @@ def body_name(operation: dict[str, Any]) -> str:
 class Caller:
     """Calls operations as the document says to, with its examples, but for what is asked for."""
 
-    def __init__(self, gate: Gate, anna: Person, admin: Person) -> None:
+    def __init__(self, gate: ApiClient, anna: Person, admin: Person) -> None:
         self.gate = gate
         self.anna = anna
         self.admin = admin
@@ -96,6 +96,6 @@ class Caller:
         return {"json": given} if given else {}
 
 
-async def a_caller(gate: Gate) -> Caller:
+async def a_caller(gate: ApiClient) -> Caller:
     anna = await gate.person("anna@example.com")  # as the examples call her
     return Caller(gate, anna, await gate.person(role=Role.ADMIN))

@@ -6,7 +6,7 @@ import pytest
 
 from application.ports.limits import Limits
 from infrastructure.metrics import Metrics
-from tests.api.gate import Gate, Watch, open_gate
+from tests.api.client import ApiClient, Watch, open_gate
 from tests.fakes.limits import FakeLimits
 
 CORS_ORIGIN = "https://app.example.org"
@@ -32,7 +32,7 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-async def gate(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator[Gate]:
+async def gate(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator[ApiClient]:
     async with open_gate(
         database_url,
         limits=limits,

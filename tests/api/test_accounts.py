@@ -6,28 +6,28 @@ import httpx
 import pytest
 
 from domain.users import Role
-from tests.api.gate import PASSWORD, Gate, Person, on_one_database, problem_of
+from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, problem_of
 
 NEW = "staple battery horse"
 
 
 async def change_password(
-    gate: Gate, person: Person, new: str = NEW, current: str = PASSWORD
+    gate: ApiClient, person: Person, new: str = NEW, current: str = PASSWORD
 ) -> httpx.Response:
     body = {"current_password": current, "new_password": new}
     return await gate.client.put("/users/me/password", json=body, headers=person.headers)
 
 
-async def edit(gate: Gate, person: Person, **members: Any) -> httpx.Response:
+async def edit(gate: ApiClient, person: Person, **members: Any) -> httpx.Response:
     return await gate.client.patch("/users/me", json=members, headers=person.headers)
 
 
-async def delete(gate: Gate, person: Person, password: str = PASSWORD) -> httpx.Response:
+async def delete(gate: ApiClient, person: Person, password: str = PASSWORD) -> httpx.Response:
     body = {"current_password": password}
     return await gate.client.post("/users/me/deletion", json=body, headers=person.headers)
 
 
-async def again(gate: Gate, person: Person, password: str = PASSWORD) -> Person:
+async def again(gate: ApiClient, person: Person, password: str = PASSWORD) -> Person:
     """The person with another session."""
     token = (await gate.log_in(person.email, password)).json()["access_token"]
     return Person(id=person.id, email=person.email, name=person.name, token=token)
@@ -36,7 +36,7 @@ async def again(gate: Gate, person: Person, password: str = PASSWORD) -> Person:
 # The password
 
 
-async def test_a_changed_password_ends_every_session_but_this_one(gate: Gate) -> None:
+async def test_a_changed_password_ends_every_session_but_this_one(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     elsewhere = await again(gate, anna)
 
@@ -50,7 +50,7 @@ async def test_a_changed_password_ends_every_session_but_this_one(gate: Gate) ->
     assert (await gate.log_in(anna.email, NEW)).status_code == 200
 
 
-async def test_a_wrong_current_password_changes_nothing(gate: Gate) -> None:
+async def test_a_wrong_current_password_changes_nothing(gate: ApiClient) -> None:
     anna = await gate.person()
     elsewhere = await again(gate, anna)
 
@@ -68,7 +68,7 @@ async def test_a_wrong_current_password_changes_nothing(gate: Gate) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("new", ["too short", "x" * 129, "123456789012", "person1@example.com"])
-async def test_a_weak_new_password_is_refused(gate: Gate, new: str) -> None:
+async def test_a_weak_new_password_is_refused(gate: ApiClient, new: str) -> None:
     anna = await gate.person()
 
     problem_of(await change_password(gate, anna, new), 422, "weak_password")
@@ -77,7 +77,7 @@ async def test_a_weak_new_password_is_refused(gate: Gate, new: str) -> None:
 
 
 @on_one_database
-async def test_a_common_password_registers_nobody(gate: Gate) -> None:
+async def test_a_common_password_registers_nobody(gate: ApiClient) -> None:
     body = {"email": "anna@example.com", "password": "QWERTY123456"}
 
     problem = problem_of(await gate.client.post("/users", json=body), 422, "weak_password")
@@ -88,7 +88,7 @@ async def test_a_common_password_registers_nobody(gate: Gate) -> None:
 # Name and address
 
 
-async def test_a_name_is_changed_and_cleared_and_else_left_alone(gate: Gate) -> None:
+async def test_a_name_is_changed_and_cleared_and_else_left_alone(gate: ApiClient) -> None:
     anna = await gate.person(name="Anna")
 
     assert (await edit(gate, anna)).json()["name"] == "Anna"
@@ -99,7 +99,7 @@ async def test_a_name_is_changed_and_cleared_and_else_left_alone(gate: Gate) -> 
     assert cleared.json() == (await gate.me(anna)).json()
 
 
-async def test_a_new_address_logs_in_and_the_old_one_no_more(gate: Gate) -> None:
+async def test_a_new_address_logs_in_and_the_old_one_no_more(gate: ApiClient) -> None:
     anna = await gate.person(name="Anna")
 
     answer = await edit(gate, anna, email="new@example.com", current_password=PASSWORD)
@@ -112,7 +112,7 @@ async def test_a_new_address_logs_in_and_the_old_one_no_more(gate: Gate) -> None
     assert (await gate.log_in(anna.email)).status_code == 401
 
 
-async def test_the_address_of_somebody_else_is_taken(gate: Gate) -> None:
+async def test_the_address_of_somebody_else_is_taken(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
 
     answer = await edit(gate, anna, email=bert.email.upper(), current_password=PASSWORD)
@@ -136,7 +136,7 @@ async def test_the_address_of_somebody_else_is_taken(gate: Gate) -> None:
         {"password": NEW},
     ],
 )
-async def test_other_changes_are_refused(gate: Gate, members: dict[str, Any]) -> None:
+async def test_other_changes_are_refused(gate: ApiClient, members: dict[str, Any]) -> None:
     anna = await gate.person()
 
     problem_of(await edit(gate, anna, **members), 422, "validation_failed")
@@ -145,7 +145,7 @@ async def test_other_changes_are_refused(gate: Gate, members: dict[str, Any]) ->
 # Deletion
 
 
-async def test_a_deleted_user_is_gone_with_all_that_is_theirs(gate: Gate) -> None:
+async def test_a_deleted_user_is_gone_with_all_that_is_theirs(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -160,7 +160,7 @@ async def test_a_deleted_user_is_gone_with_all_that_is_theirs(gate: Gate) -> Non
     await gate.person(anna.email)
 
 
-async def test_the_last_admin_is_not_deleted(gate: Gate) -> None:
+async def test_the_last_admin_is_not_deleted(gate: ApiClient) -> None:
     admin = await gate.person(role=Role.ADMIN)
 
     problem_of(await delete(gate, admin), 409, "last_admin")

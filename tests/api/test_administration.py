@@ -7,14 +7,14 @@ import httpx
 import pytest
 
 from domain.users import Role
-from tests.api.gate import Gate, Person, on_one_database, problem_of
+from tests.api.client import ApiClient, Person, on_one_database, problem_of
 
 
-async def change(gate: Gate, admin: Person, subject: Person, **members: Any) -> httpx.Response:
+async def change(gate: ApiClient, admin: Person, subject: Person, **members: Any) -> httpx.Response:
     return await gate.client.patch(f"/users/{subject.id}", json=members, headers=admin.headers)
 
 
-async def walk(gate: Gate, path: str, person: Person) -> list[dict[str, Any]]:
+async def walk(gate: ApiClient, path: str, person: Person) -> list[dict[str, Any]]:
     items, url = [], path
     while url:
         answer = await gate.client.get(url, headers=person.headers)
@@ -24,7 +24,7 @@ async def walk(gate: Gate, path: str, person: Person) -> list[dict[str, Any]]:
     return items
 
 
-async def test_admins_list_all_users_newest_first(gate: Gate) -> None:
+async def test_admins_list_all_users_newest_first(gate: ApiClient) -> None:
     admin = await gate.person(role=Role.ADMIN)
     people = [admin, *[await gate.person() for _ in range(4)]]
 
@@ -35,7 +35,7 @@ async def test_admins_list_all_users_newest_first(gate: Gate) -> None:
 
 
 @on_one_database
-async def test_a_cursor_of_one_list_is_none_of_another(gate: Gate) -> None:
+async def test_a_cursor_of_one_list_is_none_of_another(gate: ApiClient) -> None:
     admin = await gate.person(role=Role.ADMIN)
     await gate.person()
     first = await gate.client.get("/users?limit=1", headers=admin.headers)
@@ -48,7 +48,7 @@ async def test_a_cursor_of_one_list_is_none_of_another(gate: Gate) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("path", ["/users", "/audit"])
-async def test_the_lists_take_a_limit_and_a_cursor_alone(gate: Gate, path: str) -> None:
+async def test_the_lists_take_a_limit_and_a_cursor_alone(gate: ApiClient, path: str) -> None:
     admin = await gate.person(role=Role.ADMIN)
     for query in ("limit=0", "limit=101", "sort=newest", "limit=x"):
         answer = await gate.client.get(f"{path}?{query}", headers=admin.headers)
@@ -57,7 +57,7 @@ async def test_the_lists_take_a_limit_and_a_cursor_alone(gate: Gate, path: str) 
     problem_of(answer, 400, "invalid_cursor")
 
 
-async def test_a_change_of_role_acts_on_the_next_request(gate: Gate) -> None:
+async def test_a_change_of_role_acts_on_the_next_request(gate: ApiClient) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
     assert (await gate.client.get("/users", headers=anna.headers)).status_code == 403
 
@@ -71,7 +71,9 @@ async def test_a_change_of_role_acts_on_the_next_request(gate: Gate) -> None:
     problem_of(await gate.client.get("/users", headers=admin.headers), 403, "admins_only")
 
 
-async def test_deactivation_ends_all_sessions_and_reactivation_revives_none(gate: Gate) -> None:
+async def test_deactivation_ends_all_sessions_and_reactivation_revives_none(
+    gate: ApiClient,
+) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
     other = (await gate.log_in(anna.email)).json()["access_token"]
 
@@ -90,7 +92,7 @@ async def test_deactivation_ends_all_sessions_and_reactivation_revives_none(gate
 
 
 @pytest.mark.parametrize("members", [{"role": "member"}, {"is_active": False}])
-async def test_the_last_admin_stays_one(gate: Gate, members: dict[str, Any]) -> None:
+async def test_the_last_admin_stays_one(gate: ApiClient, members: dict[str, Any]) -> None:
     admin, gone = await gate.person(role=Role.ADMIN), await gate.person(role=Role.ADMIN)
     await gate.deactivate(gone)
 
@@ -104,7 +106,7 @@ async def test_the_last_admin_stays_one(gate: Gate, members: dict[str, Any]) -> 
 @pytest.mark.parametrize("admins", [2, 3])
 @pytest.mark.parametrize("members", [{"role": "member"}, {"is_active": False}])
 async def test_of_two_admins_who_demote_each_other_at_one_instant_one_wins(
-    gate: Gate, admins: int, members: dict[str, Any]
+    gate: ApiClient, admins: int, members: dict[str, Any]
 ) -> None:
     for _ in range(5):
         people = [await gate.person(role=Role.ADMIN) for _ in range(admins)]
@@ -125,7 +127,7 @@ async def test_of_two_admins_who_demote_each_other_at_one_instant_one_wins(
             await gate.delete(person)
 
 
-async def test_nothing_asked_changes_nothing(gate: Gate) -> None:
+async def test_nothing_asked_changes_nothing(gate: ApiClient) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
 
     answer = await change(gate, admin, anna)
@@ -138,13 +140,13 @@ async def test_nothing_asked_changes_nothing(gate: Gate) -> None:
     "members",
     [{"role": None}, {"is_active": None}, {"role": "king"}, {"is_active": 1}, {"email": "a@b.de"}],
 )
-async def test_what_no_user_can_be_is_refused(gate: Gate, members: dict[str, Any]) -> None:
+async def test_what_no_user_can_be_is_refused(gate: ApiClient, members: dict[str, Any]) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
 
     problem_of(await change(gate, admin, anna, **members), 422, "validation_failed")
 
 
-async def test_an_unknown_user_is_404(gate: Gate) -> None:
+async def test_an_unknown_user_is_404(gate: ApiClient) -> None:
     admin = await gate.person(role=Role.ADMIN)
 
     answer = await gate.client.patch("/users/4711", json={"role": "admin"}, headers=admin.headers)
@@ -152,7 +154,7 @@ async def test_an_unknown_user_is_404(gate: Gate) -> None:
     problem_of(answer, 404, "user_not_found")
 
 
-async def test_the_audit_tells_who_did_what_to_whom_and_when(gate: Gate) -> None:
+async def test_the_audit_tells_who_did_what_to_whom_and_when(gate: ApiClient) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
     headers = anna.headers | {"X-Request-ID": "mine"}
     body = {"title": "Hello", "content": "First post."}

@@ -18,12 +18,12 @@ from application.services import build_services
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 from infrastructure.database.access_tokens import ACCESS_TOKENS
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.statements import Clause, Database, Record
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.statements import Clause, Database, Record
 from infrastructure.settings import Settings
 from infrastructure.tokens.opaque import OpaqueTokens
-from tests.api.gate import Gate, Person, open_gate, problem_of
+from tests.api.client import ApiClient, Person, open_gate, problem_of
 from tests.api.test_sessions import bearer, refresh, works
 
 _ALL = select(ACCESS_TOKENS)
@@ -77,7 +77,7 @@ def technologies() -> dict[str, Any]:
 
 
 @pytest.fixture(params=technologies())
-async def other_gate(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Gate]:
+async def other_gate(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[ApiClient]:
     async with open_gate(database_url, technologies()[request.param]) as gate:
         yield gate
 
@@ -91,7 +91,7 @@ async def test_a_technology_is_one_line_in_the_composition_root(tmp_path: Path) 
     assert isinstance(ports.tokens, TinyTokens)
 
 
-async def test_whatever_the_technology_the_current_user_is_the_same(other_gate: Gate) -> None:
+async def test_whatever_the_technology_the_current_user_is_the_same(other_gate: ApiClient) -> None:
     gate = other_gate
     anna = await gate.person()
     assert (await gate.me(anna)).json()["email"] == anna.email
@@ -110,12 +110,17 @@ async def test_whatever_the_technology_the_current_user_is_the_same(other_gate: 
     assert keys.json() == {"keys": []}
 
 
-ENDS = [Gate.deactivate, Gate.delete, Gate.revoke_sessions, Gate.expire_sessions]
+ENDS = [
+    ApiClient.deactivate,
+    ApiClient.delete,
+    ApiClient.revoke_sessions,
+    ApiClient.expire_sessions,
+]
 
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 async def test_whatever_the_technology_an_end_acts_on_the_very_next_request(
-    other_gate: Gate, end: Any
+    other_gate: ApiClient, end: Any
 ) -> None:
     anna, bert = await other_gate.person(), await other_gate.person()
     assert await works(other_gate, anna.token)
@@ -126,7 +131,7 @@ async def test_whatever_the_technology_an_end_acts_on_the_very_next_request(
     assert await works(other_gate, bert.token)
 
 
-async def test_whatever_the_technology_a_token_expires(other_gate: Gate) -> None:
+async def test_whatever_the_technology_a_token_expires(other_gate: ApiClient) -> None:
     anna = await other_gate.person()
 
     other_gate.clock.ahead = timedelta(seconds=3601)
@@ -200,5 +205,5 @@ async def test_no_opaque_token_for_a_session_that_is_gone(database_url: str) -> 
         problem_of(await gate.me(anna), 401, "invalid_token")
 
 
-async def stored(gate: Gate) -> Sequence[Record]:
+async def stored(gate: ApiClient) -> Sequence[Record]:
     return await gate.database.fetch(_ALL)

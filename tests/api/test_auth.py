@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from infrastructure.tokens.jose import JoseTokens, hs256_key
-from tests.api.gate import PASSWORD, Gate, Person, on_one_database, problem_of
+from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, problem_of
 
 
-async def test_a_login_answers_with_tokens_that_nobody_may_keep(gate: Gate) -> None:
+async def test_a_login_answers_with_tokens_that_nobody_may_keep(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.log_in(anna.email)
@@ -34,7 +34,7 @@ async def test_a_login_answers_with_tokens_that_nobody_may_keep(gate: Gate) -> N
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_the_form_may_be_multipart_and_name_its_grant(gate: Gate) -> None:
+async def test_the_form_may_be_multipart_and_name_its_grant(gate: ApiClient) -> None:
     anna = await gate.person()
     form = {"username": anna.email, "password": PASSWORD, "grant_type": "password", "scope": ""}
 
@@ -44,13 +44,13 @@ async def test_the_form_may_be_multipart_and_name_its_grant(gate: Gate) -> None:
     assert (multipart.status_code, urlencoded.status_code) == (200, 200)
 
 
-async def test_an_address_logs_in_in_any_case(gate: Gate) -> None:
+async def test_an_address_logs_in_in_any_case(gate: ApiClient) -> None:
     await gate.person("anna@example.com")
 
     assert (await gate.log_in("ANNA@Example.com")).status_code == 200
 
 
-async def test_logins_are_sessions_of_their_own(gate: Gate) -> None:
+async def test_logins_are_sessions_of_their_own(gate: ApiClient) -> None:
     anna = await gate.person()
     first, second = [(await gate.log_in(anna.email)).json() for _ in range(2)]
 
@@ -59,7 +59,7 @@ async def test_logins_are_sessions_of_their_own(gate: Gate) -> None:
 
 
 async def test_an_unknown_address_a_wrong_password_and_a_deactivated_user_are_one_answer(
-    gate: Gate,
+    gate: ApiClient,
 ) -> None:
     anna, bert = await gate.person(), await gate.person()
     await gate.deactivate(bert)
@@ -88,7 +88,7 @@ async def test_an_unknown_address_a_wrong_password_and_a_deactivated_user_are_on
     ],
 )
 async def test_a_form_without_a_field_is_422(
-    gate: Gate, form: dict[str, str], missing: list[str]
+    gate: ApiClient, form: dict[str, str], missing: list[str]
 ) -> None:
     answer = await gate.client.post("/login", data=form)
 
@@ -97,14 +97,14 @@ async def test_a_form_without_a_field_is_422(
 
 
 @on_one_database
-async def test_another_grant_than_the_password_is_422(gate: Gate) -> None:
+async def test_another_grant_than_the_password_is_422(gate: ApiClient) -> None:
     form = {"username": "anna@example.com", "password": PASSWORD, "grant_type": "implicit"}
 
     problem_of(await gate.client.post("/login", data=form), 422, "validation_failed")
 
 
 @on_one_database
-async def test_credentials_in_json_are_of_another_type(gate: Gate) -> None:
+async def test_credentials_in_json_are_of_another_type(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.post("/login", json={"username": anna.email, "password": PASSWORD})
@@ -126,7 +126,7 @@ NOT_AUTHENTICATED: dict[str, dict[str, str]] = {
 @on_one_database
 @pytest.mark.parametrize("headers", NOT_AUTHENTICATED.values(), ids=NOT_AUTHENTICATED)
 async def test_no_credentials_are_challenged_without_an_error_code(
-    gate: Gate, headers: dict[str, str]
+    gate: ApiClient, headers: dict[str, str]
 ) -> None:
     anna = await gate.person()
     headers = {name: value.format(token=anna.token) for name, value in headers.items()}
@@ -139,7 +139,7 @@ async def test_no_credentials_are_challenged_without_an_error_code(
 
 
 @on_one_database
-async def test_a_token_in_the_query_is_no_credential(gate: Gate) -> None:
+async def test_a_token_in_the_query_is_no_credential(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get("/users/me", params={"access_token": anna.token})
@@ -148,7 +148,7 @@ async def test_a_token_in_the_query_is_no_credential(gate: Gate) -> None:
 
 
 @on_one_database
-async def test_the_query_of_a_request_with_a_bad_token_does_not_help(gate: Gate) -> None:
+async def test_the_query_of_a_request_with_a_bad_token_does_not_help(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get(
@@ -160,7 +160,7 @@ async def test_the_query_of_a_request_with_a_bad_token_does_not_help(gate: Gate)
 
 @on_one_database
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-async def test_the_scheme_may_be_in_any_case(gate: Gate, scheme: str) -> None:
+async def test_the_scheme_may_be_in_any_case(gate: ApiClient, scheme: str) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get("/users/me", headers={"Authorization": f"{scheme} {anna.token}"})
@@ -168,7 +168,9 @@ async def test_the_scheme_may_be_in_any_case(gate: Gate, scheme: str) -> None:
     assert answer.status_code == 200
 
 
-async def test_whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same(gate: Gate) -> None:
+async def test_whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same(
+    gate: ApiClient,
+) -> None:
     anna = await gate.person()
     foreign = JoseTokens([hs256_key(b"qB7nW3xK9vT5mZ1sL8dH4jR6cY2gF0pA")], issuer="x", audience="x")
     claims = await gate.ports.tokens.verify(anna.token, gate.clock())
@@ -199,17 +201,23 @@ async def test_whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same(gat
     assert (await gate.me(anna)).status_code == 200
 
 
-async def put_forward(gate: Gate, _: Person) -> None:
+async def put_forward(gate: ApiClient, _: Person) -> None:
     gate.clock.ahead += timedelta(seconds=3601)
 
 
 @pytest.mark.parametrize(
     "end",
-    [put_forward, Gate.deactivate, Gate.delete, Gate.revoke_sessions, Gate.expire_sessions],
+    [
+        put_forward,
+        ApiClient.deactivate,
+        ApiClient.delete,
+        ApiClient.revoke_sessions,
+        ApiClient.expire_sessions,
+    ],
     ids=["expired", "deactivated", "deleted", "revoked", "session over"],
 )
 async def test_a_token_stops_working_with_the_very_next_request(
-    gate: Gate, end: Callable[[Gate, Person], Any]
+    gate: ApiClient, end: Callable[[ApiClient, Person], Any]
 ) -> None:
     anna, bert = await gate.person(), await gate.person()
     assert (await gate.me(anna)).status_code == 200
@@ -223,7 +231,7 @@ async def test_a_token_stops_working_with_the_very_next_request(
     assert (await gate.me(bert)).status_code == (401 if end is put_forward else 200)
 
 
-async def test_a_token_from_before_all_tokens_were_called_in_is_dead(gate: Gate) -> None:
+async def test_a_token_from_before_all_tokens_were_called_in_is_dead(gate: ApiClient) -> None:
     anna = await gate.person()
 
     await gate.call_tokens_in(anna, gate.clock() + timedelta(seconds=1))
@@ -232,7 +240,7 @@ async def test_a_token_from_before_all_tokens_were_called_in_is_dead(gate: Gate)
 
 
 @on_one_database
-async def test_a_token_lives_to_the_end_of_its_hour(gate: Gate) -> None:
+async def test_a_token_lives_to_the_end_of_its_hour(gate: ApiClient) -> None:
     anna = await gate.person()
 
     gate.clock.ahead = timedelta(seconds=3595)
@@ -241,7 +249,7 @@ async def test_a_token_lives_to_the_end_of_its_hour(gate: Gate) -> None:
 
 
 @on_one_database
-async def test_the_token_names_ids_and_times_only(gate: Gate) -> None:
+async def test_the_token_names_ids_and_times_only(gate: ApiClient) -> None:
     anna = await gate.person()
     header, claims = decoded(anna.token)
 
@@ -252,7 +260,7 @@ async def test_the_token_names_ids_and_times_only(gate: Gate) -> None:
     assert claims["exp"] - claims["iat"] == 3600
 
 
-async def with_authorization(gate: Gate, values: list[str]) -> httpx.Response:
+async def with_authorization(gate: ApiClient, values: list[str]) -> httpx.Response:
     headers = [(b"Authorization", value.encode("latin-1")) for value in values]
     return await gate.client.get("/users/me", headers=headers)
 
@@ -281,7 +289,9 @@ def decoded(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, claims
 
 
-async def test_an_address_is_known_in_every_form_that_it_may_be_registered_in(gate: Gate) -> None:
+async def test_an_address_is_known_in_every_form_that_it_may_be_registered_in(
+    gate: ApiClient,
+) -> None:
     body = {"email": "anna@xn--exmple-cua.com", "password": PASSWORD}
     assert (await gate.client.post("/users", json=body)).status_code == 201
 

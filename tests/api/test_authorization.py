@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from api.dependencies import asks_for_the_current_user
 from domain.users import Role
-from tests.api.gate import PASSWORD, Gate, Person, on_one_database
+from tests.api.client import PASSWORD, ApiClient, Person, on_one_database
 from tests.api.test_routes import census
 
 pytestmark = on_one_database
@@ -62,7 +62,7 @@ class World:
     path: Callable[[str], str]
 
 
-async def world_of(gate: Gate, *, published: bool) -> World:
+async def world_of(gate: ApiClient, *, published: bool) -> World:
     """A new one, with an admin in it who stays."""
     await gate.person(role=Role.ADMIN)
     owner, deactivated = await gate.person(), await gate.person()
@@ -90,7 +90,7 @@ def protected(app: FastAPI) -> set[tuple[str, str]]:
     }
 
 
-def test_every_protected_route_has_a_row(gate: Gate) -> None:
+def test_every_protected_route_has_a_row(gate: ApiClient) -> None:
     assert protected(gate.app) == set(MATRIX)
 
 
@@ -101,7 +101,7 @@ def test_every_protected_route_has_a_row(gate: Gate) -> None:
     ids=str,
 )
 async def test_everybody_is_answered_as_the_matrix_says(
-    gate: Gate, route: tuple[str, str], published: bool, who: str
+    gate: ApiClient, route: tuple[str, str], published: bool, who: str
 ) -> None:
     body, statuses = (MATRIX if published else DRAFTS)[route]
     world = await world_of(gate, published=published)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from domain.users import Role
-from tests.api.gate import PASSWORD, Gate, on_one_database, problem_of
+from tests.api.client import PASSWORD, ApiClient, on_one_database, problem_of
 
 JSON = {"Content-Type": "application/json"}
 URLENCODED = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -56,7 +56,9 @@ HOLES = {
 
 
 @pytest.mark.parametrize(("method", "path", "body"), HOLES.values(), ids=HOLES)
-async def test_a_hostile_value_is_a_4xx(gate: Gate, method: str, path: str, body: bytes) -> None:
+async def test_a_hostile_value_is_a_4xx(
+    gate: ApiClient, method: str, path: str, body: bytes
+) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     path = path.format(post=post["id"])
@@ -79,7 +81,7 @@ async def test_a_hostile_value_is_a_4xx(gate: Gate, method: str, path: str, body
         ("/posts", b'{"title": "x", "content": "x", "published": %s}'),
     ],
 )
-async def test_a_hostile_name_or_flag_is_a_4xx_too(gate: Gate, path: str, body: bytes) -> None:
+async def test_a_hostile_name_or_flag_is_a_4xx_too(gate: ApiClient, path: str, body: bytes) -> None:
     anna = await gate.person()
 
     for name in HOSTILE.keys() - {"null", "true"}:
@@ -104,7 +106,7 @@ async def test_a_hostile_name_or_flag_is_a_4xx_too(gate: Gate, path: str, body: 
     ],
 )
 async def test_a_nul_is_422_wherever_no_column_takes_it(
-    gate: Gate, path: str, body: dict[str, str], code: str
+    gate: ApiClient, path: str, body: dict[str, str], code: str
 ) -> None:
     anna = await gate.person()
 
@@ -112,7 +114,7 @@ async def test_a_nul_is_422_wherever_no_column_takes_it(
 
 
 @pytest.mark.parametrize("member", ["title", "content"])
-async def test_a_nul_is_refused_in_a_replacement_too(gate: Gate, member: str) -> None:
+async def test_a_nul_is_refused_in_a_replacement_too(gate: ApiClient, member: str) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -131,7 +133,7 @@ NO_IDS += [str(2**63), str(10**30), "1" + "0" * 5000, "-" + "9" * 30, "0x10", "%
 
 @on_one_database
 @pytest.mark.parametrize("id_", NO_IDS)
-async def test_what_can_be_no_id_is_422_where_it_stands(gate: Gate, id_: str) -> None:
+async def test_what_can_be_no_id_is_422_where_it_stands(gate: ApiClient, id_: str) -> None:
     admin = await gate.person(role=Role.ADMIN)
     body = {"title": "x", "content": "x"}
 
@@ -146,7 +148,7 @@ async def test_what_can_be_no_id_is_422_where_it_stands(gate: Gate, id_: str) ->
         assert [error["loc"] for error in problem["errors"]] == [["path", f"{path[:-1]}_id"]]
 
 
-async def test_the_largest_id_is_looked_for(gate: Gate) -> None:
+async def test_the_largest_id_is_looked_for(gate: ApiClient) -> None:
     anna = await gate.person()
 
     for path, code in (("users", "user_not_found"), ("posts", "post_not_found")):
@@ -177,7 +179,7 @@ FORMS: list[tuple[dict[str, str], bytes]] = [
 ]
 
 
-async def test_a_hostile_form_is_a_4xx(gate: Gate) -> None:
+async def test_a_hostile_form_is_a_4xx(gate: ApiClient) -> None:
     for headers, body in FORMS:
         answer = await gate.client.post("/login", content=body, headers=headers)
         assert answer.status_code in (401, 422), f"{body[:60]!r}: {answer.text}"
@@ -185,7 +187,7 @@ async def test_a_hostile_form_is_a_4xx(gate: Gate) -> None:
 
 
 @on_one_database
-async def test_a_file_is_no_field(gate: Gate) -> None:
+async def test_a_file_is_no_field(gate: ApiClient) -> None:
     files: dict[str, tuple[str | None, str]] = {
         "username": ("a.txt", "anna@example.com"),
         "password": (None, PASSWORD),
@@ -217,7 +219,7 @@ async def test_a_file_is_no_field(gate: Gate) -> None:
     ],
 )
 async def test_a_request_of_nobody_is_401_however_broken_it_is(
-    gate: Gate, method: str, path: str, headers: dict[str, str], body: bytes
+    gate: ApiClient, method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
     nobody = await gate.client.request(method, path, headers=headers, content=body)
     problem_of(nobody, 401, "not_authenticated")
@@ -312,7 +314,7 @@ def marked(number: int, post: int) -> list[dict[str, Any]]:
     ]
 
 
-async def test_no_refusal_repeats_anything_that_was_sent(gate: Gate) -> None:
+async def test_no_refusal_repeats_anything_that_was_sent(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -327,7 +329,7 @@ async def test_no_refusal_repeats_anything_that_was_sent(gate: Gate) -> None:
 
 
 @on_one_database
-async def test_a_refusal_of_many_errors_names_each_place_once(gate: Gate) -> None:
+async def test_a_refusal_of_many_errors_names_each_place_once(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get(

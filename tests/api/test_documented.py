@@ -12,7 +12,7 @@ from application.ports.limits import Limit
 from domain.posts import PostOptions
 from domain.users import UserId
 from tests.api.caller import DOCUMENT, OPERATIONS, Caller, a_caller, body_name, example
-from tests.api.gate import PASSWORD, Gate, client_of, on_one_database
+from tests.api.client import PASSWORD, ApiClient, client_of, on_one_database
 from tests.fakes.limits import FakeLimits
 from tests.fakes.ports import fake_ports
 
@@ -191,7 +191,7 @@ ON_ONE: dict[tuple[str, int], Provocation] = {
 
 @pytest.mark.parametrize(("database_url", "name", "status"), DOCUMENTED, indirect=["database_url"])
 async def test_every_documented_answer_can_be_had_and_is_as_documented(
-    gate: Gate, name: str, status: int
+    gate: ApiClient, name: str, status: int
 ) -> None:
     caller = await a_caller(gate)
     provoke = ON_ONE.get((name, status)) or ON_ALL[status]
@@ -214,7 +214,9 @@ WITH_EXAMPLES = [
 
 @on_one_database
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
-async def test_the_example_of_each_request_is_taken_for_what_it_says(gate: Gate, name: str) -> None:
+async def test_the_example_of_each_request_is_taken_for_what_it_says(
+    gate: ApiClient, name: str
+) -> None:
     caller = await a_caller(gate)
 
     answer = await caller.call(name)
@@ -235,7 +237,7 @@ def test_links_lead_to_operations_by_parameters_that_they_have() -> None:
 
 
 @on_one_database
-async def test_the_example_of_each_header_is_taken(gate: Gate) -> None:
+async def test_the_example_of_each_header_is_taken(gate: ApiClient) -> None:
     caller = await a_caller(gate)
     for name, (_, _, operation) in OPERATIONS.items():
         for parameter in operation.get("parameters", []):

@@ -9,11 +9,11 @@ import pytest
 from api.app import create_app
 from domain.sessions import Session, SessionId
 from domain.users import User
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import sql_storage
+from tests.api.client import ApiClient, client_of, on_one_database, problem_of
 from tests.api.conftest import CORS_ORIGIN
-from tests.api.gate import Gate, client_of, on_one_database, problem_of
 
 pytestmark = on_one_database
 
@@ -27,7 +27,7 @@ class CrashingQueries(SqlQueries):
 
 
 async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
-    gate: Gate, caplog: pytest.LogCaptureFixture
+    gate: ApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     anna = await gate.person()
     app = create_app(
@@ -47,7 +47,7 @@ async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
     assert isinstance(record.exc_info[1], RuntimeError)
 
 
-async def test_a_crash_can_be_read_by_pages_of_a_named_origin(gate: Gate) -> None:
+async def test_a_crash_can_be_read_by_pages_of_a_named_origin(gate: ApiClient) -> None:
     anna = await gate.person()
     ports = replace(gate.ports, queries=CrashingQueries(gate.database))
     app = create_app(ports, cursor_key=b"k" * 32, cors_origins=[CORS_ORIGIN])
@@ -63,7 +63,7 @@ async def test_a_crash_can_be_read_by_pages_of_a_named_origin(gate: Gate) -> Non
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-async def test_after_a_crash_the_service_goes_on(gate: Gate) -> None:
+async def test_after_a_crash_the_service_goes_on(gate: ApiClient) -> None:
     anna = await gate.person()
     app = create_app(
         replace(gate.ports, queries=CrashingQueries(gate.database)), cursor_key=b"k" * 32
@@ -74,7 +74,7 @@ async def test_after_a_crash_the_service_goes_on(gate: Gate) -> None:
         assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_a_database_that_nobody_answers_for_is_503_with_retry_after(gate: Gate) -> None:
+async def test_a_database_that_nobody_answers_for_is_503_with_retry_after(gate: ApiClient) -> None:
     anna = await gate.person()
     database = open_database(NOWHERE, timeout=0.5)
     await database.open()
@@ -106,7 +106,7 @@ async def test_a_database_that_nobody_answers_for_is_503_with_retry_after(gate: 
 
 
 async def test_a_schema_that_was_never_migrated_is_503_and_named(
-    gate: Gate, tmp_path: Path
+    gate: ApiClient, tmp_path: Path
 ) -> None:
     anna = await gate.person()
     database = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
@@ -124,7 +124,7 @@ async def test_a_schema_that_was_never_migrated_is_503_and_named(
 
 
 async def test_a_writer_who_waits_too_long_for_another_is_told_so_and_readers_are_not(
-    gate: Gate, database_url: str
+    gate: ApiClient, database_url: str
 ) -> None:
     anna = await gate.person()
     database = open_database(database_url, timeout=0.05)
@@ -148,7 +148,7 @@ async def test_a_writer_who_waits_too_long_for_another_is_told_so_and_readers_ar
     assert (reads.status_code, taken.status_code) == (200, 201)
 
 
-async def test_health_is_known_to_everybody(gate: Gate) -> None:
+async def test_health_is_known_to_everybody(gate: ApiClient) -> None:
     for path in ("/health/live", "/health/ready"):
         answer = await gate.client.get(path, headers={"Authorization": "Bearer x"})
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})

@@ -7,13 +7,13 @@ import httpx
 import pytest
 
 from domain.users import Role
-from tests.api.gate import Gate, Person, on_one_database, problem_of
+from tests.api.client import ApiClient, Person, on_one_database, problem_of
 
 BODY = {"title": "New", "content": "Newer."}
 
 
 async def ask(
-    gate: Gate, person: Person, method: str, post_id: int, **headers: str
+    gate: ApiClient, person: Person, method: str, post_id: int, **headers: str
 ) -> httpx.Response:
     lines = person.headers | {name.replace("_", "-"): value for name, value in headers.items()}
     return await gate.client.request(
@@ -24,11 +24,13 @@ async def ask(
     )
 
 
-async def tag_of(gate: Gate, reader: Person, post_id: int) -> str:
+async def tag_of(gate: ApiClient, reader: Person, post_id: int) -> str:
     return (await ask(gate, reader, "GET", post_id)).headers["ETag"]
 
 
-async def test_every_single_post_has_a_strong_tag_that_begins_with_its_version(gate: Gate) -> None:
+async def test_every_single_post_has_a_strong_tag_that_begins_with_its_version(
+    gate: ApiClient,
+) -> None:
     anna = await gate.person()
     written = await gate.client.post("/posts", json=BODY, headers=anna.headers)
     post_id = written.json()["id"]
@@ -43,7 +45,7 @@ async def test_every_single_post_has_a_strong_tag_that_begins_with_its_version(g
     assert replaced.headers["ETag"] == await tag_of(gate, anna, post_id)
 
 
-async def test_a_tag_changes_with_all_that_the_client_sees(gate: Gate) -> None:
+async def test_a_tag_changes_with_all_that_the_client_sees(gate: ApiClient) -> None:
     anna, bert = await gate.person(name="Anna"), await gate.person(name="Bert")
     post = await gate.post(anna)
     tags = [await tag_of(gate, bert, post["id"])]
@@ -60,7 +62,7 @@ async def test_a_tag_changes_with_all_that_the_client_sees(gate: Gate) -> None:
     assert {tag[:3] for tag in tags} == {'"1-'}
 
 
-async def test_who_has_the_post_is_told_so_and_no_more(gate: Gate) -> None:
+async def test_who_has_the_post_is_told_so_and_no_more(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])
@@ -76,7 +78,7 @@ async def test_who_has_the_post_is_told_so_and_no_more(gate: Gate) -> None:
 
 
 @on_one_database
-async def test_who_has_another_post_gets_this_one(gate: Gate) -> None:
+async def test_who_has_another_post_gets_this_one(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])
@@ -86,7 +88,7 @@ async def test_who_has_another_post_gets_this_one(gate: Gate) -> None:
         assert (answer.status_code, answer.json()) == (200, post), known
 
 
-async def test_several_lines_of_a_header_are_one_list(gate: Gate) -> None:
+async def test_several_lines_of_a_header_are_one_list(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])
@@ -97,7 +99,7 @@ async def test_several_lines_of_a_header_are_one_list(gate: Gate) -> None:
     assert answer.status_code == 304
 
 
-async def test_a_304_is_for_those_alone_who_may_read(gate: Gate) -> None:
+async def test_a_304_is_for_those_alone_who_may_read(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     draft = await gate.post(anna, published=False)
     tag = await tag_of(gate, anna, draft["id"])
@@ -110,7 +112,7 @@ async def test_a_304_is_for_those_alone_who_may_read(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_a_change_is_made_to_the_version_that_was_read(gate: Gate, method: str) -> None:
+async def test_a_change_is_made_to_the_version_that_was_read(gate: ApiClient, method: str) -> None:
     anna = await gate.person()
     for form in ("{}", '"x", {}', "*", '"0-aa" , {} ,'):
         post = await gate.post(anna)
@@ -122,7 +124,7 @@ async def test_a_change_is_made_to_the_version_that_was_read(gate: Gate, method:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_a_vote_costs_no_author_an_edit(gate: Gate, method: str) -> None:
+async def test_a_vote_costs_no_author_an_edit(gate: ApiClient, method: str) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])
@@ -134,7 +136,7 @@ async def test_a_vote_costs_no_author_an_edit(gate: Gate, method: str) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_a_change_of_another_version_is_refused_and_changes_nothing(
-    gate: Gate, method: str
+    gate: ApiClient, method: str
 ) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
@@ -153,7 +155,7 @@ async def test_a_change_of_another_version_is_refused_and_changes_nothing(
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_what_is_hidden_or_not_theirs_to_change_is_told_before_what_is_stale(
-    gate: Gate, method: str
+    gate: ApiClient, method: str
 ) -> None:
     anna, bert = await gate.person(), await gate.person()
     moderator = await gate.person(role=Role.MODERATOR)
@@ -171,7 +173,7 @@ async def test_what_is_hidden_or_not_theirs_to_change_is_told_before_what_is_sta
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_of_many_writers_with_one_tag_exactly_one_wins(gate: Gate, method: str) -> None:
+async def test_of_many_writers_with_one_tag_exactly_one_wins(gate: ApiClient, method: str) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])

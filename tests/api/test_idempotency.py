@@ -8,24 +8,24 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.gate import Gate, Person, on_one_database, problem_of
+from tests.api.client import ApiClient, Person, on_one_database, problem_of
 
 BODY = {"title": "Hello", "content": "First post."}
 
 
 async def send(
-    gate: Gate, author: Person, key: str | None, body: dict[str, Any] = BODY
+    gate: ApiClient, author: Person, key: str | None, body: dict[str, Any] = BODY
 ) -> httpx.Response:
     headers = author.headers | ({} if key is None else {"Idempotency-Key": key})
     return await gate.client.post("/posts", json=body, headers=headers)
 
 
-async def posts(gate: Gate, reader: Person) -> list[Any]:
+async def posts(gate: ApiClient, reader: Person) -> list[Any]:
     found: list[Any] = (await gate.client.get("/posts", headers=reader.headers)).json()
     return found
 
 
-async def test_what_is_sent_again_is_answered_as_before(gate: Gate) -> None:
+async def test_what_is_sent_again_is_answered_as_before(gate: ApiClient) -> None:
     anna = await gate.person()
 
     first, second, third = [await send(gate, anna, "key") for _ in range(3)]
@@ -40,7 +40,9 @@ async def test_what_is_sent_again_is_answered_as_before(gate: Gate) -> None:
     assert await posts(gate, anna) == [first.json()]
 
 
-async def test_the_first_answer_is_given_even_when_the_post_has_changed_since(gate: Gate) -> None:
+async def test_the_first_answer_is_given_even_when_the_post_has_changed_since(
+    gate: ApiClient,
+) -> None:
     anna = await gate.person()
     first = await send(gate, anna, "key")
     path = first.headers["Location"]
@@ -52,7 +54,7 @@ async def test_the_first_answer_is_given_even_when_the_post_has_changed_since(ga
     assert await posts(gate, anna) == []
 
 
-async def test_bodies_are_compared_as_they_are_understood(gate: Gate) -> None:
+async def test_bodies_are_compared_as_they_are_understood(gate: ApiClient) -> None:
     anna = await gate.person()
     first = await send(gate, anna, "key")
 
@@ -66,7 +68,7 @@ async def test_bodies_are_compared_as_they_are_understood(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("other", [{"title": "New"}, {"content": "New."}, {"published": False}])
-async def test_a_key_with_another_body_is_refused(gate: Gate, other: dict[str, Any]) -> None:
+async def test_a_key_with_another_body_is_refused(gate: ApiClient, other: dict[str, Any]) -> None:
     anna = await gate.person()
     first = await send(gate, anna, "key")
 
@@ -76,7 +78,7 @@ async def test_a_key_with_another_body_is_refused(gate: Gate, other: dict[str, A
     assert (await send(gate, anna, "key")).json() == first.json()
 
 
-async def test_a_key_is_its_user_s_own_and_none_is_no_key(gate: Gate) -> None:
+async def test_a_key_is_its_user_s_own_and_none_is_no_key(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
 
     answers = [
@@ -88,7 +90,7 @@ async def test_a_key_is_its_user_s_own_and_none_is_no_key(gate: Gate) -> None:
     assert not any("Idempotency-Replayed" in answer.headers for answer in answers)
 
 
-async def test_of_a_refused_request_nothing_is_kept(gate: Gate) -> None:
+async def test_of_a_refused_request_nothing_is_kept(gate: ApiClient) -> None:
     anna = await gate.person()
 
     problem_of(await send(gate, anna, "key", BODY | {"title": ""}), 422, "validation_failed")
@@ -99,7 +101,7 @@ async def test_of_a_refused_request_nothing_is_kept(gate: Gate) -> None:
     assert "Idempotency-Replayed" not in first.headers
 
 
-async def test_a_key_is_kept_for_24_hours(gate: Gate) -> None:
+async def test_a_key_is_kept_for_24_hours(gate: ApiClient) -> None:
     anna = await gate.person()
     first = await send(gate, anna, "key")
     another = BODY | {"title": "Another"}
@@ -116,11 +118,11 @@ async def test_a_key_is_kept_for_24_hours(gate: Gate) -> None:
     assert (await send(gate, anna, "key", another)).json() == fresh.json()
 
 
-async def logged_in_again(gate: Gate, person: Person) -> Person:
+async def logged_in_again(gate: ApiClient, person: Person) -> Person:
     return replace(person, token=(await gate.log_in(person.email)).json()["access_token"])
 
 
-async def test_of_many_at_once_one_is_carried_out(gate: Gate) -> None:
+async def test_of_many_at_once_one_is_carried_out(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answers = await asyncio.gather(*(send(gate, anna, "key") for _ in range(8)))
@@ -133,7 +135,7 @@ async def test_of_many_at_once_one_is_carried_out(gate: Gate) -> None:
     assert await posts(gate, anna) == [written[0].json()]
 
 
-async def test_many_keys_at_once_are_carried_out_all(gate: Gate) -> None:
+async def test_many_keys_at_once_are_carried_out_all(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answers = await asyncio.gather(*(send(gate, anna, f"key{n}") for n in range(12)))
@@ -143,7 +145,7 @@ async def test_many_keys_at_once_are_carried_out_all(gate: Gate) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "\x7f", "é", "x" * 256])
-async def test_a_key_of_another_form_is_refused(gate: Gate, key: str) -> None:
+async def test_a_key_of_another_form_is_refused(gate: ApiClient, key: str) -> None:
     anna = await gate.person()
     headers = [(b"authorization", anna.headers["Authorization"].encode())]
 
@@ -156,7 +158,7 @@ async def test_a_key_of_another_form_is_refused(gate: Gate, key: str) -> None:
 
 
 @on_one_database
-async def test_two_keys_are_none(gate: Gate) -> None:
+async def test_two_keys_are_none(gate: ApiClient) -> None:
     anna = await gate.person()
     headers = [*anna.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
 
@@ -167,5 +169,5 @@ async def test_two_keys_are_none(gate: Gate) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("key", ["x", "!~", '"3f6c1a52"', "x" * 255])
-async def test_every_visible_character_makes_a_key(gate: Gate, key: str) -> None:
+async def test_every_visible_character_makes_a_key(gate: ApiClient, key: str) -> None:
     assert (await send(gate, await gate.person(), key)).status_code == 201

@@ -11,7 +11,15 @@ import pytest
 from application.ports.limits import Limit, Limits
 from infrastructure.limits import ProcessLimits, rate
 from infrastructure.settings import Settings
-from tests.api.gate import PASSWORD, Gate, Person, Watch, client_of, on_one_database, problem_of
+from tests.api.client import (
+    PASSWORD,
+    ApiClient,
+    Person,
+    Watch,
+    client_of,
+    on_one_database,
+    problem_of,
+)
 
 pytestmark = on_one_database
 
@@ -65,11 +73,11 @@ async def registration(client: httpx.AsyncClient, email: str) -> httpx.Response:
     return await client.post("/users", json={"email": email, "password": PASSWORD})
 
 
-async def write(gate: Gate, author: Person) -> httpx.Response:
+async def write(gate: ApiClient, author: Person) -> httpx.Response:
     return await gate.client.post("/posts", json=POST, headers=author.headers)
 
 
-async def test_writes_are_limited_by_user(gate: Gate) -> None:
+async def test_writes_are_limited_by_user(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
 
     first = await write(gate, anna)
@@ -93,7 +101,7 @@ async def test_writes_are_limited_by_user(gate: Gate) -> None:
     assert (await write(gate, anna)).status_code == 201
 
 
-async def test_a_refused_write_changes_nothing(gate: Gate) -> None:
+async def test_a_refused_write_changes_nothing(gate: ApiClient) -> None:
     anna = await gate.person()
     for _ in range(120):
         await gate.client.delete("/posts/1", headers=anna.headers)
@@ -102,7 +110,7 @@ async def test_a_refused_write_changes_nothing(gate: Gate) -> None:
     assert (await gate.client.get("/posts", headers=anna.headers)).json() == []
 
 
-async def test_writes_that_fail_count_too(gate: Gate) -> None:
+async def test_writes_that_fail_count_too(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answers = [
@@ -115,7 +123,7 @@ async def test_writes_that_fail_count_too(gate: Gate) -> None:
     assert [told(answer).remaining for answer in answers] == [119, 118, 117]
 
 
-async def test_who_is_nobody_uses_up_nothing(gate: Gate) -> None:
+async def test_who_is_nobody_uses_up_nothing(gate: ApiClient) -> None:
     answer = await gate.client.post("/posts", json=POST, headers={"Authorization": "Bearer x"})
 
     assert answer.status_code == 401
@@ -123,7 +131,7 @@ async def test_who_is_nobody_uses_up_nothing(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_reading_is_not_limited(gate: Gate, method: str) -> None:
+async def test_reading_is_not_limited(gate: ApiClient, method: str) -> None:
     anna = await gate.person()
 
     answers = [
@@ -135,7 +143,7 @@ async def test_reading_is_not_limited(gate: Gate, method: str) -> None:
     assert told(await write(gate, anna)).remaining == 119
 
 
-async def test_registrations_are_limited_by_network(gate: Gate) -> None:
+async def test_registrations_are_limited_by_network(gate: ApiClient) -> None:
     answers = [await registration(gate.client, f"user{n}@example.com") for n in range(20)]
     assert set(statuses(answers)) == {201}
     assert told(answers[0]) == Told("registrations", 20, 3600, 19, 3600)
@@ -147,7 +155,7 @@ async def test_registrations_are_limited_by_network(gate: Gate) -> None:
         assert (await registration(elsewhere, "one.more@example.com")).status_code == 201
 
 
-async def test_addresses_of_one_ipv6_network_are_one(gate: Gate) -> None:
+async def test_addresses_of_one_ipv6_network_are_one(gate: ApiClient) -> None:
     emails = iter(f"user{n}@example.com" for n in range(100))
     for number in range(20):
         async with client_of(gate.app, ip=f"2001:db8:1:2::{number:x}") as client:
@@ -159,7 +167,7 @@ async def test_addresses_of_one_ipv6_network_are_one(gate: Gate) -> None:
         assert (await registration(stranger, next(emails))).status_code == 201
 
 
-async def test_logins_are_limited_by_network(gate: Gate) -> None:
+async def test_logins_are_limited_by_network(gate: ApiClient) -> None:
     anna = await gate.person()
     logins = [await gate.log_in(anna.email) for _ in range(59)]
     assert set(statuses(logins)) == {200}
@@ -174,7 +182,9 @@ async def test_logins_are_limited_by_network(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_failed_logins_are_limited_by_account_and_network(gate: Gate, is_known: bool) -> None:
+async def test_failed_logins_are_limited_by_account_and_network(
+    gate: ApiClient, is_known: bool
+) -> None:
     anna = await gate.person()
     email = anna.email if is_known else "nobody@example.com"
     answers = [await gate.log_in(email, "wrong") for _ in range(10)]
@@ -192,7 +202,7 @@ async def test_failed_logins_are_limited_by_account_and_network(gate: Gate, is_k
     assert (await gate.log_in(email)).status_code == (200 if is_known else 401)
 
 
-async def test_a_429_tells_nothing_of_whether_the_account_is_there(gate: Gate) -> None:
+async def test_a_429_tells_nothing_of_whether_the_account_is_there(gate: ApiClient) -> None:
     anna = await gate.person()
     answers = []
     for email in (anna.email, "nobody@example.com"):
@@ -206,7 +216,9 @@ async def test_a_429_tells_nothing_of_whether_the_account_is_there(gate: Gate) -
     assert known == unknown
 
 
-async def test_all_strangers_together_are_limited_and_the_owner_at_home_is_not(gate: Gate) -> None:
+async def test_all_strangers_together_are_limited_and_the_owner_at_home_is_not(
+    gate: ApiClient,
+) -> None:
     anna = await gate.person()
     for network in range(10):
         async with client_of(gate.app, ip=f"203.0.113.{network}") as stranger:
@@ -226,7 +238,7 @@ async def ask_for_reset(client: httpx.AsyncClient, email: str) -> httpx.Response
 
 @pytest.mark.parametrize("email", ["anna@example.com", "nobody@example.com"])
 async def test_resets_are_limited_by_account_whether_there_is_one_or_not(
-    gate: Gate, email: str
+    gate: ApiClient, email: str
 ) -> None:
     await gate.person("anna@example.com")
 
@@ -238,14 +250,14 @@ async def test_resets_are_limited_by_account_whether_there_is_one_or_not(
     assert (await ask_for_reset(gate.client, "other@example.com")).status_code == 202
 
 
-async def test_resets_are_limited_by_network(gate: Gate) -> None:
+async def test_resets_are_limited_by_network(gate: ApiClient) -> None:
     answers = [await ask_for_reset(gate.client, f"user{n}@example.com") for n in range(20)]
 
     assert statuses(answers) == [202] * 20
     assert_refused(await ask_for_reset(gate.client, "last@example.com"), "resets", 20, 3600)
 
 
-async def test_no_address_is_flooded_with_mails_that_verify_it(gate: Gate) -> None:
+async def test_no_address_is_flooded_with_mails_that_verify_it(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answers = [
@@ -256,7 +268,7 @@ async def test_no_address_is_flooded_with_mails_that_verify_it(gate: Gate) -> No
     assert (await ask_for_reset(gate.client, anna.email)).status_code == 202
 
 
-async def test_a_wrong_current_password_is_a_login_that_failed(gate: Gate) -> None:
+async def test_a_wrong_current_password_is_a_login_that_failed(gate: ApiClient) -> None:
     anna = await gate.person()
     wrong = {"current_password": "wrong horse battery"}
     attempts = [

@@ -9,7 +9,7 @@ from application.ports.limits import Limit, Limits
 from domain.posts import PostOptions
 from infrastructure.limits import ProcessLimits, Rate
 from infrastructure.metrics import Metrics
-from tests.api.gate import PASSWORD, Gate, Watch, client_of, on_one_database, problem_of
+from tests.api.client import PASSWORD, ApiClient, Watch, client_of, on_one_database, problem_of
 from tests.prometheus import Scrape
 
 pytestmark = on_one_database
@@ -23,11 +23,11 @@ def limits(clock: Watch) -> Limits:
     return ProcessLimits({limit: Rate(5, 60) for limit in Limit}, clock)
 
 
-async def scrape(gate: Gate) -> Scrape:
+async def scrape(gate: ApiClient) -> Scrape:
     return Scrape(await gate.client.get("/metrics"))
 
 
-async def test_requests_are_counted_by_method_route_and_status(gate: Gate) -> None:
+async def test_requests_are_counted_by_method_route_and_status(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     for number in (post["id"], post["id"], 4711):
@@ -47,7 +47,7 @@ async def test_requests_are_counted_by_method_route_and_status(gate: Gate) -> No
     assert 0 < seen(f"{SECONDS}_sum", method="GET", route="/posts/{post_id}") < 60
 
 
-async def test_paths_and_methods_that_are_not_there_make_no_labels(gate: Gate) -> None:
+async def test_paths_and_methods_that_are_not_there_make_no_labels(gate: ApiClient) -> None:
     for number in range(5):
         await gate.client.get(f"/nowhere/{number}")
         await gate.client.request(f"VERB{number}", "/posts")
@@ -59,13 +59,13 @@ async def test_paths_and_methods_that_are_not_there_make_no_labels(gate: Gate) -
     assert seen.labels(REQUESTS, "method") == {"GET", "other"}
 
 
-async def test_the_metrics_count_themselves(gate: Gate) -> None:
+async def test_the_metrics_count_themselves(gate: ApiClient) -> None:
     await scrape(gate)
 
     assert (await scrape(gate))(REQUESTS, method="GET", route="/metrics", status="200") == 1
 
 
-async def test_logins_are_counted_by_outcome_and_refusals_by_reason(gate: Gate) -> None:
+async def test_logins_are_counted_by_outcome_and_refusals_by_reason(gate: ApiClient) -> None:
     anna = await gate.person("anna@example.com")
     for _ in range(3):
         await gate.log_in("anna@example.com", "wrong")
@@ -91,7 +91,7 @@ async def test_logins_are_counted_by_outcome_and_refusals_by_reason(gate: Gate) 
     assert seen(refusals, status="429", reason=Limit.WRITES) == 1
 
 
-async def test_a_refusal_by_a_rule_of_posts_is_no_limit_of_requests(gate: Gate) -> None:
+async def test_a_refusal_by_a_rule_of_posts_is_no_limit_of_requests(gate: ApiClient) -> None:
     """It is a 429 too, of a request that told how another limit stands."""
     lines: list[dict[str, object]] = []
 
@@ -117,7 +117,7 @@ async def test_a_refusal_by_a_rule_of_posts_is_no_limit_of_requests(gate: Gate) 
     assert (lines[1]["error"], lines[1]["limit"]) == ("quota_reached", None)
 
 
-async def test_openmetrics_is_spoken_to_who_asks_for_it(gate: Gate) -> None:
+async def test_openmetrics_is_spoken_to_who_asks_for_it(gate: ApiClient) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
     answer = await gate.client.get("/metrics", headers=accept)
@@ -126,7 +126,7 @@ async def test_openmetrics_is_spoken_to_who_asks_for_it(gate: Gate) -> None:
     assert answer.text.endswith("# EOF\n")
 
 
-async def test_where_metrics_are_off_their_path_is_unknown(gate: Gate) -> None:
+async def test_where_metrics_are_off_their_path_is_unknown(gate: ApiClient) -> None:
     app = create_app(gate.ports, cursor_key=b"k" * 32)
 
     async with client_of(app) as client:

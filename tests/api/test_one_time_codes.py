@@ -7,13 +7,13 @@ import httpx
 import pytest
 
 from application.services import Services
-from tests.api.gate import PASSWORD, Gate, Person, on_one_database, problem_of
+from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, problem_of
 from tests.fakes.mail import FakeMailer
 
 NEW = "staple battery horse"
 
 
-async def delivered(gate: Gate) -> list[str]:
+async def delivered(gate: ApiClient) -> list[str]:
     """The tokens in the mails that are sent now."""
     services: Services = gate.app.state.services
     mailer = gate.ports.mailer
@@ -25,28 +25,28 @@ async def delivered(gate: Gate) -> list[str]:
     return [re.findall(r"^[A-Za-z0-9_-]{40,}$", text, re.MULTILINE)[0] for text in texts]
 
 
-async def ask_for_verification(gate: Gate, person: Person) -> str:
+async def ask_for_verification(gate: ApiClient, person: Person) -> str:
     answer = await gate.client.post("/users/me/verification", headers=person.headers)
     assert (answer.status_code, answer.content) == (202, b"")
     (token,) = await delivered(gate)
     return token
 
 
-async def ask_for_reset(gate: Gate, email: str) -> list[str]:
+async def ask_for_reset(gate: ApiClient, email: str) -> list[str]:
     answer = await gate.client.post("/password-reset", json={"email": email})
     assert (answer.status_code, answer.content) == (202, b"")
     return await delivered(gate)
 
 
-async def verify(gate: Gate, token: str) -> httpx.Response:
+async def verify(gate: ApiClient, token: str) -> httpx.Response:
     return await gate.client.post("/verification", json={"token": token})
 
 
-async def reset(gate: Gate, token: str, password: str = NEW) -> httpx.Response:
+async def reset(gate: ApiClient, token: str, password: str = NEW) -> httpx.Response:
     return await gate.client.put("/password-reset", json={"token": token, "new_password": password})
 
 
-async def test_an_address_is_verified_by_the_token_that_it_was_sent(gate: Gate) -> None:
+async def test_an_address_is_verified_by_the_token_that_it_was_sent(gate: ApiClient) -> None:
     anna = await gate.person()
     token = await ask_for_verification(gate, anna)
 
@@ -60,7 +60,7 @@ async def test_an_address_is_verified_by_the_token_that_it_was_sent(gate: Gate) 
     assert await delivered(gate) == []
 
 
-async def test_a_new_address_is_unverified_and_verified_anew(gate: Gate) -> None:
+async def test_a_new_address_is_unverified_and_verified_anew(gate: ApiClient) -> None:
     anna = await gate.person()
     await verify(gate, await ask_for_verification(gate, anna))
     old = await ask_for_reset(gate, anna.email)
@@ -74,7 +74,7 @@ async def test_a_new_address_is_unverified_and_verified_anew(gate: Gate) -> None
     assert (await gate.me(anna)).json()["is_verified"] is True
 
 
-async def test_a_reset_gives_a_new_password_and_ends_all_sessions(gate: Gate) -> None:
+async def test_a_reset_gives_a_new_password_and_ends_all_sessions(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     (token,) = await ask_for_reset(gate, anna.email.upper())
 
@@ -89,7 +89,7 @@ async def test_a_reset_gives_a_new_password_and_ends_all_sessions(gate: Gate) ->
     assert (await gate.log_in(anna.email, NEW)).status_code == 200
 
 
-async def test_nobody_learns_who_has_an_account(gate: Gate) -> None:
+async def test_nobody_learns_who_has_an_account(gate: ApiClient) -> None:
     anna = await gate.person()
 
     known = await gate.client.post("/password-reset", json={"email": anna.email})
@@ -103,7 +103,9 @@ async def test_nobody_learns_who_has_an_account(gate: Gate) -> None:
     assert len(await delivered(gate)) == 1
 
 
-async def test_a_weak_password_is_told_and_leaves_the_token_as_good_as_it_was(gate: Gate) -> None:
+async def test_a_weak_password_is_told_and_leaves_the_token_as_good_as_it_was(
+    gate: ApiClient,
+) -> None:
     anna = await gate.person()
     (token,) = await ask_for_reset(gate, anna.email)
 
@@ -113,7 +115,7 @@ async def test_a_weak_password_is_told_and_leaves_the_token_as_good_as_it_was(ga
     assert (await reset(gate, token)).status_code == 204
 
 
-async def test_the_codes_of_a_deactivated_user_are_worthless(gate: Gate) -> None:
+async def test_the_codes_of_a_deactivated_user_are_worthless(gate: ApiClient) -> None:
     anna = await gate.person()
     (token,) = await ask_for_reset(gate, anna.email)
     await gate.deactivate(anna)
@@ -124,14 +126,14 @@ async def test_the_codes_of_a_deactivated_user_are_worthless(gate: Gate) -> None
 
 @on_one_database
 @pytest.mark.parametrize("token", ["", "x", "\0", "é" * 200, "../../etc/passwd"])
-async def test_a_made_up_token_is_invalid(gate: Gate, token: str) -> None:
+async def test_a_made_up_token_is_invalid(gate: ApiClient, token: str) -> None:
     problem_of(await verify(gate, token), 400, "invalid_code")
     problem_of(await reset(gate, token), 400, "invalid_code")
 
 
 @on_one_database
 @pytest.mark.parametrize("body", [{}, {"token": None}, {"token": 1}, {"token": "x" * 201}])
-async def test_what_is_no_token_at_all_is_refused(gate: Gate, body: dict[str, Any]) -> None:
+async def test_what_is_no_token_at_all_is_refused(gate: ApiClient, body: dict[str, Any]) -> None:
     answer = await gate.client.post("/verification", json=body)
 
     problem_of(answer, 422, "validation_failed")
@@ -139,7 +141,7 @@ async def test_what_is_no_token_at_all_is_refused(gate: Gate, body: dict[str, An
 
 @on_one_database
 @pytest.mark.parametrize("email", ["", "anna", None, 1, "\0@example.com"])
-async def test_a_reset_for_no_address_is_refused(gate: Gate, email: object) -> None:
+async def test_a_reset_for_no_address_is_refused(gate: ApiClient, email: object) -> None:
     answer = await gate.client.post("/password-reset", json={"email": email})
 
     problem_of(answer, 422, "validation_failed")

@@ -6,12 +6,12 @@ import httpx
 import pytest
 
 from domain.users import Role
-from tests.api.gate import URL, Gate, Person, on_one_database, problem_of
+from tests.api.client import URL, ApiClient, Person, on_one_database, problem_of
 
 HUGE = "1" + "0" * 5000
 
 
-async def page(gate: Gate, reader: Person, **query: Any) -> httpx.Response:
+async def page(gate: ApiClient, reader: Person, **query: Any) -> httpx.Response:
     return await gate.client.get("/posts", params=query, headers=reader.headers)
 
 
@@ -24,7 +24,7 @@ def after_of(answer: httpx.Response) -> str:
     return httpx.URL(answer.links["next"]["url"]).params["after"]
 
 
-async def walk(gate: Gate, reader: Person, **query: Any) -> list[list[int]]:
+async def walk(gate: ApiClient, reader: Person, **query: Any) -> list[list[int]]:
     """The ids of all pages, by the links that lead from one to the next."""
     answer = await page(gate, reader, **query)
     pages = [ids_of(answer)]
@@ -34,21 +34,21 @@ async def walk(gate: Gate, reader: Person, **query: Any) -> list[list[int]]:
     return pages
 
 
-async def test_a_list_without_posts_is_empty_and_leads_nowhere(gate: Gate) -> None:
+async def test_a_list_without_posts_is_empty_and_leads_nowhere(gate: ApiClient) -> None:
     answer = await page(gate, await gate.person())
 
     assert answer.json() == []
     assert "Link" not in answer.headers
 
 
-async def test_posts_are_listed_newest_first_as_they_are_read_one_by_one(gate: Gate) -> None:
+async def test_posts_are_listed_newest_first_as_they_are_read_one_by_one(gate: ApiClient) -> None:
     anna = await gate.person()
     posts = [await gate.post(anna, title=f"Post {n}") for n in range(3)]
 
     assert (await page(gate, anna)).json() == posts[::-1]
 
 
-async def test_a_page_has_20_posts_unless_a_limit_is_asked_for(gate: Gate) -> None:
+async def test_a_page_has_20_posts_unless_a_limit_is_asked_for(gate: ApiClient) -> None:
     anna = await gate.person()
     for _ in range(21):
         await gate.post(anna)
@@ -60,7 +60,7 @@ async def test_a_page_has_20_posts_unless_a_limit_is_asked_for(gate: Gate) -> No
 
 @pytest.mark.parametrize(("posts", "pages"), [(1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2])])
 async def test_the_last_page_has_no_link_even_when_it_is_full(
-    gate: Gate, posts: int, pages: list[int]
+    gate: ApiClient, posts: int, pages: list[int]
 ) -> None:
     anna = await gate.person()
     for _ in range(posts):
@@ -69,7 +69,7 @@ async def test_the_last_page_has_no_link_even_when_it_is_full(
     assert [len(ids) for ids in await walk(gate, anna, limit=2)] == pages
 
 
-async def test_the_link_is_absolute_and_keeps_the_query(gate: Gate) -> None:
+async def test_the_link_is_absolute_and_keeps_the_query(gate: ApiClient) -> None:
     anna = await gate.person()
     for _ in range(3):
         await gate.post(anna)
@@ -83,7 +83,9 @@ async def test_the_link_is_absolute_and_keeps_the_query(gate: Gate) -> None:
     assert answer.headers["Link"] == f'<{url}>; rel="next"'
 
 
-async def test_a_walk_shows_once_what_was_there_throughout_while_others_write(gate: Gate) -> None:
+async def test_a_walk_shows_once_what_was_there_throughout_while_others_write(
+    gate: ApiClient,
+) -> None:
     anna = await gate.person()
     posts = [(await gate.post(anna))["id"] for _ in range(6)]
 
@@ -101,7 +103,7 @@ async def test_a_walk_shows_once_what_was_there_throughout_while_others_write(ga
     assert "next" not in answer.links
 
 
-async def test_the_limit_may_change_on_the_way(gate: Gate) -> None:
+async def test_the_limit_may_change_on_the_way(gate: ApiClient) -> None:
     anna = await gate.person()
     posts = [(await gate.post(anna))["id"] for _ in range(4)][::-1]
     first = await page(gate, anna, limit=1)
@@ -111,7 +113,7 @@ async def test_the_limit_may_change_on_the_way(gate: Gate) -> None:
     assert ids_of(answer) == posts[1:]
 
 
-async def test_a_list_is_narrowed_to_an_owner_and_to_what_is_published(gate: Gate) -> None:
+async def test_a_list_is_narrowed_to_an_owner_and_to_what_is_published(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     mine = [await gate.post(anna, published=published) for published in (True, False)]
     theirs = await gate.post(bert)
@@ -132,7 +134,7 @@ async def test_a_list_is_narrowed_to_an_owner_and_to_what_is_published(gate: Gat
     assert await ids(anna, owner_id=2**63 - 1) == []
 
 
-async def test_hidden_drafts_leave_no_holes_in_the_pages(gate: Gate) -> None:
+async def test_hidden_drafts_leave_no_holes_in_the_pages(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     for published in (True, False, False, True, False, True):
         await gate.post(anna, published=published)
@@ -143,7 +145,7 @@ async def test_hidden_drafts_leave_no_holes_in_the_pages(gate: Gate) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "", "x", "1.5", "NaN", "1e1", HUGE])
-async def test_a_limit_out_of_bounds_is_refused(gate: Gate, limit: str) -> None:
+async def test_a_limit_out_of_bounds_is_refused(gate: ApiClient, limit: str) -> None:
     problem = problem_of(
         await page(gate, await gate.person(), limit=limit), 422, "validation_failed"
     )
@@ -152,7 +154,7 @@ async def test_a_limit_out_of_bounds_is_refused(gate: Gate, limit: str) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 100])
-async def test_a_limit_may_be_from_1_to_100(gate: Gate, limit: int) -> None:
+async def test_a_limit_may_be_from_1_to_100(gate: ApiClient, limit: int) -> None:
     assert (await page(gate, await gate.person(), limit=limit)).status_code == 200
 
 
@@ -172,7 +174,7 @@ async def test_a_limit_may_be_from_1_to_100(gate: Gate, limit: int) -> None:
     ],
 )
 async def test_a_filter_that_nothing_can_match_is_refused(
-    gate: Gate, query: dict[str, str]
+    gate: ApiClient, query: dict[str, str]
 ) -> None:
     problem = problem_of(await page(gate, await gate.person(), **query), 422, "validation_failed")
 
@@ -181,7 +183,9 @@ async def test_a_filter_that_nothing_can_match_is_refused(
 
 @on_one_database
 @pytest.mark.parametrize("name", ["offset", "skip", "Limit", "page", "owner", "access_token"])
-async def test_an_unknown_query_parameter_is_refused_and_not_named(gate: Gate, name: str) -> None:
+async def test_an_unknown_query_parameter_is_refused_and_not_named(
+    gate: ApiClient, name: str
+) -> None:
     problem = problem_of(
         await page(gate, await gate.person(), **{name: "1"}), 422, "validation_failed"
     )
@@ -191,14 +195,14 @@ async def test_an_unknown_query_parameter_is_refused_and_not_named(gate: Gate, n
     ]
 
 
-async def cursor(gate: Gate, anna: Person, **query: Any) -> str:
+async def cursor(gate: ApiClient, anna: Person, **query: Any) -> str:
     for _ in range(2):
         await gate.post(anna)
     return after_of(await page(gate, anna, limit=1, **query))
 
 
 @on_one_database
-async def test_a_changed_cursor_is_refused_wherever_it_was_changed(gate: Gate) -> None:
+async def test_a_changed_cursor_is_refused_wherever_it_was_changed(gate: ApiClient) -> None:
     anna = await gate.person()
     genuine = await cursor(gate, anna)
     changed = [
@@ -228,7 +232,7 @@ async def test_a_changed_cursor_is_refused_wherever_it_was_changed(gate: Gate) -
     ],
 )
 async def test_a_cursor_of_another_filter_is_refused(
-    gate: Gate, made_for: dict[str, Any], used_for: dict[str, Any]
+    gate: ApiClient, made_for: dict[str, Any], used_for: dict[str, Any]
 ) -> None:
     anna = await gate.person()
     assert anna.id == 1
@@ -246,7 +250,7 @@ async def test_a_cursor_of_another_filter_is_refused(
     "used_for", [{"sort": "oldest"}, {"sort": "top"}, {"q": "post"}, {"q": "first"}]
 )
 async def test_a_cursor_of_another_order_or_search_is_refused(
-    gate: Gate, made_for: dict[str, str], used_for: dict[str, str]
+    gate: ApiClient, made_for: dict[str, str], used_for: dict[str, str]
 ) -> None:
     anna = await gate.person()
     after = await cursor(gate, anna, **made_for)
@@ -259,7 +263,7 @@ async def test_a_cursor_of_another_order_or_search_is_refused(
         problem_of(answer, 400, "invalid_cursor")
 
 
-async def test_posts_are_listed_in_the_order_that_is_asked_for(gate: Gate) -> None:
+async def test_posts_are_listed_in_the_order_that_is_asked_for(gate: ApiClient) -> None:
     anna = await gate.person()
     posts = [(await gate.post(anna))["id"] for _ in range(5)]
     for at in (1, 3):
@@ -274,7 +278,7 @@ async def test_posts_are_listed_in_the_order_that_is_asked_for(gate: Gate) -> No
     assert await order(sort="top") == [3, 1, 4, 2, 0]
 
 
-async def test_a_search_finds_posts_by_what_they_say(gate: Gate) -> None:
+async def test_a_search_finds_posts_by_what_they_say(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     fox = (await gate.post(anna, title="The red fox"))["id"]
     den = (await gate.post(anna, content="A fox's den, red and brown"))["id"]
@@ -296,7 +300,7 @@ async def test_a_search_finds_posts_by_what_they_say(gate: Gate) -> None:
 @pytest.mark.parametrize(
     "q", ['"', "*", "a AND", "'", "\\", "\0", "(", "🦊", "<script>", "a" * 9000]
 )
-async def test_no_search_is_an_error(gate: Gate, q: str) -> None:
+async def test_no_search_is_an_error(gate: ApiClient, q: str) -> None:
     anna = await gate.person()
     for _ in range(2):
         await gate.post(anna)
@@ -311,7 +315,7 @@ async def test_no_search_is_an_error(gate: Gate, q: str) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("sort", ["", "votes", "NEWEST", "-id", "\0"])
-async def test_an_unknown_order_is_refused(gate: Gate, sort: str) -> None:
+async def test_an_unknown_order_is_refused(gate: ApiClient, sort: str) -> None:
     answer = await page(gate, await gate.person(), sort=sort)
 
     problem = problem_of(answer, 422, "validation_failed")
@@ -319,7 +323,7 @@ async def test_an_unknown_order_is_refused(gate: Gate, sort: str) -> None:
 
 
 async def get_with_scope(
-    gate: Gate, headers: dict[str, str], scope: dict[str, Any]
+    gate: ApiClient, headers: dict[str, str], scope: dict[str, Any]
 ) -> httpx.Response:
     """The answer to a request that a server understood as `scope`."""
 
@@ -343,7 +347,7 @@ async def get_with_scope(
     ],
 )
 async def test_the_link_is_right_behind_a_proxy(
-    gate: Gate, scope: dict[str, str], headers: dict[str, str], start: str
+    gate: ApiClient, scope: dict[str, str], headers: dict[str, str], start: str
 ) -> None:
     anna = await gate.person()
     await cursor(gate, anna)
@@ -354,7 +358,7 @@ async def test_the_link_is_right_behind_a_proxy(
 
 
 @on_one_database
-async def test_the_link_keeps_a_query_in_safe_characters_and_one_cursor(gate: Gate) -> None:
+async def test_the_link_keeps_a_query_in_safe_characters_and_one_cursor(gate: ApiClient) -> None:
     anna = await gate.person()
     for _ in range(3):
         await gate.post(anna, content='fox > "den" & 100% é')
@@ -376,7 +380,7 @@ async def test_the_link_keeps_a_query_in_safe_characters_and_one_cursor(gate: Ga
 
 
 @on_one_database
-async def test_a_filter_written_in_another_way_is_the_same_filter(gate: Gate) -> None:
+async def test_a_filter_written_in_another_way_is_the_same_filter(gate: ApiClient) -> None:
     anna = await gate.person()
     after = await cursor(gate, anna, published="true")
 
@@ -384,5 +388,5 @@ async def test_a_filter_written_in_another_way_is_the_same_filter(gate: Gate) ->
 
 
 @on_one_database
-async def test_a_cursor_that_is_too_long_is_refused(gate: Gate) -> None:
+async def test_a_cursor_that_is_too_long_is_refused(gate: ApiClient) -> None:
     problem_of(await page(gate, await gate.person(), after="A" * 201), 422, "validation_failed")

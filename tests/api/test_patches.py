@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.gate import Gate, Person, on_one_database, problem_of
+from tests.api.client import ApiClient, Person, on_one_database, problem_of
 
 
-async def patch(gate: Gate, editor: Person, post_id: int, body: Any) -> httpx.Response:
+async def patch(gate: ApiClient, editor: Person, post_id: int, body: Any) -> httpx.Response:
     return await gate.client.patch(
         f"/posts/{post_id}",
         content=body if isinstance(body, bytes) else json.dumps(body),
@@ -19,7 +19,7 @@ async def patch(gate: Gate, editor: Person, post_id: int, body: Any) -> httpx.Re
     )
 
 
-async def read(gate: Gate, reader: Person, post: dict[str, Any]) -> dict[str, Any]:
+async def read(gate: ApiClient, reader: Person, post: dict[str, Any]) -> dict[str, Any]:
     answer = await gate.client.get(f"/posts/{post['id']}", headers=reader.headers)
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
@@ -37,7 +37,7 @@ async def read(gate: Gate, reader: Person, post: dict[str, Any]) -> dict[str, An
     ],
 )
 async def test_a_patch_changes_what_it_names_and_counts_one_version(
-    gate: Gate, members: dict[str, Any]
+    gate: ApiClient, members: dict[str, Any]
 ) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
@@ -53,7 +53,7 @@ async def test_a_patch_changes_what_it_names_and_counts_one_version(
     assert await read(gate, anna, post) == changed
 
 
-async def test_a_patch_without_members_changes_nothing(gate: Gate) -> None:
+async def test_a_patch_without_members_changes_nothing(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post, draft = await gate.post(anna), await gate.post(anna, published=False)
     gate.clock.ahead = timedelta(seconds=5)
@@ -66,7 +66,7 @@ async def test_a_patch_without_members_changes_nothing(gate: Gate) -> None:
     problem_of(await patch(gate, bert, draft["id"], {}), 404, "post_not_found")
 
 
-async def test_a_patch_of_what_is_there_already_is_an_edit(gate: Gate) -> None:
+async def test_a_patch_of_what_is_there_already_is_an_edit(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -74,7 +74,7 @@ async def test_a_patch_of_what_is_there_already_is_an_edit(gate: Gate) -> None:
 
 
 @on_one_database
-async def test_a_patch_is_taken_as_plain_json_too_and_as_nothing_else(gate: Gate) -> None:
+async def test_a_patch_is_taken_as_plain_json_too_and_as_nothing_else(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     path = f"/posts/{post['id']}"
@@ -105,7 +105,7 @@ async def test_a_patch_is_taken_as_plain_json_too_and_as_nothing_else(gate: Gate
     ],
 )
 async def test_a_patch_is_taken_whole_or_not_at_all(
-    gate: Gate, members: Any, loc: list[str]
+    gate: ApiClient, members: Any, loc: list[str]
 ) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
@@ -118,7 +118,7 @@ async def test_a_patch_is_taken_whole_or_not_at_all(
 
 
 @on_one_database
-async def test_a_broken_rule_undoes_the_whole_patch(gate: Gate) -> None:
+async def test_a_broken_rule_undoes_the_whole_patch(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -128,7 +128,7 @@ async def test_a_broken_rule_undoes_the_whole_patch(gate: Gate) -> None:
     assert await read(gate, anna, post) == post
 
 
-async def test_no_patch_is_lost_among_many_at_once(gate: Gate) -> None:
+async def test_no_patch_is_lost_among_many_at_once(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     patches: list[dict[str, Any]] = [{"title": "New"}, {"content": "Newer."}, {"published": False}]

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from api.app import create_app
 from domain.posts import PostOptions
-from tests.api.gate import Gate, client_of, problem_of
+from tests.api.client import ApiClient, client_of, problem_of
 
 BODY = {"title": "Hello", "content": "First post."}
 
 
-async def test_who_has_reached_the_quota_is_told_when_to_come_again(gate: Gate) -> None:
+async def test_who_has_reached_the_quota_is_told_when_to_come_again(gate: ApiClient) -> None:
     anna = await gate.person()
     ports = replace(gate.ports, post_options=PostOptions(per_day=1))
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
@@ -25,7 +25,7 @@ async def test_who_has_reached_the_quota_is_told_when_to_come_again(gate: Gate) 
     assert (first.status_code, again.json()) == (201, first.json())
 
 
-async def test_a_post_of_an_unverified_author_stays_a_draft(gate: Gate) -> None:
+async def test_a_post_of_an_unverified_author_stays_a_draft(gate: ApiClient) -> None:
     anna = await gate.person()
     ports = replace(gate.ports, post_options=PostOptions(drafts_until_verified=True))
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:

@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from domain.users import Role
-from tests.api.gate import Gate, Person, on_one_database, problem_of
+from tests.api.client import ApiClient, Person, on_one_database, problem_of
 
 BODY = {"title": "Hello", "content": "First post."}
 
 
-async def test_a_new_post_belongs_to_the_current_user(gate: Gate) -> None:
+async def test_a_new_post_belongs_to_the_current_user(gate: ApiClient) -> None:
     await gate.person()
     anna = await gate.person(name="Anna")
     before = gate.clock()
@@ -39,14 +39,14 @@ async def test_a_new_post_belongs_to_the_current_user(gate: Gate) -> None:
     assert answer.headers["Location"] == f"/posts/{post['id']}"
 
 
-async def test_times_are_told_in_utc_with_an_offset(gate: Gate) -> None:
+async def test_times_are_told_in_utc_with_an_offset(gate: ApiClient) -> None:
     post = await gate.post(await gate.person())
 
     for member in ("created_at", "updated_at"):
         assert datetime.fromisoformat(post[member]).utcoffset() == timedelta()
 
 
-async def test_the_location_of_a_new_post_leads_to_it(gate: Gate) -> None:
+async def test_the_location_of_a_new_post_leads_to_it(gate: ApiClient) -> None:
     anna = await gate.person()
     written = await gate.client.post("/posts", json=BODY, headers=anna.headers)
 
@@ -56,19 +56,19 @@ async def test_the_location_of_a_new_post_leads_to_it(gate: Gate) -> None:
     assert answer.json() == written.json()
 
 
-async def test_an_owner_without_a_name_has_null_for_one(gate: Gate) -> None:
+async def test_an_owner_without_a_name_has_null_for_one(gate: ApiClient) -> None:
     anna = await gate.person(name=None)
 
     assert (await gate.post(anna))["owner"] == {"id": anna.id, "name": None}
 
 
-async def test_a_title_is_trimmed_and_a_content_is_not(gate: Gate) -> None:
+async def test_a_title_is_trimmed_and_a_content_is_not(gate: ApiClient) -> None:
     post = await gate.post(await gate.person(), title="  Hello \n", content="  as it is\r\n ")
 
     assert (post["title"], post["content"]) == ("Hello", "  as it is\r\n ")
 
 
-async def test_every_character_is_stored_as_it_was_sent(gate: Gate) -> None:
+async def test_every_character_is_stored_as_it_was_sent(gate: ApiClient) -> None:
     anna = await gate.person()
     text = "'; DROP TABLE posts; -- \\ \" %s :x {} \x01\x7f\u2028\ufeffé e\u0301 李 🦊\U0010ffff"
 
@@ -80,14 +80,16 @@ async def test_every_character_is_stored_as_it_was_sent(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 200])
-async def test_a_title_has_up_to_200_characters_after_trimming(gate: Gate, length: int) -> None:
+async def test_a_title_has_up_to_200_characters_after_trimming(
+    gate: ApiClient, length: int
+) -> None:
     post = await gate.post(await gate.person(), title=f" {'🦊' * length} ")
 
     assert len(post["title"]) == length
 
 
 @pytest.mark.parametrize("length", [1, 100_000])
-async def test_a_content_has_up_to_100_000_characters(gate: Gate, length: int) -> None:
+async def test_a_content_has_up_to_100_000_characters(gate: ApiClient, length: int) -> None:
     post = await gate.post(await gate.person(), content="🦊" * length)
 
     assert len(post["content"]) == length
@@ -114,7 +116,7 @@ async def test_a_content_has_up_to_100_000_characters(gate: Gate, length: int) -
     ],
 )
 async def test_a_value_out_of_bounds_is_refused_where_it_stands(
-    gate: Gate, members: dict[str, Any], member: str
+    gate: ApiClient, members: dict[str, Any], member: str
 ) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
@@ -130,7 +132,7 @@ async def test_a_value_out_of_bounds_is_refused_where_it_stands(
 @pytest.mark.parametrize(
     "member", ["owner_id", "owner", "votes", "voted", "id", "version", "created_at", "role"]
 )
-async def test_nobody_sets_what_is_not_theirs_to_set(gate: Gate, member: str) -> None:
+async def test_nobody_sets_what_is_not_theirs_to_set(gate: ApiClient, member: str) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -143,7 +145,7 @@ async def test_nobody_sets_what_is_not_theirs_to_set(gate: Gate, member: str) ->
     assert await listed(gate, anna) == [post]
 
 
-async def test_a_post_is_read_by_everybody_who_is_logged_in(gate: Gate) -> None:
+async def test_a_post_is_read_by_everybody_who_is_logged_in(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -154,7 +156,7 @@ async def test_a_post_is_read_by_everybody_who_is_logged_in(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_a_post_that_is_not_there_is_404_by_its_id(gate: Gate, method: str) -> None:
+async def test_a_post_that_is_not_there_is_404_by_its_id(gate: ApiClient, method: str) -> None:
     anna = await gate.person()
     body = BODY if method == "PUT" else None
 
@@ -164,17 +166,17 @@ async def test_a_post_that_is_not_there_is_404_by_its_id(gate: Gate, method: str
     assert problem["detail"] == "Post with id: 4711 was not found"
 
 
-async def replace(gate: Gate, post: dict[str, Any], editor: Person, **members: Any) -> Any:
+async def replace(gate: ApiClient, post: dict[str, Any], editor: Person, **members: Any) -> Any:
     return await gate.client.put(
         f"/posts/{post['id']}", json=BODY | members, headers=editor.headers
     )
 
 
-async def delete(gate: Gate, post: dict[str, Any], editor: Person) -> httpx.Response:
+async def delete(gate: ApiClient, post: dict[str, Any], editor: Person) -> httpx.Response:
     return await gate.client.delete(f"/posts/{post['id']}", headers=editor.headers)
 
 
-async def test_a_replaced_post_says_the_new_and_counts_its_version(gate: Gate) -> None:
+async def test_a_replaced_post_says_the_new_and_counts_its_version(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     gate.clock.ahead = timedelta(seconds=5)
@@ -198,7 +200,7 @@ async def test_a_replaced_post_says_the_new_and_counts_its_version(gate: Gate) -
 
 @pytest.mark.parametrize("published", [True, False])
 async def test_a_replacement_that_does_not_say_published_leaves_it(
-    gate: Gate, published: bool
+    gate: ApiClient, published: bool
 ) -> None:
     anna = await gate.person()
     post = await gate.post(anna, published=published)
@@ -206,7 +208,7 @@ async def test_a_replacement_that_does_not_say_published_leaves_it(
     assert (await replace(gate, post, anna)).json()["published"] is published
 
 
-async def test_a_deleted_post_is_gone_and_its_id_is_never_used_again(gate: Gate) -> None:
+async def test_a_deleted_post_is_gone_and_its_id_is_never_used_again(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -220,13 +222,13 @@ async def test_a_deleted_post_is_gone_and_its_id_is_never_used_again(gate: Gate)
     assert (await gate.post(anna))["id"] > post["id"]
 
 
-async def read(gate: Gate, post: dict[str, Any], reader: Person) -> httpx.Response:
+async def read(gate: ApiClient, post: dict[str, Any], reader: Person) -> httpx.Response:
     return await gate.client.get(f"/posts/{post['id']}", headers=reader.headers)
 
 
 @pytest.mark.parametrize("change", [replace, delete])
 async def test_somebody_else_may_not_change_a_post(
-    gate: Gate, change: Callable[[Gate, dict[str, Any], Person], Any]
+    gate: ApiClient, change: Callable[[ApiClient, dict[str, Any], Person], Any]
 ) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
@@ -239,7 +241,7 @@ async def test_somebody_else_may_not_change_a_post(
 
 @pytest.mark.parametrize("role", [Role.MODERATOR, Role.ADMIN])
 async def test_moderators_and_admins_change_every_post_and_it_keeps_its_owner(
-    gate: Gate, role: Role
+    gate: ApiClient, role: Role
 ) -> None:
     anna, moderator = await gate.person(name="Anna"), await gate.person(role=role)
     post = await gate.post(anna)
@@ -253,7 +255,7 @@ async def test_moderators_and_admins_change_every_post_and_it_keeps_its_owner(
 
 
 async def test_who_is_no_moderator_any_more_changes_nothing_from_the_next_request_on(
-    gate: Gate,
+    gate: ApiClient,
 ) -> None:
     anna, moderator = await gate.person(), await gate.person(role=Role.MODERATOR)
     post = await gate.post(anna)
@@ -264,7 +266,7 @@ async def test_who_is_no_moderator_any_more_changes_nothing_from_the_next_reques
     problem_of(await replace(gate, post, moderator), 403, "not_post_owner")
 
 
-async def test_a_draft_exists_for_its_owner_and_moderators_alone(gate: Gate) -> None:
+async def test_a_draft_exists_for_its_owner_and_moderators_alone(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     privileged = [await gate.person(role=role) for role in (Role.MODERATOR, Role.ADMIN)]
     draft = await gate.post(anna, published=False)
@@ -282,7 +284,7 @@ async def test_a_draft_exists_for_its_owner_and_moderators_alone(gate: Gate) -> 
         assert await listed(gate, reader) == [draft]
 
 
-async def test_a_post_becomes_a_draft_and_a_draft_a_post(gate: Gate) -> None:
+async def test_a_post_becomes_a_draft_and_a_draft_a_post(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -292,7 +294,7 @@ async def test_a_post_becomes_a_draft_and_a_draft_a_post(gate: Gate) -> None:
     assert (await read(gate, post, bert)).status_code == 200
 
 
-async def test_the_posts_of_a_deleted_user_go_too(gate: Gate) -> None:
+async def test_the_posts_of_a_deleted_user_go_too(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -301,7 +303,7 @@ async def test_the_posts_of_a_deleted_user_go_too(gate: Gate) -> None:
     assert (await read(gate, post, bert)).status_code == 404
 
 
-async def listed(gate: Gate, reader: Person, **query: Any) -> Any:
+async def listed(gate: ApiClient, reader: Person, **query: Any) -> Any:
     answer = await gate.client.get("/posts", params=query, headers=reader.headers)
     assert answer.status_code == 200, answer.text
     return answer.json()

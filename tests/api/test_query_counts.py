@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Dialect, Insert, Update
 
 from api.app import create_app
+from infrastructure.database.driver.statements import Clause, Record, Transaction
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.statements import Clause, Record, Transaction
 from infrastructure.database.unit_of_work import sql_storage
-from tests.api.gate import PASSWORD, Gate, Person, client_of
+from tests.api.client import PASSWORD, ApiClient, Person, client_of
 
 
 class Counted:
@@ -63,8 +63,8 @@ class CountedTransaction:
         self._asked.append("add")
         return await self._transaction.add(clause, **values)
 
-    def add_later(self, clause: Insert | Update, **values: Any) -> None:
-        self._transaction.add_later(clause, **values)
+    def defer(self, clause: Insert | Update, **values: Any) -> None:
+        self._transaction.defer(clause, **values)
 
     async def commit(self) -> None:
         self._asked.append("commit")
@@ -109,7 +109,7 @@ REQUESTS: dict[str, tuple[Ask, list[str]]] = {
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-async def test_a_request_asks_for_no_more_than_it_needs(gate: Gate, request_: str) -> None:
+async def test_a_request_asks_for_no_more_than_it_needs(gate: ApiClient, request_: str) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     asked: list[str] = []

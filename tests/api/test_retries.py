@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from application.retries import PAUSES
-from tests.api.gate import Gate, problem_of
+from tests.api.client import ApiClient, problem_of
 
 REFUSE = """
 CREATE SEQUENCE refusals;
@@ -23,7 +23,7 @@ POST = {"title": "Hello", "content": "First post."}
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "1"}])
 async def test_a_client_hears_of_the_last_of_several_failures_alone(
-    gate: Gate, database_url: str, key: dict[str, str]
+    gate: ApiClient, database_url: str, key: dict[str, str]
 ) -> None:
     anna = await gate.person()
     headers = anna.headers | key

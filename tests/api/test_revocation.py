@@ -4,18 +4,20 @@ import asyncio
 from itertools import count
 
 from domain.sessions import InvalidToken
-from tests.api.gate import Gate
+from tests.api.client import ApiClient
 
 ROUNDS = 10
 ENOUGH = 100
 
 
-async def test_nobody_gets_in_by_a_request_that_began_after_the_deactivation(gate: Gate) -> None:
+async def test_nobody_gets_in_by_a_request_that_began_after_the_deactivation(
+    gate: ApiClient,
+) -> None:
     for _ in range(ROUNDS):
         await race(gate)
 
 
-async def race(gate: Gate) -> None:
+async def race(gate: ApiClient) -> None:
     """Ask again and again, with no regard to answers, while the user is deactivated."""
     anna = await gate.person()
     authenticate = gate.app.state.services.auth.authenticate

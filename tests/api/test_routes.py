@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from api.dependencies import CurrentUser, asks_for_the_current_user
-from tests.api.gate import Gate, on_one_database
+from tests.api.client import ApiClient, on_one_database
 
 pytestmark = on_one_database
 
@@ -52,17 +52,19 @@ def census(routes: list[BaseRoute]) -> list[tuple[BaseRoute, str, set[str]]]:
     ]
 
 
-def test_every_route_is_public_by_the_contract_or_asks_for_the_current_user(gate: Gate) -> None:
+def test_every_route_is_public_by_the_contract_or_asks_for_the_current_user(
+    gate: ApiClient,
+) -> None:
     assert undecided(gate.app) == []
 
 
-def test_the_contract_names_no_public_route_that_is_not_there(gate: Gate) -> None:
+def test_the_contract_names_no_public_route_that_is_not_there(gate: ApiClient) -> None:
     routes = {(method, path) for _, path, methods in census(gate.app.routes) for method in methods}
 
     assert routes >= PUBLIC
 
 
-def test_no_public_route_asks_for_the_current_user(gate: Gate) -> None:
+def test_no_public_route_asks_for_the_current_user(gate: ApiClient) -> None:
     asking = [
         path
         for route, path, methods in census(gate.app.routes)
@@ -72,7 +74,7 @@ def test_no_public_route_asks_for_the_current_user(gate: Gate) -> None:
     assert asking == []
 
 
-async def test_a_protected_route_is_closed_and_a_public_one_is_not(gate: Gate) -> None:
+async def test_a_protected_route_is_closed_and_a_public_one_is_not(gate: ApiClient) -> None:
     for _, path, methods in census(gate.app.routes):
         for method in methods:
             answer = await gate.client.request(method, path.replace("{", "").replace("}", ""))
@@ -125,7 +127,7 @@ def a_route_that_asks(app: FastAPI) -> None:
     ],
 )
 def test_the_census_finds_a_route_that_was_forgotten(
-    gate: Gate, add: Callable[[FastAPI], None], found: list[str]
+    gate: ApiClient, add: Callable[[FastAPI], None], found: list[str]
 ) -> None:
     app = FastAPI(docs_url=None, redoc_url=None)
     assert undecided(app) == []
@@ -135,7 +137,7 @@ def test_the_census_finds_a_route_that_was_forgotten(
     assert undecided(app) == found
 
 
-async def test_an_answer_without_content_tells_no_type_of_it(gate: Gate) -> None:
+async def test_an_answer_without_content_tells_no_type_of_it(gate: ApiClient) -> None:
     routes = [route for route in gate.app.routes if isinstance(route, APIRoute)]
     empty = [route for route in routes if route.status_code == 204]
 

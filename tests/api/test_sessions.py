@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.gate import Gate, Person, on_one_database, problem_of
+from tests.api.client import ApiClient, Person, on_one_database, problem_of
 from tests.api.test_auth import assert_bad_token, told
 
 REFRESH_MEMBERS = {
@@ -19,16 +19,16 @@ REFRESH_MEMBERS = {
 }
 
 
-async def log_in(gate: Gate, person: Person) -> dict[str, Any]:
+async def log_in(gate: ApiClient, person: Person) -> dict[str, Any]:
     login: dict[str, Any] = (await gate.log_in(person.email)).json()
     return login
 
 
-async def refresh(gate: Gate, token: str, **form: str) -> httpx.Response:
+async def refresh(gate: ApiClient, token: str, **form: str) -> httpx.Response:
     return await gate.client.post("/refresh", data={"refresh_token": token} | form)
 
 
-async def works(gate: Gate, access_token: str) -> bool:
+async def works(gate: ApiClient, access_token: str) -> bool:
     answer = await gate.client.get("/users/me", headers=bearer(access_token))
     if answer.status_code != 200:
         assert_bad_token(answer)
@@ -39,7 +39,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_a_refresh_answers_as_a_login_does(gate: Gate) -> None:
+async def test_a_refresh_answers_as_a_login_does(gate: ApiClient) -> None:
     anna = await gate.person()
     first = await log_in(gate, anna)
 
@@ -57,7 +57,7 @@ async def test_a_refresh_answers_as_a_login_does(gate: Gate) -> None:
     assert (await refresh(gate, second["refresh_token"])).status_code == 200
 
 
-async def test_a_spent_token_ends_its_session_and_that_stays_so(gate: Gate) -> None:
+async def test_a_spent_token_ends_its_session_and_that_stays_so(gate: ApiClient) -> None:
     anna = await gate.person()
     first = await log_in(gate, anna)
     second = (await refresh(gate, first["refresh_token"])).json()
@@ -70,7 +70,9 @@ async def test_a_spent_token_ends_its_session_and_that_stays_so(gate: Gate) -> N
     assert await works(gate, anna.token)
 
 
-async def test_of_refreshes_at_the_same_instant_one_token_lives_at_the_most(gate: Gate) -> None:
+async def test_of_refreshes_at_the_same_instant_one_token_lives_at_the_most(
+    gate: ApiClient,
+) -> None:
     anna = await gate.person()
     first = await log_in(gate, anna)
 
@@ -85,7 +87,7 @@ async def test_of_refreshes_at_the_same_instant_one_token_lives_at_the_most(gate
 
 @on_one_database
 async def test_whatever_is_wrong_with_a_refresh_token_the_answer_is_one_and_the_same(
-    gate: Gate,
+    gate: ApiClient,
 ) -> None:
     anna = await gate.person()
     login, other = await log_in(gate, anna), await log_in(gate, anna)
@@ -108,7 +110,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @on_one_database
-async def test_a_refresh_without_a_token_or_of_another_grant_is_422(gate: Gate) -> None:
+async def test_a_refresh_without_a_token_or_of_another_grant_is_422(gate: ApiClient) -> None:
     problem = problem_of(await gate.client.post("/refresh", data={}), 422, "validation_failed")
     assert [error["loc"] for error in problem["errors"]] == [["body", "refresh_token"]]
     problem_of(await refresh(gate, "x", grant_type="password"), 422, "validation_failed")
@@ -117,7 +119,7 @@ async def test_a_refresh_without_a_token_or_of_another_grant_is_422(gate: Gate) 
 
 
 @on_one_database
-async def test_a_session_that_nobody_refreshes_is_over(gate: Gate) -> None:
+async def test_a_session_that_nobody_refreshes_is_over(gate: ApiClient) -> None:
     anna = await gate.person()
     login = await log_in(gate, anna)
 
@@ -126,7 +128,7 @@ async def test_a_session_that_nobody_refreshes_is_over(gate: Gate) -> None:
     assert_bad_token(await refresh(gate, login["refresh_token"]))
 
 
-async def test_a_logout_ends_this_session_with_the_very_next_request(gate: Gate) -> None:
+async def test_a_logout_ends_this_session_with_the_very_next_request(gate: ApiClient) -> None:
     anna = await gate.person()
     login = await log_in(gate, anna)
 
@@ -139,7 +141,7 @@ async def test_a_logout_ends_this_session_with_the_very_next_request(gate: Gate)
     assert await works(gate, anna.token)
 
 
-async def test_own_sessions_are_listed(gate: Gate) -> None:
+async def test_own_sessions_are_listed(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     before = gate.clock()
     gate.client.headers["User-Agent"] = "Lynx/2.9"
@@ -172,7 +174,7 @@ async def test_own_sessions_are_listed(gate: Gate) -> None:
 
 
 async def test_the_session_is_the_same_after_a_refresh_and_a_request_does_not_use_it(
-    gate: Gate,
+    gate: ApiClient,
 ) -> None:
     anna = await gate.person()
     login = await log_in(gate, anna)
@@ -191,7 +193,7 @@ async def test_the_session_is_the_same_after_a_refresh_and_a_request_does_not_us
     assert second["expires_at"] > first["expires_at"]
 
 
-async def test_a_session_is_ended_by_its_id(gate: Gate) -> None:
+async def test_a_session_is_ended_by_its_id(gate: ApiClient) -> None:
     anna = await gate.person()
     login = await log_in(gate, anna)
     sessions = (await gate.client.get("/sessions", headers=anna.headers)).json()
@@ -208,7 +210,7 @@ async def test_a_session_is_ended_by_its_id(gate: Gate) -> None:
     problem_of(again, 404, "session_not_found")
 
 
-async def test_the_session_of_another_user_is_not_there(gate: Gate) -> None:
+async def test_the_session_of_another_user_is_not_there(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     (of_bert,) = (await gate.client.get("/sessions", headers=bert.headers)).json()
 
@@ -221,7 +223,7 @@ async def test_the_session_of_another_user_is_not_there(gate: Gate) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("number", ["0", "-1", "x", str(2**63)])
-async def test_what_is_no_id_is_422(gate: Gate, number: str) -> None:
+async def test_what_is_no_id_is_422(gate: ApiClient, number: str) -> None:
     anna = await gate.person()
 
     answer = await gate.client.delete(f"/sessions/{number}", headers=anna.headers)
@@ -229,7 +231,7 @@ async def test_what_is_no_id_is_422(gate: Gate, number: str) -> None:
     problem_of(answer, 422, "validation_failed")
 
 
-async def test_all_sessions_are_ended_the_current_one_too(gate: Gate) -> None:
+async def test_all_sessions_are_ended_the_current_one_too(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     login = await log_in(gate, anna)
 

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from domain.users import Role
-from tests.api.gate import PASSWORD, Gate, on_one_database, problem_of
+from tests.api.client import PASSWORD, ApiClient, on_one_database, problem_of
 
 
-async def register(gate: Gate, **members: Any) -> Any:
+async def register(gate: ApiClient, **members: Any) -> Any:
     body = {"email": "anna@example.com", "password": PASSWORD} | members
     return await gate.client.post("/users", json=body)
 
 
-async def test_a_registered_user_is_answered_whole_and_without_the_password(gate: Gate) -> None:
+async def test_a_registered_user_is_answered_whole_and_without_the_password(
+    gate: ApiClient,
+) -> None:
     before = datetime.now(UTC)
 
     answer = await register(gate, name="Anna")
@@ -35,7 +37,7 @@ async def test_a_registered_user_is_answered_whole_and_without_the_password(gate
     assert answer.headers["Location"] == f"/users/{user['id']}"
 
 
-async def test_the_location_of_a_new_user_leads_to_them(gate: Gate) -> None:
+async def test_the_location_of_a_new_user_leads_to_them(gate: ApiClient) -> None:
     registered = await register(gate, name="Anna")
     token = (await gate.log_in("anna@example.com")).json()["access_token"]
 
@@ -47,16 +49,16 @@ async def test_the_location_of_a_new_user_leads_to_them(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("name", [{}, {"name": None}])
-async def test_a_name_that_is_not_given_is_null(gate: Gate, name: dict[str, None]) -> None:
+async def test_a_name_that_is_not_given_is_null(gate: ApiClient, name: dict[str, None]) -> None:
     assert (await register(gate, **name)).json()["name"] is None
 
 
-async def test_a_name_is_trimmed_and_may_be_of_any_script(gate: Gate) -> None:
+async def test_a_name_is_trimmed_and_may_be_of_any_script(gate: ApiClient) -> None:
     assert (await register(gate, name="  Åsa 李 🦊 ")).json()["name"] == "Åsa 李 🦊"
 
 
 @pytest.mark.parametrize("again", ["anna@example.com", "ANNA@EXAMPLE.COM", "Anna@Example.Com"])
-async def test_an_address_is_taken_in_every_case_of_letters(gate: Gate, again: str) -> None:
+async def test_an_address_is_taken_in_every_case_of_letters(gate: ApiClient, again: str) -> None:
     await gate.person("anna@example.com")
 
     problem = problem_of(await register(gate, email=again), 409, "email_taken")
@@ -64,7 +66,7 @@ async def test_an_address_is_taken_in_every_case_of_letters(gate: Gate, again: s
     assert problem["detail"] == "An account with this e-mail address exists already"
 
 
-async def test_addresses_outside_of_ascii_compare_without_case_too(gate: Gate) -> None:
+async def test_addresses_outside_of_ascii_compare_without_case_too(gate: ApiClient) -> None:
     await gate.person("ärger@exämple.com")
 
     problem_of(await register(gate, email="ÄRGER@EXÄMPLE.COM"), 409, "email_taken")
@@ -82,7 +84,7 @@ async def test_addresses_outside_of_ascii_compare_without_case_too(gate: Gate) -
     ],
 )
 async def test_an_address_keeps_its_form_but_for_what_has_no_meaning(
-    gate: Gate, sent: str, kept: str
+    gate: ApiClient, sent: str, kept: str
 ) -> None:
     answer = await register(gate, email=sent)
 
@@ -113,7 +115,7 @@ async def test_an_address_keeps_its_form_but_for_what_has_no_meaning(
         "",
     ],
 )
-async def test_what_is_no_address_is_refused(gate: Gate, email: str) -> None:
+async def test_what_is_no_address_is_refused(gate: ApiClient, email: str) -> None:
     problem = problem_of(await register(gate, email=email), 422, "validation_failed")
 
     assert [error["loc"] for error in problem["errors"]] == [["body", "email"]]
@@ -132,7 +134,7 @@ async def test_what_is_no_address_is_refused(gate: Gate, email: str) -> None:
     ],
 )
 async def test_a_weak_password_is_refused_with_the_reason(
-    gate: Gate, password: str, reason: str
+    gate: ApiClient, password: str, reason: str
 ) -> None:
     problem = problem_of(await register(gate, password=password), 422, "weak_password")
 
@@ -143,14 +145,14 @@ async def test_a_weak_password_is_refused_with_the_reason(
     "password", ["twelve chars", "é" * 128, "  spaces on both sides  ", "🦊" * 12]
 )
 async def test_a_password_of_12_to_128_characters_of_any_kind_logs_in(
-    gate: Gate, password: str
+    gate: ApiClient, password: str
 ) -> None:
     assert (await register(gate, password=password)).status_code == 201
 
     assert (await gate.log_in("anna@example.com", password)).status_code == 200
 
 
-async def test_every_character_of_a_password_counts_even_behind_a_nul(gate: Gate) -> None:
+async def test_every_character_of_a_password_counts_even_behind_a_nul(gate: ApiClient) -> None:
     password = "before the NUL\0" + "x" * 100
     await register(gate, password=password)
 
@@ -163,7 +165,7 @@ async def test_every_character_of_a_password_counts_even_behind_a_nul(gate: Gate
 @pytest.mark.parametrize(
     "member", ["role", "owner_id", "is_active", "is_verified", "id", "password_hash", "votes"]
 )
-async def test_an_unknown_member_is_refused_and_not_named(gate: Gate, member: str) -> None:
+async def test_an_unknown_member_is_refused_and_not_named(gate: ApiClient, member: str) -> None:
     answer = await register(gate, **{member: "admin"})
 
     problem = problem_of(answer, 422, "validation_failed")
@@ -195,7 +197,7 @@ async def test_an_unknown_member_is_refused_and_not_named(gate: Gate, member: st
     ],
 )
 async def test_values_of_another_type_are_refused_where_they_stand(
-    gate: Gate, body: object, locations: list[list[str]]
+    gate: ApiClient, body: object, locations: list[list[str]]
 ) -> None:
     answer = await gate.client.post(
         "/users", content=json.dumps(body), headers={"Content-Type": "application/json"}
@@ -207,13 +209,13 @@ async def test_values_of_another_type_are_refused_where_they_stand(
 
 @on_one_database
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101])
-async def test_a_name_of_no_or_too_many_characters_is_refused(gate: Gate, name: str) -> None:
+async def test_a_name_of_no_or_too_many_characters_is_refused(gate: ApiClient, name: str) -> None:
     problem = problem_of(await register(gate, name=name), 422, "validation_failed")
 
     assert problem["errors"][0]["loc"] == ["body", "name"]
 
 
-async def test_the_current_user_is_the_one_whose_token_it_is(gate: Gate) -> None:
+async def test_the_current_user_is_the_one_whose_token_it_is(gate: ApiClient) -> None:
     anna, bert = await gate.person(name="Anna"), await gate.person(name=None)
 
     for person in (anna, bert):
@@ -221,7 +223,7 @@ async def test_the_current_user_is_the_one_whose_token_it_is(gate: Gate) -> None
         assert (user["id"], user["email"], user["name"]) == (person.id, person.email, person.name)
 
 
-async def test_the_current_user_is_read_anew_with_every_request(gate: Gate) -> None:
+async def test_the_current_user_is_read_anew_with_every_request(gate: ApiClient) -> None:
     anna = await gate.person()
     assert (await gate.me(anna)).json()["role"] == "member"
 
@@ -239,7 +241,7 @@ PUBLIC = {"id", "name", "created_at"}
     [(Role.MEMBER, PUBLIC), (Role.MODERATOR, PUBLIC), (Role.ADMIN, WHOLE)],
 )
 async def test_others_see_the_name_alone_and_admins_see_everything(
-    gate: Gate, role: Role, members: set[str]
+    gate: ApiClient, role: Role, members: set[str]
 ) -> None:
     anna, other = await gate.person(), await gate.person(role=role)
 
@@ -250,7 +252,7 @@ async def test_others_see_the_name_alone_and_admins_see_everything(
     assert answer.json()["id"] == anna.id
 
 
-async def test_users_see_all_of_themselves(gate: Gate) -> None:
+async def test_users_see_all_of_themselves(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get(f"/users/{anna.id}", headers=anna.headers)
@@ -259,7 +261,7 @@ async def test_users_see_all_of_themselves(gate: Gate) -> None:
     assert set(answer.json()) == WHOLE
 
 
-async def test_an_unknown_user_is_404(gate: Gate) -> None:
+async def test_an_unknown_user_is_404(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get("/users/4711", headers=anna.headers)

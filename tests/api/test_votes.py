@@ -7,21 +7,21 @@ import httpx
 import pytest
 
 from domain.users import Role
-from tests.api.gate import Gate, Person, problem_of
+from tests.api.client import ApiClient, Person, problem_of
 
 
-async def vote(gate: Gate, method: str, post_id: int, voter: Person) -> httpx.Response:
+async def vote(gate: ApiClient, method: str, post_id: int, voter: Person) -> httpx.Response:
     return await gate.client.request(method, f"/posts/{post_id}/vote", headers=voter.headers)
 
 
-async def votes(gate: Gate, post: dict[str, Any], reader: Person) -> tuple[int, bool]:
+async def votes(gate: ApiClient, post: dict[str, Any], reader: Person) -> tuple[int, bool]:
     answer = (await gate.client.get(f"/posts/{post['id']}", headers=reader.headers)).json()
     (listed,) = (await gate.client.get("/posts", headers=reader.headers)).json()
     assert listed == answer
     return answer["votes"], answer["voted"]
 
 
-async def test_a_vote_is_cast_and_taken_back_as_often_as_one_likes(gate: Gate) -> None:
+async def test_a_vote_is_cast_and_taken_back_as_often_as_one_likes(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -32,7 +32,7 @@ async def test_a_vote_is_cast_and_taken_back_as_often_as_one_likes(gate: Gate) -
         assert await votes(gate, post, anna) == (count, False)
 
 
-async def test_an_author_may_vote_for_their_own_post_and_it_stays_as_it_is(gate: Gate) -> None:
+async def test_an_author_may_vote_for_their_own_post_and_it_stays_as_it_is(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -42,7 +42,7 @@ async def test_an_author_may_vote_for_their_own_post_and_it_stays_as_it_is(gate:
     assert answer.json() == post | {"votes": 1, "voted": True}
 
 
-async def test_one_user_who_votes_many_times_at_once_has_one_vote(gate: Gate) -> None:
+async def test_one_user_who_votes_many_times_at_once_has_one_vote(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -53,7 +53,7 @@ async def test_one_user_who_votes_many_times_at_once_has_one_vote(gate: Gate) ->
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-async def test_there_is_no_vote_on_what_one_may_not_see(gate: Gate, method: str) -> None:
+async def test_there_is_no_vote_on_what_one_may_not_see(gate: ApiClient, method: str) -> None:
     anna, bert = await gate.person(), await gate.person()
     moderator = await gate.person(role=Role.MODERATOR)
     draft = await gate.post(anna, published=False)
@@ -66,7 +66,7 @@ async def test_there_is_no_vote_on_what_one_may_not_see(gate: Gate, method: str)
     assert await votes(gate, draft, anna) == ((2, True) if method == "PUT" else (0, False))
 
 
-async def test_a_vote_is_gone_with_its_voter(gate: Gate) -> None:
+async def test_a_vote_is_gone_with_its_voter(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
     await vote(gate, "PUT", post["id"], bert)

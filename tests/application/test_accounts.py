@@ -121,7 +121,7 @@ async def test_an_unknown_user_is_not_found(services: Services) -> None:
 async def test_what_is_down_is_told(ports: FakePorts, services: Services, down: list[str]) -> None:
     ports.storage.down = down
 
-    assert await services.what_is_down() == down
+    assert await services.readiness() == down
 
 
 # One's own account

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.auth import AuthService, Device, Login
+from application.auth import AuthService, ClientInfo, Login
 from application.ports.passwords import PasswordHash
 from application.services import Services, build_services
 from domain.errors import Unavailable
@@ -24,7 +24,7 @@ from tests.fakes.ports import FakePorts
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
-DEVICE = Device(user_agent="pytest", ip="192.0.2.1")
+DEVICE = ClientInfo(user_agent="pytest", ip="192.0.2.1")
 SECOND = timedelta(seconds=1)
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from application.auth import Device
-from application.ports.limits import Limit, TooManyRequests, use_of_account
+from application.auth import ClientInfo
+from application.ports.limits import Limit, TooManyRequests, account_hit
 from application.services import Services
 from domain.errors import Unavailable
 from domain.sessions import InvalidCredentials
@@ -15,8 +15,8 @@ from tests.fakes.ports import FakePorts
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
-HOME = Device(ip="192.0.2.1")
-ELSEWHERE = Device(ip="198.51.100.1")
+HOME = ClientInfo(ip="192.0.2.1")
+ELSEWHERE = ClientInfo(ip="198.51.100.1")
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def anna(services: Services) -> User:
     return await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
 
 
-async def fails(services: Services, device: Device, email: str = EMAIL) -> bool:
+async def fails(services: Services, device: ClientInfo, email: str = EMAIL) -> bool:
     """Whether a login fails as it may: by the password."""
     try:
         await services.auth.login(email, "wrong", device)
@@ -66,7 +66,7 @@ async def test_failures_at_an_account_from_strange_networks_are_limited_together
     ports: FakePorts, services: Services, anna: User, email: str
 ) -> None:
     ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 3}
-    strangers = [Device(ip=f"203.0.113.{number}") for number in range(5)]
+    strangers = [ClientInfo(ip=f"203.0.113.{number}") for number in range(5)]
 
     assert [await fails(services, s, email) for s in strangers] == [True] * 3 + [False] * 2
 
@@ -155,7 +155,7 @@ async def test_many_guesses_at_once_get_no_further_than_one_by_one(
 
 
 def test_what_is_counted_for_an_account_is_by_its_address_in_any_spelling() -> None:
-    one = use_of_account(Limit.ACCOUNT_RESETS, "ANNA@example.com")
+    one = account_hit(Limit.ACCOUNT_RESETS, "ANNA@example.com")
 
-    assert one == use_of_account(Limit.ACCOUNT_RESETS, EMAIL)
-    assert one != use_of_account(Limit.ACCOUNT_RESETS, "bob@example.com")
+    assert one == account_hit(Limit.ACCOUNT_RESETS, EMAIL)
+    assert one != account_hit(Limit.ACCOUNT_RESETS, "bob@example.com")

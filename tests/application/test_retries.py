@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from application.auth import Device
+from application.auth import ClientInfo
 from application.mail import MailService
 from application.ports.storage import SerializationFailure
 from application.retries import PAUSES, retried
@@ -119,7 +119,7 @@ async def test_a_password_is_hashed_once_however_often_its_change_is_run(
 
     assert ports.passwords.work - before == 2  # one verified, one made
     assert ports.storage.conflicts == 0
-    await services.auth.login(anna.email, "another password", Device())
+    await services.auth.login(anna.email, "another password", ClientInfo())
 
 
 async def test_a_login_that_lost_a_race_is_one_session_for_one_check_of_the_password(
@@ -128,7 +128,7 @@ async def test_a_login_that_lost_a_race_is_one_session_for_one_check_of_the_pass
     ports.storage.conflicts = 2
     before = ports.passwords.work
 
-    await services.auth.login(anna.email, PASSWORD, Device())
+    await services.auth.login(anna.email, PASSWORD, ClientInfo())
 
     assert len(ports.storage.committed.sessions) == 1
     assert ports.passwords.work - before == 1
@@ -136,7 +136,7 @@ async def test_a_login_that_lost_a_race_is_one_session_for_one_check_of_the_pass
 
 async def test_a_refresh_that_lost_a_race_is_no_reuse(ports: FakePorts, services: Services) -> None:
     anna = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
-    login = await services.auth.login(anna.email, PASSWORD, Device())
+    login = await services.auth.login(anna.email, PASSWORD, ClientInfo())
     ports.storage.conflicts = 2
 
     fresh = await services.auth.refresh(login.refresh_token)

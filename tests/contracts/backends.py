@@ -11,9 +11,9 @@ from application.ports.storage import Storage
 from domain.posts import Post, PostId
 from domain.sessions import Session
 from domain.users import User, UserId
+from infrastructure.database.driver.statements import Clause, Database
 from infrastructure.database.posts import POSTS
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.statements import Clause, Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.database.users import USERS
 from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory

@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
 from tests.contracts.backends import Backend, FakeBackend, SqlBackend
 
 DATABASES = ["sqlite", "postgresql"]

@@ -15,15 +15,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from application.patience import WAITED
 from application.ports.passwords import PasswordHash
+from application.time_budget import DB_TIME_SPENT
 from domain.errors import Unavailable
 from domain.posts import PostId
 from domain.sessions import InvalidCredentials, SessionId
-from infrastructure.database.engine import check_url, open_database, sqlite_path
-from infrastructure.database.postgresql import PostgresTransaction
-from infrastructure.database.sqlite import SqliteDatabase, connect
-from infrastructure.database.statements import (
+from infrastructure.database.driver.engine import check_url, open_database, sqlite_path
+from infrastructure.database.driver.postgresql import PostgresTransaction
+from infrastructure.database.driver.sqlite import SqliteDatabase, connect
+from infrastructure.database.driver.statements import (
     DatabaseUnavailable,
     OutcomeUnknown,
     TakesNoChanges,
@@ -479,7 +479,7 @@ async def test_all_turns_of_a_request_together_wait_no_longer_than_one(postgres_
         anna = await backend.add_user()
 
         async def request() -> None:
-            WAITED.set(0.0)
+            DB_TIME_SPENT.set(0.0)
             for _ in range(4):
                 with pytest.raises(Unavailable):
                     await backend.queries.session_user(SessionId(1))

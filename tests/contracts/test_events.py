@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from application.origin import ORIGIN, Origin
+from application.request_info import REQUEST_INFO, RequestInfo
 from domain.events import Event
 from domain.pages import InvalidCursor
 from domain.users import UserId
@@ -32,11 +32,11 @@ async def test_an_event_comes_back_whole_with_the_request_that_it_came_with(
     backend: Backend,
 ) -> None:
     event = happened("post_edited", title=True, votes=3, reason="Ünïcödé", nothing=None)
-    token = ORIGIN.set(Origin("request-1", "192.0.2.1"))
+    token = REQUEST_INFO.set(RequestInfo("request-1", "192.0.2.1"))
     try:
         await record(backend, event)
     finally:
-        ORIGIN.reset(token)
+        REQUEST_INFO.reset(token)
 
     (entry,) = (await backend.queries.events(10, None)).items
 

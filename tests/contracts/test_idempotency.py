@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from application.ports.queries import SeenPost
-from application.ports.storage import Kept
+from application.ports.queries import PostDetails
+from application.ports.storage import IdempotencyRecord
 from domain.errors import AlreadyGone
 from domain.idempotency import IdempotencyKeyInUse
 from domain.users import User, UserId
@@ -18,20 +18,20 @@ from tests.fakes.clock import NOON
 LONG_AGO = NOON - timedelta(days=1)
 
 
-def kept(user_id: UserId, key: str = "a", title: str = "Fox 🦊 'n' \"den\"") -> Kept:
+def kept(user_id: UserId, key: str = "a", title: str = "Fox 🦊 'n' \"den\"") -> IdempotencyRecord:
     post = PostFactory.build(owner_id=user_id, title=title)
-    answer = SeenPost(post=post, owner_name=None, votes=3, voted=True)
-    return Kept(user_id=user_id, key=key, asked="asked", answer=answer, at=NOON)
+    answer = PostDetails(post=post, owner_name=None, votes=3, voted=True)
+    return IdempotencyRecord(user_id=user_id, key=key, asked="asked", answer=answer, at=NOON)
 
 
-async def keep(backend: Backend, what: Kept) -> None:
+async def keep(backend: Backend, what: IdempotencyRecord) -> None:
     async with backend.storage() as uow:
         assert await uow.idempotency.claim(what.user_id, what.key, what.at) is None
-        await uow.idempotency.keep(what)
+        await uow.idempotency.save(what)
         await uow.commit()
 
 
-async def claim(backend: Backend, user: User, key: str = "a") -> Kept | None:
+async def claim(backend: Backend, user: User, key: str = "a") -> IdempotencyRecord | None:
     async with backend.storage() as uow:
         return await uow.idempotency.claim(user.id, key, LONG_AGO)
 
@@ -69,7 +69,7 @@ async def test_nothing_is_kept_without_a_commit(backend: Backend) -> None:
 
     async with backend.storage() as uow:
         await uow.idempotency.claim(anna.id, "a", LONG_AGO)
-        await uow.idempotency.keep(kept(anna.id))
+        await uow.idempotency.save(kept(anna.id))
 
     assert await claim(backend, anna) is None
 
@@ -89,13 +89,13 @@ async def test_a_user_s_keys_go_with_the_user(backend: Backend) -> None:
 
 async def test_one_key_is_claimed_by_one_at_a_time(backend: Backend) -> None:
     anna = await backend.add_user()
-    second: asyncio.Task[Kept | None]
+    second: asyncio.Task[IdempotencyRecord | None]
 
     async with backend.storage() as uow:
         await uow.idempotency.claim(anna.id, "a", LONG_AGO)
         second = asyncio.create_task(claim(backend, anna))
         await asyncio.sleep(0.05)
-        await uow.idempotency.keep(kept(anna.id))
+        await uow.idempotency.save(kept(anna.id))
         await uow.commit()
 
     # Refused at once, or made to wait and shown what the first one kept.

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from application.ports.clock import Clock
-from application.ports.limits import Limit, Limits, Standing, TooManyRequests, Use, use_of_account
+from application.ports.limits import Hit, Limit, Limits, LimitStatus, TooManyRequests, account_hit
 from infrastructure.clock import system_clock
 from infrastructure.limits import NoLimits, ProcessLimits, Rate, SharedLimits, rate
 from tests.fakes.clock import FakeClock
@@ -19,8 +19,8 @@ from tests.valkey import ValkeyServer, running_valkey
 QUOTA = 3
 RATES = dict.fromkeys(Limit, Rate(QUOTA, 60)) | {Limit.RESETS: Rate(1, 1)}
 KEY = b"k" * 32
-WRITE = Use(Limit.WRITES, "7")
-RESET = Use(Limit.RESETS, "192.0.2.1")
+WRITE = Hit(Limit.WRITES, "7")
+RESET = Hit(Limit.RESETS, "192.0.2.1")
 
 
 class Subject(ABC):
@@ -84,15 +84,15 @@ def limits(subject: Subject) -> Limits:
     return subject.limits
 
 
-async def exceeded(limits: Limits, *uses: Use) -> Standing:
+async def exceeded(limits: Limits, *uses: Hit) -> LimitStatus:
     with pytest.raises(TooManyRequests) as refusal:
-        await limits.take(*uses)
+        await limits.hit(*uses)
     assert refusal.value.retry_after == refusal.value.standing.resets_in
     return refusal.value.standing
 
 
 async def test_a_quota_is_counted_down_and_then_refused(limits: Limits) -> None:
-    remaining = [(await limits.take(WRITE))[0].remaining for _ in range(QUOTA)]
+    remaining = [(await limits.hit(WRITE))[0].remaining for _ in range(QUOTA)]
 
     assert remaining == [2, 1, 0]
     refused = await exceeded(limits, WRITE)
@@ -103,42 +103,42 @@ async def test_a_quota_is_counted_down_and_then_refused(limits: Limits) -> None:
 
 async def test_keys_and_limits_keep_apart(limits: Limits) -> None:
     for _ in range(QUOTA):
-        await limits.take(WRITE)
+        await limits.hit(WRITE)
 
-    await limits.take(Use(Limit.WRITES, "8"))
-    await limits.take(Use(Limit.LOGINS, "7"))
+    await limits.hit(Hit(Limit.WRITES, "8"))
+    await limits.hit(Hit(Limit.LOGINS, "7"))
     await exceeded(limits, WRITE)
 
 
 async def test_the_quota_is_there_again_when_the_window_ends(subject: Subject) -> None:
-    (standing,) = await subject.limits.take(RESET)
+    (standing,) = await subject.limits.hit(RESET)
     await exceeded(subject.limits, RESET)
 
     assert standing.resets_in == standing.window
     await subject.pass_second()
 
-    await subject.limits.take(RESET)
+    await subject.limits.hit(RESET)
     await exceeded(subject.limits, RESET)
 
 
 async def test_what_is_refused_by_one_limit_is_counted_by_none(limits: Limits) -> None:
-    login, failure = Use(Limit.LOGINS, "a"), Use(Limit.LOGIN_FAILURES, "a")
+    login, failure = Hit(Limit.LOGINS, "a"), Hit(Limit.LOGIN_FAILURES, "a")
     for _ in range(QUOTA):
-        await limits.take(failure)
+        await limits.hit(failure)
 
     for uses in [(login, failure), (failure, login)] * QUOTA:
         assert (await exceeded(limits, *uses)).limit is Limit.LOGIN_FAILURES
 
-    assert (await limits.take(login))[0].remaining == QUOTA - 1
+    assert (await limits.hit(login))[0].remaining == QUOTA - 1
 
 
 async def test_several_limits_are_told_in_the_order_asked(limits: Limits) -> None:
-    login, failure = Use(Limit.LOGINS, "a"), Use(Limit.LOGIN_FAILURES, "a")
-    await limits.take(failure)
+    login, failure = Hit(Limit.LOGINS, "a"), Hit(Limit.LOGIN_FAILURES, "a")
+    await limits.hit(failure)
 
-    standings = await limits.take(login, failure)
+    limit_statuses = await limits.hit(login, failure)
 
-    assert [(standing.limit, standing.remaining) for standing in standings] == [
+    assert [(standing.limit, standing.remaining) for standing in limit_statuses] == [
         (Limit.LOGINS, 2),
         (Limit.LOGIN_FAILURES, 1),
     ]
@@ -146,26 +146,26 @@ async def test_several_limits_are_told_in_the_order_asked(limits: Limits) -> Non
 
 async def test_what_is_given_back_counts_no_longer(limits: Limits) -> None:
     for _ in range(3 * QUOTA):
-        await limits.take(WRITE)
-        await limits.give_back(WRITE)
+        await limits.hit(WRITE)
+        await limits.release(WRITE)
 
-    assert (await limits.take(WRITE))[0].remaining == QUOTA - 1
+    assert (await limits.hit(WRITE))[0].remaining == QUOTA - 1
 
 
 async def test_a_refused_use_does_not_make_the_refusal_longer(limits: Limits) -> None:
     for _ in range(QUOTA):
-        await limits.take(WRITE)
+        await limits.hit(WRITE)
     for _ in range(2 * QUOTA):
         await exceeded(limits, WRITE)
 
-    await limits.give_back(WRITE)
+    await limits.release(WRITE)
 
-    await limits.take(WRITE)
+    await limits.hit(WRITE)
 
 
 async def test_of_many_at_once_no_more_than_the_quota_get_through(limits: Limits) -> None:
     answers = await asyncio.gather(
-        *(limits.take(WRITE) for _ in range(10 * QUOTA)), return_exceptions=True
+        *(limits.hit(WRITE) for _ in range(10 * QUOTA)), return_exceptions=True
     )
 
     refused = [answer for answer in answers if isinstance(answer, TooManyRequests)]
@@ -174,9 +174,9 @@ async def test_of_many_at_once_no_more_than_the_quota_get_through(limits: Limits
 
 @pytest.mark.parametrize("key", ["", "Zoë \U0001f512", "half a pair \ud800", "x" * 5000])
 async def test_any_text_is_a_key(limits: Limits, key: str) -> None:
-    use = use_of_account(Limit.LOGIN_FAILURES, key)
+    use = account_hit(Limit.LOGIN_FAILURES, key)
     for _ in range(QUOTA):
-        await limits.take(use)
+        await limits.hit(use)
 
     await exceeded(limits, use)
 
@@ -189,7 +189,7 @@ async def test_a_window_begins_with_its_first_use_and_tells_its_end_in_whole_sec
     limits = ProcessLimits(RATES, clock)
 
     async def resets_in() -> int:
-        return (await limits.take(WRITE))[0].resets_in
+        return (await limits.hit(WRITE))[0].resets_in
 
     assert await resets_in() == 60
     clock.advance(timedelta(seconds=58, milliseconds=900))
@@ -206,7 +206,7 @@ async def test_windows_that_are_over_are_forgotten() -> None:
     limits = ProcessLimits(RATES, clock)
 
     for number in range(1000):
-        await limits.take(Use(Limit.WRITES, str(number)))
+        await limits.hit(Hit(Limit.WRITES, str(number)))
         clock.advance(timedelta(seconds=1))
 
     assert len(limits._windows[Limit.WRITES]) <= 61
@@ -215,19 +215,19 @@ async def test_windows_that_are_over_are_forgotten() -> None:
 async def test_a_window_that_began_again_is_not_forgotten() -> None:
     clock = FakeClock()
     limits = ProcessLimits(RATES, clock)
-    others = [Use(Limit.WRITES, str(number)) for number in range(100, 104)]
+    others = [Hit(Limit.WRITES, str(number)) for number in range(100, 104)]
     for use in (*others, WRITE):
-        await limits.take(use)
+        await limits.hit(use)
     clock.advance(timedelta(seconds=30))
-    await limits.take(Use(Limit.WRITES, "later"))
+    await limits.hit(Hit(Limit.WRITES, "later"))
     clock.advance(timedelta(seconds=30))
     for _ in range(QUOTA):
-        await limits.take(WRITE)
+        await limits.hit(WRITE)
     ends = [window.ends_at for window in limits._windows[Limit.WRITES].values()]
     assert ends == sorted(ends)
 
     for use in others:
-        await limits.take(use)
+        await limits.hit(use)
 
     await exceeded(limits, WRITE)
 
@@ -235,8 +235,8 @@ async def test_a_window_that_began_again_is_not_forgotten() -> None:
 async def test_without_limits_nothing_is_limited_nor_told() -> None:
     limits = NoLimits()
 
-    assert [await limits.take(WRITE) for _ in range(200)] == [()] * 200
-    await limits.give_back(WRITE)
+    assert [await limits.hit(WRITE) for _ in range(200)] == [()] * 200
+    await limits.release(WRITE)
 
 
 # In a Redis or Valkey
@@ -245,11 +245,11 @@ async def test_without_limits_nothing_is_limited_nor_told() -> None:
 async def test_processes_share_what_they_count(valkey: ValkeyServer) -> None:
     async with shared(valkey) as one, shared(valkey) as two:
         for _ in range(QUOTA):
-            await one.take(WRITE)
+            await one.hit(WRITE)
 
         await exceeded(two, WRITE)
-        await two.give_back(WRITE)
-        await one.take(WRITE)
+        await two.release(WRITE)
+        await one.hit(WRITE)
 
 
 async def test_another_rate_counts_anew(valkey: ValkeyServer) -> None:
@@ -258,21 +258,21 @@ async def test_another_rate_counts_anew(valkey: ValkeyServer) -> None:
         shared(valkey, rates=dict.fromkeys(Limit, Rate(5, 60))) as now,
     ):
         for _ in range(QUOTA):
-            await before.take(WRITE)
+            await before.hit(WRITE)
 
-        assert (await now.take(WRITE))[0].remaining == 4
+        assert (await now.hit(WRITE))[0].remaining == 4
 
 
 async def test_nobody_s_address_is_kept_there_and_nothing_for_good(valkey: ValkeyServer) -> None:
     async with shared(valkey) as limits, shared(valkey, key=b"x" * 32) as stranger:
         uses = [
-            use_of_account(Limit.LOGIN_FAILURES, "anna@example.com", "192.0.2.1"),
-            use_of_account(Limit.ACCOUNT_FAILURES, "anna@example.com"),
-            Use(Limit.LOGINS, "192.0.2.1"),
+            account_hit(Limit.LOGIN_FAILURES, "anna@example.com", "192.0.2.1"),
+            account_hit(Limit.ACCOUNT_FAILURES, "anna@example.com"),
+            Hit(Limit.LOGINS, "192.0.2.1"),
         ]
-        await limits.take(*uses)
-        await limits.give_back(*uses, *uses)
-        await stranger.take(uses[0])
+        await limits.hit(*uses)
+        await limits.release(*uses, *uses)
+        await stranger.hit(uses[0])
 
     with valkey.client() as client:
         names = client.keys("*")
@@ -287,7 +287,7 @@ async def test_retry_after_is_not_too_soon(valkey: ValkeyServer) -> None:
     """Valkey tells whole seconds, rounded: 1.4 of them must not become 1."""
     loop = asyncio.get_running_loop()
     async with shared(valkey, rates=dict.fromkeys(Limit, Rate(1, 2))) as limits:
-        await limits.take(WRITE)
+        await limits.hit(WRITE)
         ends_at = loop.time() + 2
         await asyncio.sleep(0.6)
 
@@ -303,21 +303,21 @@ async def test_while_valkey_is_down_the_process_counts_and_says_so_once(
     with running_valkey() as server:
         async with shared(server, clock=clock) as limits:
             for _ in range(QUOTA):
-                await limits.take(WRITE)
+                await limits.hit(WRITE)
             server.stop()
 
             for _ in range(QUOTA):
-                await limits.take(WRITE)
+                await limits.hit(WRITE)
                 clock.advance(timedelta(seconds=2))
             await exceeded(limits, WRITE)
-            await limits.give_back(WRITE)
-            await limits.take(WRITE)
+            await limits.release(WRITE)
+            await limits.hit(WRITE)
             assert [record.levelname for record in caplog.records] == ["WARNING"]
             assert "is down" in caplog.text
 
             server.start()
             clock.advance(timedelta(seconds=2))
-            assert (await limits.take(WRITE))[0].remaining == QUOTA - 1
+            assert (await limits.hit(WRITE))[0].remaining == QUOTA - 1
             assert len(caplog.records) == 2
             assert "is back" in caplog.text
             with server.client() as client:
@@ -341,7 +341,7 @@ async def test_a_valkey_that_does_not_answer_holds_up_one_request_a_second(
 
     async def waited(key: int) -> bool:
         started = loop.time()
-        await limits.take(Use(Limit.WRITES, str(key)))
+        await limits.hit(Hit(Limit.WRITES, str(key)))
         return loop.time() - started > 0.2
 
     assert await waited(0)

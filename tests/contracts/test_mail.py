@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from application.origin import ORIGIN, Origin
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
-from application.ports.storage import Letter, LetterId
+from application.ports.storage import OutboxMessage, OutboxMessageId
+from application.request_info import REQUEST_INFO, RequestInfo
 from domain.errors import AlreadyGone
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User
@@ -39,7 +39,7 @@ async def add(backend: Backend, *codes: OneTimeCode) -> None:
 
 async def use(backend: Backend, name: str) -> bool:
     async with backend.storage() as uow:
-        used = await uow.codes.use(name)
+        used = await uow.codes.consume(name)
         await uow.commit()
     return used
 
@@ -77,7 +77,7 @@ async def test_all_codes_of_a_user_end_and_those_of_others_do_not(backend: Backe
     await add(backend, code(anna, "one"), code(anna, "two"), code(bert, "his"))
 
     async with backend.storage() as uow:
-        await uow.codes.end_all(anna.id)
+        await uow.codes.delete_all(anna.id)
         await uow.commit()
 
     assert [await use(backend, name) for name in ("one", "two", "his")] == [False, False, True]
@@ -104,7 +104,7 @@ async def post(backend: Backend, *emails: str) -> None:
             await uow.commit()
 
 
-async def claim(backend: Backend, at: timedelta, until: timedelta) -> Letter | None:
+async def claim(backend: Backend, at: timedelta, until: timedelta) -> OutboxMessage | None:
     async with backend.storage() as uow:
         letter = await uow.outbox.claim(NOON + at, until=NOON + until)
         await uow.commit()
@@ -114,18 +114,18 @@ async def claim(backend: Backend, at: timedelta, until: timedelta) -> Letter | N
 async def test_a_letter_comes_back_whole_with_the_request_that_it_came_with(
     backend: Backend,
 ) -> None:
-    token = ORIGIN.set(Origin("request-1", "192.0.2.1"))
+    token = REQUEST_INFO.set(RequestInfo("request-1", "192.0.2.1"))
     try:
         await post(backend, "Änna@example.com")
     finally:
-        ORIGIN.reset(token)
+        REQUEST_INFO.reset(token)
 
     letter = await claim(backend, 0 * SECOND, SECOND)
 
     assert letter is not None
     assert (letter.purpose, letter.email) == (Purpose.PASSWORD_RESET, "Änna@example.com")
     assert letter.attempts == 1
-    assert letter.origin == Origin("request-1", "192.0.2.1")
+    assert letter.origin == RequestInfo("request-1", "192.0.2.1")
 
 
 async def test_a_letter_that_is_not_committed_was_never_posted(backend: Backend) -> None:
@@ -170,7 +170,7 @@ async def test_a_letter_is_postponed_or_removed(backend: Backend) -> None:
     async with backend.storage() as uow:
         await uow.outbox.postpone(first.id, until=NOON + 10 * SECOND)
         await uow.outbox.remove(second.id)
-        await uow.outbox.remove(LetterId(4711))
+        await uow.outbox.remove(OutboxMessageId(4711))
         await uow.commit()
 
     assert await claim(backend, 9 * SECOND, 60 * SECOND) is None

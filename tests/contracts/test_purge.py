@@ -14,14 +14,14 @@ from domain.idempotency import LIFE
 from domain.sessions import KNOWN, network_of
 from domain.users import User
 from infrastructure.database.access_tokens import ACCESS_TOKENS
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
 from infrastructure.database.idempotency import KEPT
 from infrastructure.database.mail import OUTBOX
 from infrastructure.database.one_time_codes import CODES
 from infrastructure.database.purge import GRACE, Purged, purge
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import SESSIONS, SPENT
-from infrastructure.database.statements import Clause, Database, Record, Transaction
 from infrastructure.database.users import USERS
 from tests.contracts.backends import SqlBackend
 from tests.fakes.clock import NOON
@@ -214,7 +214,7 @@ class CountingTransaction:
     def __init__(self, transaction: Transaction, counts: list[int]) -> None:
         self._transaction = transaction
         self._counts = counts
-        self.add, self.add_later = transaction.add, transaction.add_later
+        self.add, self.defer = transaction.add, transaction.defer
         self.commit = transaction.commit
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:

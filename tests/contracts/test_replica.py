@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, literal_column, select
 
-from application.ports.queries import PostList, SeenPost, Sort
+from application.ports.queries import PostDetails, PostList, Sort
 from application.services import Ports, Services, build_services
 from domain.errors import Unavailable
 from domain.posts import Post, PostId, PostNotFound
 from domain.search import terms_of
 from domain.users import ProfileChange, Role, User
 from infrastructure.clock import system_clock
-from infrastructure.database.engine import open_database
-from infrastructure.database.postgresql import PostgresDatabase
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.postgresql import PostgresDatabase
+from infrastructure.database.driver.statements import Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import LAG_MAX, Replica, ReplicaPosts
-from infrastructure.database.statements import Database
 from infrastructure.database.unit_of_work import sql_storage
 from tests.contracts.backends import SqlBackend
 from tests.factories import PostDraftFactory
@@ -32,7 +32,7 @@ from tests.fakes.mail import FakeMailer
 from tests.fakes.passwords import FakePasswords
 from tests.fakes.tokens import FakeTokens
 from tests.postgres import PostgresServer
-from tests.standby import PATIENCE, Standby, connected, running_standby
+from tests.standby import TIME_BUDGET, Standby, connected, running_standby
 
 TIMEOUT = 0.3
 ONE: Select[Any] = select(literal_column("1"))
@@ -83,7 +83,7 @@ class Instance:
 
     async def until_it_is_well(self) -> None:
         """Look at the standby until it is read from: the primary writes a little by itself."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_BUDGET):
             while True:
                 await self.standby.catch_up()
                 await self.replica.look()
@@ -103,7 +103,7 @@ class Instance:
         return bool(seen["post"]["version"] == post.version)
 
 
-def by_id(items: list[SeenPost]) -> dict[PostId, dict[str, Any]]:
+def by_id(items: list[PostDetails]) -> dict[PostId, dict[str, Any]]:
     return {seen.post.id: asdict(seen) for seen in items}
 
 
@@ -417,7 +417,7 @@ async def test_without_a_standby_the_primary_answers_and_the_log_says_so_once(
             assert await instance.read(post.id, anna)
             assert await instance.page(anna)
             await instance.replica.look()
-        assert await instance.services.what_is_down() == []
+        assert await instance.services.readiness() == []
     finally:
         instance.standby.server.start()
     await instance.until_it_is_well()

@@ -12,8 +12,8 @@ from application.posts import PostService
 from application.retries import PAUSES, retried
 from domain.posts import DEFAULT_OPTIONS, Post, PostOptions, QuotaReached
 from infrastructure.clock import system_clock
-from infrastructure.database.engine import open_database
-from infrastructure.database.statements import OutcomeUnknown
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.statements import OutcomeUnknown
 from tests.contracts.backends import SqlBackend
 from tests.factories import PostDraftFactory
 

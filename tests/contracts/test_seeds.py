@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import func, select
 
 from application.ports.queries import PostList
+from demo import seeds
+from demo.seeds import Seeded, seed
 from domain.search import terms_of
 from domain.users import User
-from infrastructure.database import seeds
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.statements import Database
 from infrastructure.database.posts import POSTS
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.seeds import Seeded, seed
-from infrastructure.database.statements import Database
 from infrastructure.database.users import USERS
 from infrastructure.database.votes import VOTES
 from tests.fakes.clock import NOON

@@ -508,7 +508,7 @@ async def test_a_visitor_is_a_verified_user_without_a_password(backend: Backend)
     assert user.is_verified
     assert user.is_active
     assert user.tokens_valid_from < NOON - timedelta(days=10_000)
-    found = await backend.queries.identified("https://a.test", "1")
+    found = await backend.queries.by_identity("https://a.test", "1")
     assert found is not None
     assert asdict(found) == asdict(user)
     credentials = await backend.queries.credentials("anna@example.com")
@@ -527,7 +527,7 @@ async def test_a_visitor_is_known_by_issuer_and_subject_together(
         await uow.identities.add(NewUserFactory.build(), issuer="https://a.test", subject="1")
         await uow.commit()
 
-    assert await backend.queries.identified(issuer, subject) is None
+    assert await backend.queries.by_identity(issuer, subject) is None
 
 
 async def test_many_visitors_at_once_are_each_their_own(backend: Backend) -> None:
@@ -541,7 +541,7 @@ async def test_many_visitors_at_once_are_each_their_own(backend: Backend) -> Non
 
     subjects = [str(number) for number in range(7)] * 5
     found = await asyncio.gather(
-        *(backend.queries.identified("https://a.test", subject) for subject in subjects)
+        *(backend.queries.by_identity("https://a.test", subject) for subject in subjects)
     )
 
     assert [user and user.id for user in found] == [known.get(subject) for subject in subjects]
@@ -554,7 +554,7 @@ async def test_a_visitor_who_is_gone_is_not_known_any_more(backend: Backend) -> 
 
     await backend.remove_user(user.id)
 
-    assert await backend.queries.identified("https://a", "1") is None
+    assert await backend.queries.by_identity("https://a", "1") is None
 
 
 async def test_a_visitor_is_not_added_with_the_address_of_another(backend: Backend) -> None:
@@ -567,8 +567,8 @@ async def test_a_visitor_is_not_added_with_the_address_of_another(backend: Backe
                 await uow.identities.add(new, issuer="https://a.test", subject=subject)
                 await uow.commit()
 
-    assert await backend.queries.identified("https://a.test", "1") is None
-    assert await backend.queries.identified("https://a.test", "2") is not None
+    assert await backend.queries.by_identity("https://a.test", "1") is None
+    assert await backend.queries.by_identity("https://a.test", "2") is not None
 
 
 async def test_a_visitor_is_added_once(backend: Backend) -> None:
@@ -580,7 +580,7 @@ async def test_a_visitor_is_added_once(backend: Backend) -> None:
         with pytest.raises(EmailTaken):
             await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
 
-    found = await backend.queries.identified("https://a", "1")
+    found = await backend.queries.by_identity("https://a", "1")
     assert found is not None
     assert found.id == user.id
 
@@ -614,7 +614,7 @@ async def test_a_refreshed_session_is_stored_with_the_token_that_continues_it(
     assert await rotate(backend, refreshed(session), "first", "second")
 
     for hash_, is_spent in (("first", True), ("second", False)):
-        found = await backend.queries.refreshing(hash_)
+        found = await backend.queries.refresh_lookup(hash_)
         assert found is not None
         assert found.is_spent is is_spent
         assert asdict(found.session) == asdict(session)
@@ -631,14 +631,14 @@ async def test_a_session_is_found_by_every_token_it_ever_had_and_by_no_other(
         assert await rotate(backend, one, f"one {n}", f"one {n + 1}")
 
     for n in range(4):
-        found = await backend.queries.refreshing(f"one {n}")
+        found = await backend.queries.refresh_lookup(f"one {n}")
         assert found is not None
         assert (found.session.id, found.is_spent) == (one.id, n < 3)
-    other = await backend.queries.refreshing("two 0")
+    other = await backend.queries.refresh_lookup("two 0")
     assert other is not None
     assert (other.session.id, other.is_spent) == (two.id, False)
     for unknown in ("one 4", "ONE 0", "", "one"):
-        assert await backend.queries.refreshing(unknown) is None
+        assert await backend.queries.refresh_lookup(unknown) is None
 
 
 @pytest.mark.parametrize("spent", ["zeroth", "second", "of another session"])
@@ -652,8 +652,8 @@ async def test_no_rotation_by_another_token_than_the_current_one(
 
     assert not await rotate(backend, refreshed(session), spent, "third")
 
-    assert await backend.queries.refreshing("third") is None
-    found = await backend.queries.refreshing("first")
+    assert await backend.queries.refresh_lookup("third") is None
+    found = await backend.queries.refresh_lookup("first")
     assert found is not None
     assert not found.is_spent
     assert found.session.last_used_at == NOON
@@ -663,7 +663,7 @@ async def test_an_ended_session_is_not_rotated(backend: Backend) -> None:
     anna = await backend.add_user()
     session = await backend.add_session(anna, refresh_hash="first")
     async with backend.storage() as uow:
-        assert await uow.sessions.end(session.id, anna.id, LATER)
+        assert await uow.sessions.revoke(session.id, anna.id, LATER)
         await uow.commit()
 
     assert not await rotate(backend, refreshed(session), "first", "second")
@@ -681,7 +681,7 @@ async def test_a_session_whose_user_is_gone_is_not_rotated(backend: Backend) -> 
 
     assert not await rotate(backend, session, "first", "second")
     for hash_ in ("zeroth", "first", "second"):
-        assert await backend.queries.refreshing(hash_) is None
+        assert await backend.queries.refresh_lookup(hash_) is None
 
 
 async def test_of_many_rotations_at_once_one_succeeds(backend: Backend) -> None:
@@ -693,7 +693,7 @@ async def test_of_many_rotations_at_once_one_succeeds(backend: Backend) -> None:
     )
 
     assert sorted(rotated) == [False, False, False, True]
-    found = await backend.queries.refreshing(f"fresh {rotated.index(True)}")
+    found = await backend.queries.refresh_lookup(f"fresh {rotated.index(True)}")
     assert found is not None
     assert not found.is_spent
 
@@ -708,7 +708,7 @@ async def test_a_user_s_living_sessions_are_listed_the_one_used_last_first(
     ended = await backend.add_session(anna)
     await backend.add_session(bert)
     async with backend.storage() as uow:
-        assert await uow.sessions.end(ended.id, anna.id, NOON)
+        assert await uow.sessions.revoke(ended.id, anna.id, NOON)
         await uow.commit()
     assert await living(backend, anna) == [second.id, first.id]
 
@@ -724,7 +724,7 @@ async def test_ending_one_session_leaves_the_others(backend: Backend) -> None:
     one, two = await backend.add_session(anna), await backend.add_session(anna)
 
     async with backend.storage() as uow:
-        assert await uow.sessions.end(one.id, anna.id, LATER)
+        assert await uow.sessions.revoke(one.id, anna.id, LATER)
         await uow.commit()
 
     assert await living(backend, anna) == [two.id]
@@ -737,9 +737,9 @@ async def test_only_a_living_session_of_the_user_s_own_is_ended(backend: Backend
     ended = await backend.add_session(anna)
 
     async with backend.storage() as uow:
-        assert await uow.sessions.end(ended.id, anna.id, NOON)
+        assert await uow.sessions.revoke(ended.id, anna.id, NOON)
         for session_id in (of_bert.id, expired.id, ended.id, SessionId(NOBODY)):
-            assert not await uow.sessions.end(session_id, anna.id, LATER)
+            assert not await uow.sessions.revoke(session_id, anna.id, LATER)
         await uow.commit()
 
     assert await living(backend, bert) == [of_bert.id]
@@ -757,13 +757,13 @@ async def test_all_sessions_of_a_user_are_ended_but_the_one_that_is_to_go_on(
     await backend.add_session(anna, expires_at=LATER)
 
     async with backend.storage() as uow:
-        assert await uow.sessions.end_all(anna.id, LATER, but=sessions[1].id) == 2
+        assert await uow.sessions.revoke_all(anna.id, LATER, but=sessions[1].id) == 2
         await uow.commit()
     assert await living(backend, anna) == [sessions[1].id]
 
     async with backend.storage() as uow:
-        assert await uow.sessions.end_all(anna.id, LATER) == 1
-        assert await uow.sessions.end_all(anna.id, LATER) == 0
+        assert await uow.sessions.revoke_all(anna.id, LATER) == 1
+        assert await uow.sessions.revoke_all(anna.id, LATER) == 0
         await uow.commit()
     assert await living(backend, anna) == []
     assert await living(backend, bert) == [of_bert.id]

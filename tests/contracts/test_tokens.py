@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from application.external_identities import ExternalIdentity
 from application.ports.tokens import Claims, Tokens
-from application.visitors import Visitor
 from domain.sessions import InvalidToken, SessionId
 from domain.users import User, UserId
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
 from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key, jwk_key, new_jwk
 from infrastructure.tokens.opaque import OpaqueTokens
@@ -96,7 +96,7 @@ class OutsideTokens:
         assert claims.found is not None
         return replace(claims, session_id=SessionId(int(claims.found[1].email)))
 
-    async def _user_of(self, visitor: Visitor, now: datetime) -> User:
+    async def _user_of(self, visitor: ExternalIdentity, now: datetime) -> User:
         user_id, session_id = map(int, visitor.subject.split())
         user: User = UserFactory.build(id=user_id, email=str(session_id))
         return user

@@ -184,11 +184,11 @@ async def test_sessions_end_all_but_the_one_that_is_kept(backend: Backend) -> No
     first, kept, over = [await backend.add_session(anna) for _ in range(3)]
     other = await backend.add_session(bert)
     async with backend.storage() as uow:
-        await uow.sessions.end_all(anna.id, NOON, but=kept.id)
+        await uow.sessions.revoke_all(anna.id, NOON, but=kept.id)
         await uow.commit()
 
     async with backend.storage() as uow:
-        await uow.sessions.end_all(anna.id, LATER, but=kept.id)
+        await uow.sessions.revoke_all(anna.id, LATER, but=kept.id)
         await uow.commit()
 
     found = [await backend.queries.session_user(s.id) for s in (first, kept, over, other)]
@@ -200,7 +200,7 @@ async def test_all_sessions_end(backend: Backend) -> None:
     sessions = [await backend.add_session(anna) for _ in range(2)]
 
     async with backend.storage() as uow:
-        await uow.sessions.end_all(anna.id, LATER)
+        await uow.sessions.revoke_all(anna.id, LATER)
         await uow.commit()
 
     found = [await backend.queries.session_user(session.id) for session in sessions]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.ports.queries import PostList, SeenPost, Sort
+from application.ports.queries import PostDetails, PostList, Sort
 from domain.pages import InvalidCursor
 from domain.posts import Post
 from domain.search import terms_of
@@ -25,7 +25,7 @@ class Walk:
     def __init__(self, backend: Backend, wanted: PostList) -> None:
         self._backend = backend
         self._wanted = wanted
-        self.seen: list[SeenPost] = []
+        self.seen: list[PostDetails] = []
         self.is_over = False
 
     async def turn(self) -> None:
@@ -38,7 +38,7 @@ class Walk:
         assert self.is_over or len(page.items) == self._wanted.limit
         self._wanted = replace(self._wanted, after=page.next)
 
-    async def to_the_end(self) -> list[SeenPost]:
+    async def to_the_end(self) -> list[PostDetails]:
         while not self.is_over:
             await self.turn()
         return self.seen

@@ -13,11 +13,11 @@ def test_a_code_admits_to_the_account_of_its_user_until_it_expires(purpose: Purp
     code = new_code(anna, purpose, "token", NOON)
 
     end = NOON + LIFETIMES[purpose]
-    assert code.admits(anna, end - timedelta(microseconds=1))
-    assert not code.admits(anna, end)
-    assert not code.admits(bert, NOON)
+    assert code.is_valid_for(anna, end - timedelta(microseconds=1))
+    assert not code.is_valid_for(anna, end)
+    assert not code.is_valid_for(bert, NOON)
     anna.is_active = False
-    assert not code.admits(anna, NOON)
+    assert not code.is_valid_for(anna, NOON)
 
 
 def test_what_is_stored_of_a_token_depends_on_its_purpose_and_does_not_tell_it() -> None:

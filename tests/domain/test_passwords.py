@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from domain.passwords import (
     PASSWORD_MAX,
-    Choice,
+    PasswordCandidate,
     PasswordPolicy,
     WeakPassword,
     check_password,
@@ -16,7 +16,7 @@ EMAIL = "anna@example.com"
 
 def check(password: str, email: str = EMAIL, minimum: int = 12) -> None:
     policy = PasswordPolicy(minimum=minimum)
-    check_password(Choice(password=password, email=email, policy=policy))
+    check_password(PasswordCandidate(password=password, email=email, policy=policy))
 
 
 @pytest.mark.parametrize("length", [12, 13, 127, PASSWORD_MAX])
@@ -101,8 +101,8 @@ def test_a_common_password_is_weak_however_it_is_spelt(password: str) -> None:
     policy = PasswordPolicy(is_common={"qwerty123456"}.__contains__)
 
     with pytest.raises(WeakPassword, match="tried first"):
-        check_password(Choice(password=password, email=EMAIL, policy=policy))
-    check_password(Choice(password="qwerty123457", email=EMAIL, policy=policy))
+        check_password(PasswordCandidate(password=password, email=EMAIL, policy=policy))
+    check_password(PasswordCandidate(password="qwerty123457", email=EMAIL, policy=policy))
 
 
 @pytest.mark.parametrize("password", ["hunter2", "anna" * 3])
@@ -114,7 +114,7 @@ def test_a_refusal_does_not_repeat_the_password(password: str) -> None:
 
 
 def test_a_choice_does_not_show_its_password() -> None:
-    assert "hunter2" not in repr(Choice(password="hunter2", email=EMAIL))
+    assert "hunter2" not in repr(PasswordCandidate(password="hunter2", email=EMAIL))
 
 
 @given(st.text())
@@ -123,11 +123,11 @@ def test_a_normal_form_is_normal(password: str) -> None:
 
 
 def test_rules_can_be_added() -> None:
-    def no_horses(choice: Choice) -> None:
+    def no_horses(choice: PasswordCandidate) -> None:
         if "horse" in choice.password:
             raise WeakPassword("No horses")
 
-    choice = Choice(password="correct horse battery", email=EMAIL)
+    choice = PasswordCandidate(password="correct horse battery", email=EMAIL)
     check_password(choice)
     with pytest.raises(WeakPassword, match="No horses"):
         check_password(choice, (no_horses,))

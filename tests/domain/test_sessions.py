@@ -24,56 +24,56 @@ def login(**of_session: object) -> tuple[Session, User]:
     return SessionFactory.build(**{"user_id": user.id} | of_session), user
 
 
-def admits(
+def is_valid_for(
     session: Session, user: User, *, issued_at: datetime = ISSUED_AT, now: datetime = NOON
 ) -> bool:
-    return session.admits(user, issued_at=issued_at, now=now)
+    return session.is_valid_for(user, issued_at=issued_at, now=now)
 
 
 def test_a_session_admits_its_user() -> None:
-    assert admits(*login())
+    assert is_valid_for(*login())
 
 
 def test_a_session_admits_nobody_else() -> None:
     session, user = login()
 
-    assert not admits(session, UserFactory.build(id=user.id + 1))
+    assert not is_valid_for(session, UserFactory.build(id=user.id + 1))
 
 
 def test_a_session_ends_at_the_moment_it_expires() -> None:
     session, user = login()
 
-    assert admits(session, user, now=session.expires_at - INSTANT)
-    assert not admits(session, user, now=session.expires_at)
-    assert not admits(session, user, now=session.expires_at + INSTANT)
+    assert is_valid_for(session, user, now=session.expires_at - INSTANT)
+    assert not is_valid_for(session, user, now=session.expires_at)
+    assert not is_valid_for(session, user, now=session.expires_at + INSTANT)
 
 
 @pytest.mark.parametrize("since", [-timedelta(days=1), timedelta(0), timedelta(days=1)])
 def test_a_revoked_session_admits_nobody(since: timedelta) -> None:
-    assert not admits(*login(revoked_at=NOON + since))
+    assert not is_valid_for(*login(revoked_at=NOON + since))
 
 
 def test_a_deactivated_user_is_not_admitted() -> None:
     session, user = login()
     user.is_active = False
 
-    assert not admits(session, user)
+    assert not is_valid_for(session, user)
 
 
 def test_a_token_from_before_the_user_s_tokens_are_valid_is_dead() -> None:
     session, user = login()
     user.tokens_valid_from = ISSUED_AT + timedelta(seconds=1)
 
-    assert not admits(session, user, issued_at=ISSUED_AT)
-    assert admits(session, user, issued_at=ISSUED_AT + timedelta(seconds=1))
+    assert not is_valid_for(session, user, issued_at=ISSUED_AT)
+    assert is_valid_for(session, user, issued_at=ISSUED_AT + timedelta(seconds=1))
 
 
 def test_a_token_of_the_same_second_lives_because_tokens_know_whole_seconds_alone() -> None:
     session, user = login()
     user.tokens_valid_from = ISSUED_AT + timedelta(seconds=1) - INSTANT
 
-    assert admits(session, user, issued_at=ISSUED_AT)
-    assert not admits(session, user, issued_at=ISSUED_AT - timedelta(seconds=1))
+    assert is_valid_for(session, user, issued_at=ISSUED_AT)
+    assert not is_valid_for(session, user, issued_at=ISSUED_AT - timedelta(seconds=1))
 
 
 def test_what_is_kept_of_a_refresh_token_is_its_sha256() -> None:

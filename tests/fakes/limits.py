@@ -1,7 +1,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from application.ports.limits import Limit, Standing, TooManyRequests, Use
+from application.ports.limits import Hit, Limit, LimitStatus, TooManyRequests
 
 
 class FakeLimits:
@@ -10,24 +10,24 @@ class FakeLimits:
     def __init__(self, quotas: Mapping[Limit, int] | None = None) -> None:
         self.quotas = dict(quotas or {})
         self.window = 60
-        self.used: Counter[Use] = Counter()
+        self.used: Counter[Hit] = Counter()
 
-    async def take(self, *uses: Use) -> Sequence[Standing]:
+    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
         for use in uses:
             if self.used[use] >= self.quotas.get(use.limit, 10**9):
                 raise TooManyRequests(self._standing(use))
         self.used.update(uses)
         return [self._standing(use) for use in uses if use.limit in self.quotas]
 
-    async def give_back(self, *uses: Use) -> None:
+    async def release(self, *uses: Hit) -> None:
         self.used.subtract(uses)
 
     def pass_window(self) -> None:
         self.used.clear()
 
-    def _standing(self, use: Use) -> Standing:
+    def _standing(self, use: Hit) -> LimitStatus:
         quota = self.quotas[use.limit]
-        return Standing(
+        return LimitStatus(
             limit=use.limit,
             quota=quota,
             window=self.window,

@@ -6,9 +6,9 @@ from operator import gt, lt
 from application.ports.queries import (
     AuditEntry,
     Credentials,
+    PostDetails,
     PostList,
-    Refreshing,
-    SeenPost,
+    RefreshLookup,
     Sort,
 )
 from domain.one_time_codes import OneTimeCode
@@ -37,13 +37,13 @@ class FakeQueries:
     async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
         return [copy(session) for session in (await self._committed()).sessions_of(user_id, now)]
 
-    async def refreshing(self, refresh_hash: str) -> Refreshing | None:
+    async def refresh_lookup(self, refresh_hash: str) -> RefreshLookup | None:
         state = await self._committed()
         session_id = state.refresh_hashes.get(refresh_hash)
         if session_id is None:
             return None
         session = copy(state.sessions[session_id])
-        return Refreshing(
+        return RefreshLookup(
             session=session,
             user=copy(state.accounts[session.user_id].user),
             is_spent=state.refresh_hash(session_id) != refresh_hash,
@@ -61,7 +61,7 @@ class FakeQueries:
         found = [user for user in found if after is None or user.id < after[0]]
         return Page(found[:limit], next=(found[limit - 1].id,) if len(found) > limit else None)
 
-    async def identified(self, issuer: str, subject: str) -> User | None:
+    async def by_identity(self, issuer: str, subject: str) -> User | None:
         state = await self._committed()
         account = state.accounts.get(state.identities.get((issuer, subject), UserId(0)))
         return copy(account.user) if account else None
@@ -81,12 +81,12 @@ class FakeQueries:
         sessions = (await self._committed()).sessions.values()
         return any(s.user_id == user_id and network_of(s.ip) == network for s in sessions)
 
-    async def post(self, post_id: PostId, viewer: User) -> SeenPost | None:
+    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
         state = await self._committed()
         post = state.posts.get(post_id)
         return state.seen(post, viewer.id) if post else None
 
-    async def posts(self, wanted: PostList) -> Page[SeenPost]:
+    async def posts(self, wanted: PostList) -> Page[PostDetails]:
         key = wanted.sort.key
         if wanted.after is not None and len(wanted.after) != (1 + (wanted.sort is Sort.TOP)):
             raise InvalidCursor

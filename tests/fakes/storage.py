@@ -14,10 +14,15 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from application.origin import ORIGIN
 from application.ports.passwords import PasswordHash
-from application.ports.queries import AuditEntry, Credentials, SeenPost
-from application.ports.storage import Kept, Letter, LetterId, SerializationFailure
+from application.ports.queries import AuditEntry, Credentials, PostDetails
+from application.ports.storage import (
+    IdempotencyRecord,
+    OutboxMessage,
+    OutboxMessageId,
+    SerializationFailure,
+)
+from application.request_info import REQUEST_INFO
 from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode, Purpose
@@ -34,7 +39,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class WaitingLetter:
-    letter: Letter
+    letter: OutboxMessage
     due_at: datetime
 
 
@@ -52,8 +57,8 @@ class State:
     votes: set[tuple[PostId, UserId]] = field(default_factory=set)
     events: list[AuditEntry] = field(default_factory=list)
     codes: dict[str, OneTimeCode] = field(default_factory=dict)
-    outbox: dict[LetterId, "WaitingLetter"] = field(default_factory=dict)
-    kept: dict[tuple[UserId, str], Kept] = field(default_factory=dict)
+    outbox: dict[OutboxMessageId, "WaitingLetter"] = field(default_factory=dict)
+    kept: dict[tuple[UserId, str], IdempotencyRecord] = field(default_factory=dict)
 
     def copy(self) -> "State":
         return State(
@@ -101,8 +106,8 @@ class State:
         ]
         return sorted(going_on, key=lambda session: (session.last_used_at, session.id))[::-1]
 
-    def seen(self, post: Post, viewer: UserId) -> SeenPost:
-        return SeenPost(
+    def seen(self, post: Post, viewer: UserId) -> PostDetails:
+        return PostDetails(
             post=copy(post),
             owner_name=self.accounts[post.owner_id].user.name,
             votes=sum(voted_for == post.id for voted_for, _ in self.votes),
@@ -198,7 +203,7 @@ class FakeUnitOfWork:
 
     async def commit(self) -> None:
         await self._pass_on()
-        origin = ORIGIN.get()
+        origin = REQUEST_INFO.get()
         for event in self._recorded:
             entry = AuditEntry(
                 id=EventId(self.new_id()), event=event, request_id=origin.request_id, ip=origin.ip
@@ -315,13 +320,15 @@ class FakeSessions:
         state.refresh_hashes[fresh] = session.id
         return True
 
-    async def end(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
+    async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
         state = await self._uow.state()
         going_on = {session.id for session in state.sessions_of(user_id, now)} & {session_id}
         self._end(state, going_on, now)
         return bool(going_on)
 
-    async def end_all(self, user_id: UserId, now: datetime, *, but: SessionId | None = None) -> int:
+    async def revoke_all(
+        self, user_id: UserId, now: datetime, *, but: SessionId | None = None
+    ) -> int:
         state = await self._uow.state()
         going_on = {session.id for session in state.sessions_of(user_id, now)} - {but}
         self._end(state, going_on, now)
@@ -369,7 +376,7 @@ class FakePosts:
         state.posts[added.id] = copy(added)
         return added
 
-    async def get(self, post_id: PostId, viewer: UserId) -> SeenPost | None:
+    async def get(self, post_id: PostId, viewer: UserId) -> PostDetails | None:
         state = await self._uow.state()
         post = state.posts.get(post_id)
         return state.seen(post, viewer) if post else None
@@ -405,10 +412,10 @@ class FakeOneTimeCodes:
             raise self._uow.refuse(AlreadyGone)
         state.codes[code.code_hash] = code
 
-    async def use(self, code_hash: str) -> bool:
+    async def consume(self, code_hash: str) -> bool:
         return (await self._uow.state()).codes.pop(code_hash, None) is not None
 
-    async def end_all(self, user_id: UserId) -> None:
+    async def delete_all(self, user_id: UserId) -> None:
         state = await self._uow.state()
         state.codes = {key: code for key, code in state.codes.items() if code.user_id != user_id}
 
@@ -419,11 +426,13 @@ class FakeOutbox:
 
     async def add(self, purpose: Purpose, email: str, now: datetime) -> None:
         state = await self._uow.state()
-        id_ = LetterId(self._uow.new_id())
-        letter = Letter(id=id_, purpose=purpose, email=email, attempts=0, origin=ORIGIN.get())
+        id_ = OutboxMessageId(self._uow.new_id())
+        letter = OutboxMessage(
+            id=id_, purpose=purpose, email=email, attempts=0, origin=REQUEST_INFO.get()
+        )
         state.outbox[id_] = WaitingLetter(letter, now)
 
-    async def claim(self, now: datetime, *, until: datetime) -> Letter | None:
+    async def claim(self, now: datetime, *, until: datetime) -> OutboxMessage | None:
         state = await self._uow.state()
         due = [waiting for waiting in state.outbox.values() if waiting.due_at <= now]
         if not due:
@@ -433,11 +442,11 @@ class FakeOutbox:
         state.outbox[first.id] = WaitingLetter(claimed, until)
         return claimed
 
-    async def postpone(self, letter_id: LetterId, *, until: datetime) -> None:
+    async def postpone(self, letter_id: OutboxMessageId, *, until: datetime) -> None:
         state = await self._uow.state()
         state.outbox[letter_id] = replace(state.outbox[letter_id], due_at=until)
 
-    async def remove(self, letter_id: LetterId) -> None:
+    async def remove(self, letter_id: OutboxMessageId) -> None:
         (await self._uow.state()).outbox.pop(letter_id, None)
 
 
@@ -460,11 +469,11 @@ class FakeIdempotency:
     def __init__(self, uow: FakeUnitOfWork) -> None:
         self._uow = uow
 
-    async def claim(self, user_id: UserId, key: str, since: datetime) -> Kept | None:
+    async def claim(self, user_id: UserId, key: str, since: datetime) -> IdempotencyRecord | None:
         kept = (await self._uow.state()).kept.get((user_id, key))
         return deepcopy(kept) if kept is not None and kept.at > since else None
 
-    async def keep(self, kept: Kept) -> None:
+    async def save(self, kept: IdempotencyRecord) -> None:
         state = await self._uow.state()
         if kept.user_id not in state.accounts:
             raise self._uow.refuse(AlreadyGone)

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
+from application.external_identities import ExternalIdentity
 from application.ports.tokens import Claims
-from application.visitors import Visitor
 from domain.errors import Unavailable
 from domain.sessions import InvalidToken
 from domain.users import User, UserId
@@ -58,7 +58,7 @@ class Provider:
         self.discovery: dict[str, Any] = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys"}
         self.asked = 0
         self.down = False
-        self.visitors: list[Visitor] = []
+        self.visitors: list[ExternalIdentity] = []
         self.user: User = UserFactory.build(id=7)
         self.user.tokens_valid_from = datetime.fromtimestamp(0, UTC)
 
@@ -81,7 +81,7 @@ class Provider:
             transport=httpx.MockTransport(self),
         )
 
-    async def user_of(self, visitor: Visitor, now: datetime) -> User:
+    async def user_of(self, visitor: ExternalIdentity, now: datetime) -> User:
         self.visitors.append(visitor)
         return self.user
 
@@ -115,13 +115,15 @@ async def test_a_token_leads_to_the_user_of_its_subject(
     claims = await tokens.verify(signed(key, said), NOW)
 
     assert provider.visitors == [
-        Visitor(issuer=ISSUER, subject="anna", verified_email="anna@example.com", name="Anna")
+        ExternalIdentity(
+            issuer=ISSUER, subject="anna", verified_email="anna@example.com", name="Anna"
+        )
     ]
     assert (claims.user_id, claims.issued_at) == (UserId(7), NOW.replace(microsecond=0))
     assert claims.found is not None
     session, user = claims.found
     assert user is provider.user
-    assert session.admits(user, issued_at=claims.issued_at, now=NOW)
+    assert session.is_valid_for(user, issued_at=claims.issued_at, now=NOW)
     assert session.expires_at == claims.expires_at
 
 

@@ -12,10 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Dialect, bindparam, select
 
-from infrastructure.database.lookups import BATCH_MAX, SharedLookup, lookup
-from infrastructure.database.patience import Patience
-from infrastructure.database.postgresql import DIALECT
-from infrastructure.database.statements import Clause, DatabaseUnavailable, Record, Transaction
+from infrastructure.database.driver.lookups import BATCH_MAX, SharedLookup, lookup
+from infrastructure.database.driver.postgresql import DIALECT
+from infrastructure.database.driver.statements import (
+    Clause,
+    DatabaseUnavailable,
+    Record,
+    Transaction,
+)
+from infrastructure.database.driver.time_budget import TimeBudget
 
 ANY_CLAUSE: Clause = select(bindparam("id"))
 KEYS = range(4)
@@ -39,7 +44,7 @@ class SteppedDatabase:
 
     dialect: Dialect = DIALECT
     is_remote = True
-    turn = Patience(60, lambda _: None).turn
+    turn = TimeBudget(60, lambda _: None).turn
 
     def __init__(self) -> None:
         self.rows = Counter(dict.fromkeys(KEYS, 1))

@@ -6,9 +6,9 @@ from contextlib import suppress
 import httpx
 
 from domain.sessions import SessionId
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.statements import Database, DatabaseUnavailable
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.statements import Database, DatabaseUnavailable
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.logs import Logs
 from infrastructure.metrics import Metrics, build_metrics

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Select, literal_column, select
 
 from domain.errors import Unavailable
-from infrastructure.database.patience import Patience
+from infrastructure.database.driver.statements import Clause, DatabaseUnavailable, Record
+from infrastructure.database.driver.time_budget import TimeBudget
 from infrastructure.database.replica import LAG_MAX, Replica
-from infrastructure.database.statements import Clause, DatabaseUnavailable, Record
 
 ONE: Select[Any] = select(literal_column("1"))
 AWAY = "posts are read from the primary, not from the replica: "
@@ -20,7 +20,7 @@ BACK = "posts are read from the replica"
 class Server:
     """At `position`, None for a server that is no standby; what is in `down` is refused."""
 
-    turn = Patience(60, lambda _: None).turn
+    turn = TimeBudget(60, lambda _: None).turn
 
     def __init__(self) -> None:
         self.position: int | None = 0

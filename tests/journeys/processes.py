@@ -19,7 +19,7 @@ import pytest
 from tests.secrecy import ASYNC_HOOKS, HOOKS, SECRECY
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20.0
+TIME_BUDGET = 20.0
 """Seconds for any one thing to happen, on a busy machine."""
 
 on_both_databases = pytest.mark.parametrize("kind", ["sqlite", "postgresql"], indirect=True)
@@ -49,14 +49,14 @@ class Service:
     place: "Place"
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=PATIENCE, event_hooks=HOOKS)
+        return httpx.Client(base_url=self.url, timeout=TIME_BUDGET, event_hooks=HOOKS)
 
     def async_client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, event_hooks=ASYNC_HOOKS)
+        return httpx.AsyncClient(base_url=self.url, timeout=TIME_BUDGET, event_hooks=ASYNC_HOOKS)
 
     def wait_for_line(self, *parts: str) -> str:
         """The first line of the log with all the parts; it may be a moment behind."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIME_BUDGET
         while time.monotonic() < deadline:
             for line in self.log.read_text().splitlines():
                 if all(part in line for part in parts):
@@ -67,7 +67,7 @@ class Service:
     def stop(self) -> None:
         """Ask it to stop, as a service manager does, and see that it does so in good order."""
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(PATIENCE)
+        status = self.process.wait(TIME_BUDGET)
         log = self.log.read_text()
         assert status == 0, log
         assert "Traceback" not in log
@@ -118,7 +118,7 @@ class Launcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=PATIENCE)
+        self._process.communicate(timeout=TIME_BUDGET)
 
     def run(
         self, arguments: Sequence[str], given: str, directory: Path, environment: dict[str, str]
@@ -132,7 +132,7 @@ class Launcher:
                 "streams": [str(file) for file in files],
                 "directory": str(directory),
                 "environment": environment,
-                "seconds": int(PATIENCE),
+                "seconds": int(TIME_BUDGET),
             }
             assert self._process.stdin
             assert self._process.stdout
@@ -228,7 +228,7 @@ def _announced_url(process: "subprocess.Popen[bytes]", log: Path) -> str:
 
 
 def _wait_until_ready(service: Service) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     with service.client() as client:
         while time.monotonic() < deadline:
             try:

@@ -18,7 +18,7 @@ import pytest
 from typer.main import get_command
 
 import cli
-from tests.journeys.processes import PATIENCE, ROOT, Place, Service, on_both_databases
+from tests.journeys.processes import ROOT, TIME_BUDGET, Place, Service, on_both_databases
 
 PASSWORD = "correct horse battery"
 SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
@@ -42,7 +42,7 @@ def test_serving_tells_where_the_api_and_its_page_are(service: Service) -> None:
 def test_ctrl_c_ends_serving_without_a_traceback(place: Place) -> None:
     with place.serving() as service:
         service.process.send_signal(signal.SIGINT)
-        assert service.process.wait(PATIENCE) in (0, 130)
+        assert service.process.wait(TIME_BUDGET) in (0, 130)
         assert "Traceback" not in service.log.read_text()
 
 

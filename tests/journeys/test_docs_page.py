@@ -30,7 +30,7 @@ FLAGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
-PATIENCE = 10_000  # milliseconds for any one step, on a busy machine
+TIME_BUDGET = 10_000  # milliseconds for any one step, on a busy machine
 
 
 class Service(Protocol):
@@ -77,8 +77,8 @@ async def browser_page() -> AsyncIterator[Page]:
         await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
     ):
         page = await browser.new_page()
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
+        page.set_default_timeout(TIME_BUDGET)
+        expect.set_options(timeout=TIME_BUDGET)
         yield page
 
 

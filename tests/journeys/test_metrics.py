@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.journeys.processes import PATIENCE, Place, Service
+from tests.journeys.processes import TIME_BUDGET, Place, Service
 from tests.prometheus import Scrape
 
 LIVE = {"method": "GET", "route": "/health/live", "status": "200"}
@@ -30,7 +30,7 @@ def ask(service: Service, path: str) -> httpx.Response:
 def ask_both(service: Service) -> Counter[str]:
     """Ask until two workers have answered; how often each did."""
     answered: Counter[str] = Counter()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     while len(answered) < 2:
         assert time.monotonic() < deadline, answered
         answered[worker_of(ask(service, "/health/live"))] += 1
@@ -40,7 +40,7 @@ def ask_both(service: Service) -> Counter[str]:
 def scrape_both(service: Service) -> list[Scrape]:
     """A scrape by each worker."""
     scrapes: dict[str, Scrape] = {}
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     while len(scrapes) < 2:
         assert time.monotonic() < deadline, scrapes
         answer = ask(service, "/metrics")
@@ -60,7 +60,7 @@ def worker_pids(service: Service) -> set[int]:
 
 def wait_until_gone(pid: int) -> None:
     """Until its parent, which looks every half second, has taken note."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journeys.processes import PATIENCE, Launcher, Place, Service
+from tests.journeys.processes import TIME_BUDGET, Launcher, Place, Service
 from tests.postgres import PostgresServer, running_postgres
 from tests.proxy import Proxy, proxy_to
 
@@ -108,7 +108,7 @@ class Scene:
         return [json.loads(line) for line in new]
 
     def lines_until(self, message: str) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIME_BUDGET
         lines = self.new_lines()
         while not any(line["message"].startswith(message) for line in lines):
             assert time.monotonic() < deadline, lines
@@ -120,7 +120,7 @@ class Scene:
 
 def client_of(service: Service) -> httpx.Client:
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-    return httpx.Client(base_url=service.url, timeout=PATIENCE, limits=limits)
+    return httpx.Client(base_url=service.url, timeout=TIME_BUDGET, limits=limits)
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +339,7 @@ def test_when_the_standby_takes_over_nothing_that_was_acknowledged_is_lost(pair:
 
 
 def wait_for_posts(client: Client, number: int) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     while len(client.told) < number:
         assert time.monotonic() < deadline, client.told
         time.sleep(0.01)

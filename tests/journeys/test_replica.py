@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.journeys.processes import PATIENCE, Place, Service
+from tests.journeys.processes import TIME_BUDGET, Place, Service
 from tests.postgres import PostgresServer
 from tests.standby import Standby, running_standby
 
@@ -43,7 +43,7 @@ def from_all_workers(service: Service, path: str, headers: dict[str, str]) -> li
 
 
 def wait_for_lines(service: Service, part: str, number: int) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     while service.log.read_text().count(part) < number:
         assert time.monotonic() < deadline, service.log.read_text()
         time.sleep(0.02)

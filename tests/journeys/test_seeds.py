@@ -12,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from tests.journeys.processes import COMMAND, PATIENCE, Place
+from tests.journeys.processes import COMMAND, TIME_BUDGET, Place
 
 
 def log_in(client: httpx.Client, email: str, password: str) -> dict[str, str]:
@@ -90,7 +90,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_ctrl_c_tells_what_stays(place: Place) 
     process.send_signal(signal.SIGINT)
     seen += _read(terminal, until=r"member +\S+@example.com")
 
-    assert process.wait(PATIENCE) in (1, 130)
+    assert process.wait(TIME_BUDGET) in (1, 130)
     os.close(terminal)
     assert "Posts" in seen
     assert "Traceback" not in seen
@@ -99,7 +99,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_ctrl_c_tells_what_stays(place: Place) 
 
 def _read(terminal: int, *, until: str) -> str:
     seen = ""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     while not re.search(until, seen) and time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.1)[0]:
             seen += os.read(terminal, 65536).decode(errors="replace")

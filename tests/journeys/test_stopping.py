@@ -13,7 +13,7 @@ from threading import Event
 import httpx
 import pytest
 
-from tests.journeys.processes import PATIENCE, Place, Service
+from tests.journeys.processes import TIME_BUDGET, Place, Service
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -27,7 +27,7 @@ def serving(place: Place, workers: int, *, drain_seconds: int) -> Iterator[Servi
     place.settings["DRAIN_SECONDS"] = str(drain_seconds)
     with place.serving("--workers", str(workers)) as service:
         serving: set[str] = set()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIME_BUDGET
         while len(serving) < workers:
             assert time.monotonic() < deadline
             # A connection of its own for each: it is the kernel that hands them to the workers.
@@ -86,16 +86,16 @@ def test_no_request_is_lost_when_the_service_stops(place: Place, workers: int) -
         headers, green, red = log_in(service), Event(), Event()
         using = [threads.submit(use, service, headers, red) for _ in range(4)]
         watching = threads.submit(watch, service, green, red)
-        assert green.wait(PATIENCE)
+        assert green.wait(TIME_BUDGET)
         service.process.send_signal(signal.SIGTERM)
         told = time.monotonic()
 
         for each in using:
-            statuses, late = each.result(PATIENCE)
+            statuses, late = each.result(TIME_BUDGET)
             assert statuses == {200, 201}
             assert late > 1
-        assert watching.result(PATIENCE) == ["200", "503 Not ready: draining"]
-        assert service.process.wait(PATIENCE) == 0
+        assert watching.result(TIME_BUDGET) == ["200", "503 Not ready: draining"]
+        assert service.process.wait(TIME_BUDGET) == 0
         assert 2 <= time.monotonic() - told < 2 + DEADLINE
 
 
@@ -105,7 +105,7 @@ def half_a_request(service: Service, headers: dict[str, str]) -> tuple[socket.so
     head = f"POST /posts HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: {headers['Authorization']}"
     body = b'{"title": "Hello", "content": "A slow one."}'
     head += f"\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    connection = socket.create_connection((url.host, url.port or 80), PATIENCE)
+    connection = socket.create_connection((url.host, url.port or 80), TIME_BUDGET)
     connection.sendall(head.encode() + body[:20])
     return connection, body[20:]
 
@@ -134,12 +134,12 @@ def test_a_slow_request_is_finished_and_a_hung_one_is_cut_at_the_deadline(place:
         answer = everything(hung)
         assert answer.startswith("HTTP/1.1 503 ")
         assert '"code":"stopped"' in answer
-        assert service.process.wait(PATIENCE) == 0
+        assert service.process.wait(TIME_BUDGET) == 0
         assert DEADLINE <= time.monotonic() - told < DEADLINE + 5
 
 
 def wait_until_nobody_listens(service: Service) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     with service.client() as client:
         while time.monotonic() < deadline:
             try:
@@ -165,7 +165,7 @@ def test_ctrl_c_does_not_wait(place: Place) -> None:
     with serving(place, 2, drain_seconds=300) as service:
         tell(service, signal.SIGINT)
 
-        assert service.process.wait(PATIENCE) == 0
+        assert service.process.wait(TIME_BUDGET) == 0
         wait_until_nobody_listens(service)
 
 
@@ -187,5 +187,5 @@ def test_a_second_signal_stops_at_once_and_one_that_all_get_is_one(
             assert client.get("/health/ready").status_code == 503
         service.process.send_signal(signal.SIGTERM)
 
-        assert service.process.wait(PATIENCE) == (-signal.SIGTERM if workers == 1 else 1)
+        assert service.process.wait(TIME_BUDGET) == (-signal.SIGTERM if workers == 1 else 1)
         wait_until_nobody_listens(service)

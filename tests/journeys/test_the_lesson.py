@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.journeys.processes import PATIENCE, Place, Service, on_both_databases
+from tests.journeys.processes import TIME_BUDGET, Place, Service, on_both_databases
 
 PASSWORD = "correct horse battery"
 SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
@@ -181,7 +181,7 @@ async def test_two_workers_know_each_other_s_tokens_and_cursors(place: Place) ->
         async def go_on() -> str:
             """Which worker it was that knew what another one may have given out."""
             # A connection of its own, as the kernel hands connections to workers, not requests.
-            async with httpx.AsyncClient(headers=anna.headers, timeout=PATIENCE) as client:
+            async with httpx.AsyncClient(headers=anna.headers, timeout=TIME_BUDGET) as client:
                 answer = await client.get(following)
             assert answer.status_code == 200, answer.text
             return answer.headers["X-Request-ID"].split("-")[0]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.journeys.processes import PATIENCE, ROOT, Launcher, Place, Service
+from tests.journeys.processes import ROOT, TIME_BUDGET, Launcher, Place, Service
 from tests.machines import HAPROXY, Machine, haproxy, machine
 from tests.postgres import free_port
 from tests.valkey import ValkeyServer
@@ -44,7 +44,7 @@ class Fleet:
         self.url, self.machines, self.services = url, machines, services
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=PATIENCE)
+        return httpx.Client(base_url=self.url, timeout=TIME_BUDGET)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def process_of(answer: httpx.Response) -> str:
 
 
 def wait_for_both(client: httpx.Client) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     seen: set[str] = set()
     while len(seen - {"nobody"}) < 2:
         assert time.monotonic() < deadline
@@ -164,7 +164,7 @@ def test_a_machine_goes_and_no_request_is_lost(fleet: Fleet) -> None:
             using = [clients.submit(use, fleet, email, enough, seen) for email in emails]
             wait_until(lambda: min(len(seen[goes]), len(seen[stays])) > 20)
             leaver.process.send_signal(signal.SIGTERM)
-            assert leaver.process.wait(PATIENCE) == 0
+            assert leaver.process.wait(TIME_BUDGET) == 0
             fleet.machines[0].kill()
             ended = time.monotonic()
             wait_until(lambda: sum(moment > ended for moment in seen[stays]) > 20)
@@ -181,7 +181,7 @@ def test_a_machine_goes_and_no_request_is_lost(fleet: Fleet) -> None:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIME_BUDGET
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from infrastructure.database import schema
-from infrastructure.database.rows import Row
+from infrastructure.database.driver.rows import Row
 from tests.journeys.everyday import everyday
 from tests.journeys.processes import Place, on_both_databases
 

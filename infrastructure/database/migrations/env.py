@@ -3,7 +3,7 @@
 from alembic import context
 
 from infrastructure.database import unit_of_work  # noqa: F401  registers every table
-from infrastructure.database.rows import Row
+from infrastructure.database.driver.rows import Row
 
 connection = context.config.attributes["connection"]
 context.configure(

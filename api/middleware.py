@@ -17,11 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
-from api.exchange import SCOPE_KEY, Exchange
 from api.limits import limit_headers
-from application.origin import ORIGIN, Origin
-from application.patience import WAITED
+from api.request_context import SCOPE_KEY, RequestContext
 from application.ports.limits import TooManyRequests
+from application.request_info import REQUEST_INFO, RequestInfo
+from application.time_budget import DB_TIME_SPENT
 
 BODY_MAX = 2 * 1024 * 1024
 
@@ -63,7 +63,7 @@ def write_nothing(method: str, path: str, **fields: object) -> None:
 
 async def answer_failure(scope: Scope, receive: Receive, send: Send) -> None:
     """The 500 that tells nothing, or the 503 of what the server did not wait for."""
-    exchange: Exchange = scope[SCOPE_KEY]
+    exchange: RequestContext = scope[SCOPE_KEY]
     if exchange.error == "stopped":
         response = problem_response(
             503,
@@ -79,7 +79,7 @@ async def answer_failure(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
-class Edge:
+class RequestMiddleware:
     """`on_failure` answers when `app` raises before it has answered.
 
     `log_email`: whether the log names users by their e-mail address, not by their id alone.
@@ -98,9 +98,11 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        exchange = Exchange(_request_id(scope))
-        ORIGIN.set(Origin(exchange.request_id, scope["client"][0] if scope["client"] else None))
-        WAITED.set(0.0)
+        exchange = RequestContext(_request_id(scope))
+        REQUEST_INFO.set(
+            RequestInfo(exchange.request_id, scope["client"][0] if scope["client"] else None)
+        )
+        DB_TIME_SPENT.set(0.0)
         scope = {**scope, SCOPE_KEY: exchange}
         method: str = scope["method"]
         is_head = method == "HEAD"
@@ -130,7 +132,7 @@ class Edge:
         finally:
             self._note(scope, method, exchange, perf_counter() - started)
 
-    def _note(self, scope: Scope, method: str, exchange: Exchange, seconds: float) -> None:
+    def _note(self, scope: Scope, method: str, exchange: RequestContext, seconds: float) -> None:
         user = exchange.user
         error = exchange.error
         route = scope.get("route")
@@ -145,7 +147,7 @@ class Edge:
             user_id=user.id if user else None,
             email=user.email if user and self._log_email else None,
             error=error,
-            limit=exchange.standings[0].limit.value if error == TooManyRequests.code else None,
+            limit=exchange.limit_statuses[0].limit.value if error == TooManyRequests.code else None,
         )
 
 
@@ -163,11 +165,11 @@ def _request_id(scope: Scope) -> str:
     return f"{_PROCESS}-{next(_COUNT):x}"
 
 
-def _complete(headers: list[tuple[bytes, bytes]], exchange: Exchange) -> None:
+def _complete(headers: list[tuple[bytes, bytes]], exchange: RequestContext) -> None:
     headers.append((b"x-request-id", exchange.request_id.encode("ascii")))
     headers.append((b"x-content-type-options", b"nosniff"))
-    if exchange.standings:
-        headers.extend(limit_headers(exchange.standings))
+    if exchange.limit_statuses:
+        headers.extend(limit_headers(exchange.limit_statuses))
     if exchange.user:
         headers.append((b"cache-control", b"private, no-cache"))
         headers.append((b"vary", b"Authorization"))

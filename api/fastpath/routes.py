@@ -277,8 +277,8 @@ def _body_of(route: APIRoute) -> TypeAdapter[Any] | None:
     if route.body_field is None:
         return None
     about = route.body_field.field_info
-    is_whole = route.dependant.body_params == [route.body_field]
-    if not is_whole or isinstance(about, params.Form) or not about.is_required():
+    is_unused = route.dependant.body_params == [route.body_field]
+    if not is_unused or isinstance(about, params.Form) or not about.is_required():
         raise _Unplanned
     return TypeAdapter[Any](about.annotation or Any)
 

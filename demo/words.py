@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
-from domain.passwords import Choice, PasswordPolicy, check_password
+from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
 from domain.posts import NewPost, PostDraft, Writing, write
 from domain.users import NewUser, Role, User, UserDraft, register
 
@@ -114,7 +114,7 @@ def demo_password(policy: PasswordPolicy) -> str:
     while len("-".join(words)) < policy.minimum:
         words.append(secrets.choice(_ADJECTIVES))
     password = "-".join(words)
-    check_password(Choice(password=password, email="demo@example.com", policy=policy))
+    check_password(PasswordCandidate(password=password, email="demo@example.com", policy=policy))
     return password
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RequestInfo:
     request_id: str | None = None
     ip: str | None = None
 
 
-_NONE = Origin()
+_NONE = RequestInfo()
 
-ORIGIN = ContextVar("origin", default=_NONE)
+REQUEST_INFO = ContextVar("origin", default=_NONE)
 """Set by whoever takes a request in; the default stands for the command line."""

@@ -17,8 +17,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from infrastructure.database.patience import Turn
-from infrastructure.database.statements import Clause, Database, DatabaseUnavailable, Record
+from infrastructure.database.driver.statements import Clause, Database, DatabaseUnavailable, Record
+from infrastructure.database.driver.time_budget import Deadline
 
 BATCH_MAX = 500
 
@@ -40,7 +40,7 @@ BATCHES = Batches()
 class Remote(Protocol):
     """A database that is remote."""
 
-    def turn(self) -> Turn: ...
+    def turn(self) -> Deadline: ...
 
     async def close(self) -> None: ...
 
@@ -95,7 +95,7 @@ class SharedLookup:
         answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
         with self._database.turn() as turn:
-            if turn.is_whole and len(self._waiting) <= BATCH_MAX:
+            if turn.is_unused and len(self._waiting) <= BATCH_MAX:
                 return await answer  # two queries, which take no longer than that
             async with asyncio.timeout(turn.left):
                 return await answer

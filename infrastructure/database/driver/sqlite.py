@@ -18,8 +18,7 @@ from typing import Any
 from sqlalchemy import Dialect, Insert, Update
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
-from infrastructure.database.patience import Patience, Turn
-from infrastructure.database.statements import (
+from infrastructure.database.driver.statements import (
     Clause,
     Compiled,
     ConstraintViolated,
@@ -30,6 +29,7 @@ from infrastructure.database.statements import (
     TakesNoChanges,
     compiled,
 )
+from infrastructure.database.driver.time_budget import Deadline, TimeBudget
 
 DIALECT = sqlalchemy_sqlite.dialect()
 
@@ -42,7 +42,7 @@ _CANNOT_WRITE = (
 )
 
 
-def _translated(error: BaseException) -> Exception | None:
+def _mapping_errors(error: BaseException) -> Exception | None:
     if isinstance(error, sqlite3.IntegrityError):
         return ConstraintViolated(_constraint(str(error)))
     if isinstance(error, sqlite3.OperationalError):
@@ -121,7 +121,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, *, timeout: float) -> None:
         self._path = path
-        self._patience = Patience(timeout, _translated)
+        self._patience = TimeBudget(timeout, _mapping_errors)
 
     async def open(self) -> None:
         timeout = self._patience.timeout
@@ -174,7 +174,7 @@ class SqliteTransaction:
         connection: sqlite3.Connection,
         lock: asyncio.Lock,
         thread: ThreadPoolExecutor,
-        patience: Patience,
+        patience: TimeBudget,
     ) -> None:
         self._connection = connection
         self._lock = lock
@@ -196,7 +196,7 @@ class SqliteTransaction:
         new_id: int = records[0][0]
         return new_id
 
-    def add_later(self, clause: Insert | Update, **values: Any) -> None:
+    def defer(self, clause: Insert | Update, **values: Any) -> None:
         self._unsent.append((clause, values))
 
     async def commit(self) -> None:
@@ -206,7 +206,7 @@ class SqliteTransaction:
             return
         with self._patience.turn() as turn:
             try:
-                await self._aside(turn, self._connection.execute, "COMMIT")
+                await self._in_thread(turn, self._connection.execute, "COMMIT")
             except TakesNoChanges as error:
                 if _may_have_lasted(error.__cause__):
                     raise OutcomeUnknown from error.__cause__
@@ -221,7 +221,7 @@ class SqliteTransaction:
             with _writing():
                 ((version,),) = self._connection.execute("PRAGMA user_version")
                 self._connection.execute(f"PRAGMA user_version = {version}")
-            await self._aside(turn, self._connection.execute, "COMMIT")
+            await self._in_thread(turn, self._connection.execute, "COMMIT")
         self._patience.writes.answered()
 
     def end(self) -> None:
@@ -241,13 +241,13 @@ class SqliteTransaction:
         with suppress(sqlite3.Error):  # the next one tries again
             self._connection.rollback()
 
-    async def _begin(self, turn: Turn) -> None:
+    async def _begin(self, turn: Deadline) -> None:
         with _writing():
             async with asyncio.timeout(turn.left):
                 await self._lock.acquire()
         self._locked = True
         self._changes = self._connection.total_changes
-        await self._aside(turn, self._begin_immediate, turn.left)
+        await self._in_thread(turn, self._begin_immediate, turn.left)
 
     def _begin_immediate(self, seconds: float) -> None:
         if self._connection.in_transaction:
@@ -256,7 +256,9 @@ class SqliteTransaction:
         # IMMEDIATE: a lock taken only at the first write may be refused without any waiting.
         self._connection.execute("BEGIN IMMEDIATE")
 
-    async def _aside(self, turn: Turn, work: Callable[..., object], *arguments: object) -> None:
+    async def _in_thread(
+        self, turn: Deadline, work: Callable[..., object], *arguments: object
+    ) -> None:
         self._waiting = True
         with _writing():
             async with asyncio.timeout(turn.left):

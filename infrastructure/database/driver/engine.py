@@ -4,10 +4,10 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from infrastructure.database.connections import hosts, split_cache_size
-from infrastructure.database.postgresql import PostgresDatabase
-from infrastructure.database.sqlite import SqliteDatabase
-from infrastructure.database.statements import Database
+from infrastructure.database.driver.connections import hosts, split_cache_size
+from infrastructure.database.driver.postgresql import PostgresDatabase
+from infrastructure.database.driver.sqlite import SqliteDatabase
+from infrastructure.database.driver.statements import Database
 
 SQLITE = "sqlite:///"
 
@@ -29,11 +29,11 @@ def check_url(url: str) -> str:
     raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
 
 
-PATIENCE = 1.5
+TIME_BUDGET = 1.5
 """Seconds, so that a request that the database keeps waiting is answered within two."""
 
 
-def open_database(url: str, *, connections: int = 5, timeout: float = PATIENCE) -> Database:
+def open_database(url: str, *, connections: int = 5, timeout: float = TIME_BUDGET) -> Database:
     """The database at `url`, not connected yet."""
     if path := sqlite_path(url):
         return SqliteDatabase(path, timeout=timeout)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
 
-from application.patience import WAITED
-from infrastructure.database.statements import (
+from application.time_budget import DB_TIME_SPENT
+from infrastructure.database.driver.statements import (
     DatabaseUnavailable,
     OutcomeUnknown,
     TakesNoChanges,
@@ -49,7 +49,7 @@ class Outage:
             log.warning("%s after %.1f s", self._ends, now - self._since)
 
 
-class Patience:
+class TimeBudget:
     """Of those who ask one database: `timeout` seconds, for all turns of a request together.
 
     `translated` gives the error that is raised in place of the driver's, or None to leave it.
@@ -74,19 +74,19 @@ class Patience:
         elif type(error) is DatabaseUnavailable:
             self.outage.failed(reason)
 
-    def turn(self, most: float = math.inf) -> "Turn":
+    def turn(self, most: float = math.inf) -> "Deadline":
         """A turn that takes `most` seconds at the most."""
-        return Turn(self, most)
+        return Deadline(self, most)
 
 
-class Turn:
+class Deadline:
     """Encloses all that waits for the database in one call, and raises in our terms."""
 
     __slots__ = ("_began", "_patience", "_until", "_waited")
 
-    def __init__(self, patience: Patience, most: float) -> None:
+    def __init__(self, patience: TimeBudget, most: float) -> None:
         self._patience = patience
-        self._waited = WAITED.get()
+        self._waited = DB_TIME_SPENT.get()
         self._began = monotonic()
         self._until = self._began + min(most, patience.timeout - (self._waited or 0.0))
 
@@ -99,11 +99,11 @@ class Turn:
         return left
 
     @property
-    def is_whole(self) -> bool:
+    def is_unused(self) -> bool:
         """Whether next to nothing of the request's patience is used up."""
         return not self._waited or self._waited < self._patience.timeout / 16
 
-    def __enter__(self) -> "Turn":
+    def __enter__(self) -> "Deadline":
         return self
 
     def __exit__(
@@ -113,7 +113,7 @@ class Turn:
         traceback: TracebackType | None,
     ) -> None:
         if self._waited is not None:
-            WAITED.set(self._waited + monotonic() - self._began)
+            DB_TIME_SPENT.set(self._waited + monotonic() - self._began)
         if error is None:
             if self._patience.outage.is_on:
                 self._patience.outage.answered()

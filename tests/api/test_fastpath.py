@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.routes import Route, RouteTable
-from tests.api.gate import Gate, on_one_database
+from api.fastpath.routes import Route, RouteTable
+from tests.api.client import ApiClient, on_one_database
 
 NUMBER = Annotated[int, Path(ge=1)]
 
@@ -247,7 +247,7 @@ def test_a_plan_is_made_for_what_can_be_known(
 
 
 @on_one_database
-def test_every_route_is_planned_but_those_of_forms_and_of_another_type(gate: Gate) -> None:
+def test_every_route_is_planned_but_those_of_forms_and_of_another_type(gate: ApiClient) -> None:
     left = [
         route.path for route in gate.app.routes if isinstance(route, Route) and not route.is_planned
     ]

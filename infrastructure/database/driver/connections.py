@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from infrastructure.database.patience import Turn
-from infrastructure.database.statements import Record
+from infrastructure.database.driver.statements import Record
+from infrastructure.database.driver.time_budget import Deadline
 
 _CACHE_SIZE = "statement_cache_size"
 
@@ -150,7 +150,7 @@ class ConnectionPool:
         self._idle: list[Connection] = []
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def take(self, turn: Turn) -> Connection:
+    async def take(self, turn: Deadline) -> Connection:
         if self._free.locked():
             self.waiting += 1
             try:
@@ -174,26 +174,26 @@ class ConnectionPool:
         self._hosts = sorted(self._hosts, key=lambda known: known != host)
         return connection
 
-    async def fetch(self, sql: str, arguments: Sequence[Any], turn: Turn) -> Sequence[Record]:
+    async def fetch(self, sql: str, arguments: Sequence[Any], turn: Deadline) -> Sequence[Record]:
         """Run one statement by itself."""
         return await self.run(await self.take(turn), sql, arguments, turn)
 
     async def run(
-        self, connection: Connection, sql: str, arguments: Sequence[Any], turn: Turn
+        self, connection: Connection, sql: str, arguments: Sequence[Any], turn: Deadline
     ) -> Sequence[Record]:
         """As `fetch`, on a connection that was taken and is given back."""
         try:
             records = await connection.run(sql, arguments, turn.left)
         except BaseException as error:
             if is_refusal(error) and not isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                self.give_back(connection)
+                self.release(connection)
             else:
                 self.drop(connection)  # no telling what state it is in
             raise
-        self.give_back(connection)
+        self.release(connection)
         return records
 
-    def give_back(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         self._idle.append(connection)
         self._release()
 

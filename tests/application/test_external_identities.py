@@ -5,30 +5,32 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from application.visitors import Visitor, VisitorService
+from application.external_identities import ExternalIdentity, ExternalIdentityService
 from domain.sessions import InvalidToken
 from domain.users import Role
 from tests.factories import NewUserFactory
 from tests.fakes.clock import NOON
 from tests.fakes.ports import FakePorts
 
-ANNA = Visitor(
+ANNA = ExternalIdentity(
     issuer="https://provider.test", subject="1", verified_email="anna@example.com", name="Anna"
 )
 
 
 @pytest.fixture
-def visitors(ports: FakePorts) -> VisitorService:
-    return VisitorService(queries=ports.queries, storage=ports.storage)
+def visitors(ports: FakePorts) -> ExternalIdentityService:
+    return ExternalIdentityService(queries=ports.queries, storage=ports.storage)
 
 
-async def refuses(visitors: VisitorService, visitor: Visitor) -> bool:
+async def refuses(visitors: ExternalIdentityService, visitor: ExternalIdentity) -> bool:
     with pytest.raises(InvalidToken):
         await visitors.user(visitor, NOON)
     return True
 
 
-async def test_a_user_is_made_at_first_sight(ports: FakePorts, visitors: VisitorService) -> None:
+async def test_a_user_is_made_at_first_sight(
+    ports: FakePorts, visitors: ExternalIdentityService
+) -> None:
     user = await visitors.user(ANNA, NOON)
 
     assert (user.email, user.name, user.role) == ("anna@example.com", "Anna", Role.MEMBER)
@@ -39,7 +41,7 @@ async def test_a_user_is_made_at_first_sight(ports: FakePorts, visitors: Visitor
 
 
 async def test_from_then_on_the_user_is_the_same_whatever_the_token_says(
-    ports: FakePorts, visitors: VisitorService
+    ports: FakePorts, visitors: ExternalIdentityService
 ) -> None:
     user = await visitors.user(ANNA, NOON)
     ports.storage.change_user(user.id, name="Hanna")
@@ -51,7 +53,7 @@ async def test_from_then_on_the_user_is_the_same_whatever_the_token_says(
 
 
 async def test_without_a_verified_address_nobody_is_made(
-    ports: FakePorts, visitors: VisitorService
+    ports: FakePorts, visitors: ExternalIdentityService
 ) -> None:
     assert await refuses(visitors, replace(ANNA, verified_email=None))
     assert ports.storage.committed.accounts == {}
@@ -59,20 +61,22 @@ async def test_without_a_verified_address_nobody_is_made(
 
 @pytest.mark.parametrize("email", ["", "anna", "a\0@example.com", "x" * 300 + "@example.com"])
 async def test_an_address_that_breaks_a_rule_is_no_address(
-    ports: FakePorts, visitors: VisitorService, email: str
+    ports: FakePorts, visitors: ExternalIdentityService, email: str
 ) -> None:
     assert await refuses(visitors, replace(ANNA, verified_email=email))
     assert ports.storage.committed.accounts == {}
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 101])
-async def test_a_name_that_breaks_a_rule_is_left_out(visitors: VisitorService, name: str) -> None:
+async def test_a_name_that_breaks_a_rule_is_left_out(
+    visitors: ExternalIdentityService, name: str
+) -> None:
     assert (await visitors.user(replace(ANNA, name=name), NOON)).name is None
 
 
 @pytest.mark.parametrize("email", ["anna@example.com", "ANNA@Example.com"])
 async def test_an_address_that_another_account_has_is_refused(
-    ports: FakePorts, visitors: VisitorService, email: str
+    ports: FakePorts, visitors: ExternalIdentityService, email: str
 ) -> None:
     async with ports.storage() as uow:
         registered = await uow.users.add(
@@ -89,7 +93,7 @@ async def test_an_address_that_another_account_has_is_refused(
 
 
 async def test_the_same_subject_of_another_issuer_is_another_person(
-    visitors: VisitorService,
+    visitors: ExternalIdentityService,
 ) -> None:
     await visitors.user(ANNA, NOON)
 
@@ -97,7 +101,7 @@ async def test_the_same_subject_of_another_issuer_is_another_person(
 
 
 async def test_of_many_first_sights_at_once_one_user_comes(
-    ports: FakePorts, visitors: VisitorService
+    ports: FakePorts, visitors: ExternalIdentityService
 ) -> None:
     users = await asyncio.gather(*(visitors.user(ANNA, NOON) for _ in range(5)))
 

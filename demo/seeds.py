@@ -15,13 +15,13 @@ from sqlalchemy import ColumnElement, Insert, Table, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from application.ports.passwords import PasswordHash
-from application.seeds import SPAN, demo_password, people, voters, writings
 from application.services import Ports
+from demo.words import SPAN, demo_password, people, voters, writings
 from domain.events import Event
 from domain.posts import NewPost
 from domain.users import User, email_key
+from infrastructure.database.driver.statements import Database, Record
 from infrastructure.database.posts import POSTS
-from infrastructure.database.statements import Database, Record
 from infrastructure.database.unit_of_work import SqlUnitOfWork
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 from infrastructure.database.votes import VOTES

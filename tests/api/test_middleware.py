@@ -8,11 +8,11 @@ from starlette.routing import Route
 from starlette.types import Message, Scope
 
 from api.app import create_app
-from api.edge import BODY_MAX
+from api.middleware import BODY_MAX
 from domain.one_time_codes import Purpose, new_code
 from domain.users import Role, UserId
+from tests.api.client import PASSWORD, ApiClient, Person, client_of, on_one_database, problem_of
 from tests.api.conftest import CORS_ORIGIN
-from tests.api.gate import PASSWORD, Gate, Person, client_of, on_one_database, problem_of
 
 pytestmark = on_one_database
 
@@ -57,7 +57,7 @@ def concrete(path: str, *, user_id: int, post_id: int, session_id: int = 1) -> s
     return path.format(user_id=user_id, post_id=post_id, session_id=session_id)
 
 
-def test_the_table_of_this_file_names_every_route(gate: Gate) -> None:
+def test_the_table_of_this_file_names_every_route(gate: ApiClient) -> None:
     methods: dict[str, set[str]] = {}
     for route in gate.app.routes:
         assert isinstance(route, Route)
@@ -104,7 +104,7 @@ def requests(anna: Person, post_ids: Iterator[int]) -> dict[tuple[str, str], dic
     [(method, path) for path, methods in METHODS.items() for method in sorted(methods)],
 )
 async def test_every_path_answers_with_and_without_a_trailing_slash(
-    gate: Gate, method: str, path: str
+    gate: ApiClient, method: str, path: str
 ) -> None:
     await gate.person(role=Role.ADMIN)
     statuses = []
@@ -123,7 +123,7 @@ async def test_every_path_answers_with_and_without_a_trailing_slash(
     assert statuses[0] in (200, 201, 202, 204)
 
 
-async def give_codes(gate: Gate, person: Person) -> None:
+async def give_codes(gate: ApiClient, person: Person) -> None:
     user = await gate.ports.queries.user(UserId(person.id))
     assert user is not None
     async with gate.ports.storage() as uow:
@@ -133,7 +133,7 @@ async def give_codes(gate: Gate, person: Person) -> None:
 
 
 @pytest.mark.parametrize("path", READABLE)
-async def test_head_is_get_without_the_body(gate: Gate, path: str) -> None:
+async def test_head_is_get_without_the_body(gate: ApiClient, path: str) -> None:
     anna = await gate.person(role=Role.ADMIN)
     post = await gate.post(anna)
     headers = anna.headers | {"X-Request-ID": "same"}
@@ -149,7 +149,7 @@ async def test_head_is_get_without_the_body(gate: Gate, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/docs/", "/nothing", "/users/me"])
-async def test_no_part_of_a_body_is_sent_to_head(gate: Gate, path: str) -> None:
+async def test_no_part_of_a_body_is_sent_to_head(gate: ApiClient, path: str) -> None:
     # Asked without httpx, which would not let such a body through.
     sent: list[Message] = []
 
@@ -181,7 +181,7 @@ async def test_no_part_of_a_body_is_sent_to_head(gate: Gate, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", READABLE)
-async def test_head_asks_for_the_current_user_where_get_does(gate: Gate, path: str) -> None:
+async def test_head_asks_for_the_current_user_where_get_does(gate: ApiClient, path: str) -> None:
     target = concrete(path, user_id=1, post_id=1)
 
     get, head = await gate.client.get(target), await gate.client.head(target)
@@ -191,7 +191,7 @@ async def test_head_asks_for_the_current_user_where_get_does(gate: Gate, path: s
 
 
 @pytest.mark.parametrize("path", METHODS)
-async def test_a_405_names_the_true_methods(gate: Gate, path: str) -> None:
+async def test_a_405_names_the_true_methods(gate: ApiClient, path: str) -> None:
     anna = await gate.person()
     target = concrete(path, user_id=anna.id, post_id=1)
     others = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} - METHODS[path]
@@ -221,7 +221,7 @@ async def test_a_405_names_the_true_methods(gate: Gate, path: str) -> None:
         "/" + "x" * 5000,
     ],
 )
-async def test_an_unknown_path_is_404_for_everybody(gate: Gate, path: str) -> None:
+async def test_an_unknown_path_is_404_for_everybody(gate: ApiClient, path: str) -> None:
     anna = await gate.person()
 
     for method in ("GET", "POST", "DELETE", "OPTIONS"):
@@ -230,7 +230,7 @@ async def test_an_unknown_path_is_404_for_everybody(gate: Gate, path: str) -> No
             problem_of(answer, 404, "not_found")
 
 
-async def test_every_answer_has_a_request_id_of_its_own(gate: Gate) -> None:
+async def test_every_answer_has_a_request_id_of_its_own(gate: ApiClient) -> None:
     answers = [await gate.client.get(path) for path in ("/health/live", "/x", "/posts", "/docs")]
 
     ids = [answer.headers["X-Request-ID"] for answer in answers]
@@ -239,14 +239,14 @@ async def test_every_answer_has_a_request_id_of_its_own(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("sent", ["a", "A-Z_0.9", "x" * 128, "5f0c6e1d8a9b4c7e"])
-async def test_a_sound_request_id_is_kept(gate: Gate, sent: str) -> None:
+async def test_a_sound_request_id_is_kept(gate: ApiClient, sent: str) -> None:
     for path in ("/health/live", "/x", "/posts"):
         answer = await gate.client.get(path, headers={"X-Request-ID": sent})
         assert answer.headers.get_list("X-Request-ID") == [sent]
 
 
 @pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a/b", "é", 'a"b', "a,b", "<a>", "a\tb"])
-async def test_another_request_id_is_replaced(gate: Gate, sent: str) -> None:
+async def test_another_request_id_is_replaced(gate: ApiClient, sent: str) -> None:
     headers = [(b"X-Request-ID", sent.encode("latin-1"))]
 
     answer = await gate.client.get("/x", headers=headers)
@@ -267,7 +267,7 @@ async def test_another_request_id_is_replaced(gate: Gate, sent: str) -> None:
     ],
 )
 async def test_answers_to_an_authenticated_request_are_private_and_vary_with_it(
-    gate: Gate, method: str, path: str, status: int
+    gate: ApiClient, method: str, path: str, status: int
 ) -> None:
     anna = await gate.person()
 
@@ -278,12 +278,12 @@ async def test_answers_to_an_authenticated_request_are_private_and_vary_with_it(
     assert "Authorization" in answer.headers["Vary"].split(", ")
 
 
-async def test_answers_to_nobody_are_not_private(gate: Gate) -> None:
+async def test_answers_to_nobody_are_not_private(gate: ApiClient) -> None:
     for path in ("/health/live", "/openapi.json", "/users/me"):
         assert "private" not in (await gate.client.get(path)).headers.get("Cache-Control", "")
 
 
-async def test_no_answer_is_sniffed(gate: Gate) -> None:
+async def test_no_answer_is_sniffed(gate: ApiClient) -> None:
     for path in ("/health/live", "/x", "/posts", "/docs", "/docs/docs.js"):
         answer = await gate.client.get(path)
         assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"]
@@ -325,7 +325,7 @@ TAKERS = [
 @pytest.mark.parametrize("size", [BODY_MAX + 1, 10_000_000])
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_of_over_two_mebibytes_is_413(
-    gate: Gate, path: str, media_type: str, size: int, announced: bool
+    gate: ApiClient, path: str, media_type: str, size: int, announced: bool
 ) -> None:
     anna = await gate.person()
     content = body(path, media_type, size)
@@ -340,7 +340,7 @@ async def test_a_body_of_over_two_mebibytes_is_413(
     problem_of(answer, 413, "content_too_large")
 
 
-async def test_a_body_of_ten_megabytes_is_not_read_to_its_end(gate: Gate) -> None:
+async def test_a_body_of_ten_megabytes_is_not_read_to_its_end(gate: ApiClient) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -359,7 +359,7 @@ async def test_a_body_of_ten_megabytes_is_not_read_to_its_end(gate: Gate) -> Non
 
 
 @pytest.mark.parametrize(("path", "media_type"), TAKERS)
-async def test_a_body_of_two_mebibytes_is_read(gate: Gate, path: str, media_type: str) -> None:
+async def test_a_body_of_two_mebibytes_is_read(gate: ApiClient, path: str, media_type: str) -> None:
     anna = await gate.person()
 
     answer = await gate.client.post(
@@ -388,7 +388,9 @@ async def test_a_body_of_two_mebibytes_is_read(gate: Gate, path: str, media_type
         ("/login", None),
     ],
 )
-async def test_a_body_of_another_type_is_415(gate: Gate, path: str, media_type: str | None) -> None:
+async def test_a_body_of_another_type_is_415(
+    gate: ApiClient, path: str, media_type: str | None
+) -> None:
     anna = await gate.person()
     headers = anna.headers | ({"Content-Type": media_type} if media_type else {})
     content = b'{"title": "Hello", "content": "x"}'
@@ -402,7 +404,7 @@ async def test_a_body_of_another_type_is_415(gate: Gate, path: str, media_type: 
     "media_type",
     ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json", JSON + ";"],
 )
-async def test_json_goes_by_several_names(gate: Gate, media_type: str) -> None:
+async def test_json_goes_by_several_names(gate: ApiClient, media_type: str) -> None:
     anna = await gate.person()
 
     answer = await gate.client.post(
@@ -423,7 +425,7 @@ PREFLIGHT = {
 EXPOSED = "ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
 
 
-async def test_a_preflight_from_a_named_origin_is_granted(gate: Gate) -> None:
+async def test_a_preflight_from_a_named_origin_is_granted(gate: ApiClient) -> None:
     answer = await gate.client.options("/posts/1", headers=PREFLIGHT)
 
     assert answer.status_code == 200
@@ -450,7 +452,7 @@ async def test_a_preflight_from_a_named_origin_is_granted(gate: Gate) -> None:
     ],
 )
 async def test_another_preflight_is_refused_as_a_problem(
-    gate: Gate, changed: dict[str, str]
+    gate: ApiClient, changed: dict[str, str]
 ) -> None:
     answer = await gate.client.options("/posts", headers=PREFLIGHT | changed)
 
@@ -461,7 +463,7 @@ async def test_another_preflight_is_refused_as_a_problem(
 
 @pytest.mark.parametrize(("path", "status"), [("/users/me", 200), ("/x", 404), ("/posts/x", 422)])
 async def test_a_named_origin_may_read_every_answer_and_its_headers(
-    gate: Gate, path: str, status: int
+    gate: ApiClient, path: str, status: int
 ) -> None:
     anna = await gate.person()
 
@@ -474,7 +476,7 @@ async def test_a_named_origin_may_read_every_answer_and_its_headers(
     assert "Origin" in listed(answer, "Vary")
 
 
-async def test_another_origin_may_read_nothing(gate: Gate) -> None:
+async def test_another_origin_may_read_nothing(gate: ApiClient) -> None:
     anna = await gate.person()
     elsewhere = {"Origin": "https://elsewhere.example.org"}
 
@@ -483,7 +485,7 @@ async def test_another_origin_may_read_nothing(gate: Gate) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_without_named_origins_there_is_no_cors_at_all(gate: Gate) -> None:
+async def test_without_named_origins_there_is_no_cors_at_all(gate: ApiClient) -> None:
     app = create_app(gate.ports, cursor_key=b"k" * 32)
     async with client_of(app) as client:
         preflight = await client.options("/posts", headers=PREFLIGHT)
@@ -493,7 +495,7 @@ async def test_without_named_origins_there_is_no_cors_at_all(gate: Gate) -> None
     assert not [name for name in simple.headers if name.startswith("access-control")]
 
 
-async def test_behind_a_root_path_locations_and_links_have_it_too(gate: Gate) -> None:
+async def test_behind_a_root_path_locations_and_links_have_it_too(gate: ApiClient) -> None:
     anna = await gate.person()
     async with client_of(gate.app, root_path="/gate") as client:
         client.headers.update(anna.headers)
@@ -516,7 +518,7 @@ class Lines(list[dict[str, object]]):
         self.append({"method": method, "path": path, **fields})
 
 
-async def test_the_log_names_the_user_of_each_request(gate: Gate) -> None:
+async def test_the_log_names_the_user_of_each_request(gate: ApiClient) -> None:
     anna = await gate.person("anna@example.com")
     lines = Lines()
     app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note, log_email=True)
@@ -546,7 +548,7 @@ async def test_the_log_names_the_user_of_each_request(gate: Gate) -> None:
     assert (unnamed["status"], unnamed["user_id"], unnamed["email"]) == (404, None, None)
 
 
-async def test_where_addresses_are_not_to_be_logged_they_are_not(gate: Gate) -> None:
+async def test_where_addresses_are_not_to_be_logged_they_are_not(gate: ApiClient) -> None:
     anna = await gate.person("anna@example.com")
     lines = Lines()
     app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)

@@ -131,7 +131,7 @@ class Transaction(Protocol):
         """
         ...
 
-    def add_later(self, clause: Insert | Update, **values: Any) -> None:
+    def defer(self, clause: Insert | Update, **values: Any) -> None:
         """Run a `clause` whose answer nobody needs, with the commit at the latest."""
         ...
 

@@ -18,11 +18,10 @@ from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
 from application.ports.storage import SerializationFailure
 from application.retries import retried
-from infrastructure.database.connections import DOWN, ConnectionPool, is_refusal
-from infrastructure.database.lookups import SharedLookup
-from infrastructure.database.patience import Patience, Turn
-from infrastructure.database.rows import IDS
-from infrastructure.database.statements import (
+from infrastructure.database.driver.connections import DOWN, ConnectionPool, is_refusal
+from infrastructure.database.driver.lookups import SharedLookup
+from infrastructure.database.driver.rows import IDS
+from infrastructure.database.driver.statements import (
     Clause,
     ConstraintViolated,
     DatabaseUnavailable,
@@ -32,6 +31,7 @@ from infrastructure.database.statements import (
     TakesNoChanges,
     compiled,
 )
+from infrastructure.database.driver.time_budget import Deadline, TimeBudget
 
 DIALECT = sqlalchemy_asyncpg.dialect()  # type: ignore[no-untyped-call]
 
@@ -43,10 +43,10 @@ _BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'"
 _IS_STANDBY = select(func.pg_is_in_recovery(type_=Boolean))
 
 if TYPE_CHECKING:
-    from infrastructure.database.connections import Connection
+    from infrastructure.database.driver.connections import Connection
 
 
-def _translated(error: BaseException) -> Exception | None:
+def _mapping_errors(error: BaseException) -> Exception | None:
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return ConstraintViolated(error.constraint_name or "")
     if isinstance(error, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)):
@@ -87,7 +87,7 @@ class PostgresDatabase:
         self, url: str, *, size: int = 5, timeout: float = 2.0, name: str = "the database"
     ) -> None:
         self.pool = ConnectionPool(url, size=size)
-        self._patience = Patience(timeout, _translated, name)
+        self._patience = TimeBudget(timeout, _mapping_errors, name)
         self._ids: dict[str, SharedLookup] = {}
         self._number = count()
         self.turn = self._patience.turn
@@ -159,7 +159,7 @@ class PostgresTransaction:
     def __init__(
         self,
         pool: ConnectionPool,
-        patience: Patience,
+        patience: TimeBudget,
         new_id: Callable[[str], Awaitable[int]],
     ) -> None:
         self._pool = pool
@@ -183,15 +183,15 @@ class PostgresTransaction:
         else:
             # Not by another connection: who holds one and waits for one more may wait for ever.
             ((_, new_id),) = await self.fetch(_new_ids(clause.table.name), number=[0])
-        self.add_later(clause, id=new_id, **values)
+        self.defer(clause, id=new_id, **values)
         return new_id
 
-    def add_later(self, clause: Insert | Update, **values: Any) -> None:
+    def defer(self, clause: Insert | Update, **values: Any) -> None:
         statement = compiled(clause, DIALECT)
         self._unsent.append((statement.sql, statement.arguments(values)))
         self._adds = True
 
-    async def _begun(self, turn: Turn) -> Connection:
+    async def _begun(self, turn: Deadline) -> Connection:
         """The connection, with a transaction in which all has been done that was asked for."""
         if self._connection is None:
             self._connection = await self._begin(turn)
@@ -200,7 +200,7 @@ class PostgresTransaction:
             await self._connection.run(sql, arguments, turn.left)
         return self._connection
 
-    async def _begin(self, turn: Turn) -> Connection:
+    async def _begin(self, turn: Deadline) -> Connection:
         connection = await self._pool.take(turn)
         try:
             await connection.execute(_BEGIN, timeout=turn.left)
@@ -247,7 +247,7 @@ class PostgresTransaction:
             if not isinstance(error, DatabaseUnavailable):
                 raise
         else:
-            self._pool.give_back(connection)
+            self._pool.release(connection)
 
 
 def _are_all_different(statements: list[tuple[str, list[Any]]]) -> bool:

@@ -3,8 +3,8 @@ from random import Random
 
 import pytest
 
-from application.seeds import demo_password, people, voters, writings
-from domain.passwords import Choice, PasswordPolicy, WeakPassword, check_password
+from demo.words import demo_password, people, voters, writings
+from domain.passwords import PasswordCandidate, PasswordPolicy, WeakPassword, check_password
 from domain.users import Role
 from tests.factories import UserFactory
 from tests.fakes.clock import NOON
@@ -68,7 +68,9 @@ def test_the_password_is_one_by_the_policy_and_another_each_time(minimum: int) -
 
     assert len(passwords) == 50
     for password in passwords:
-        check_password(Choice(password=password, email="anna@example.com", policy=policy))
+        check_password(
+            PasswordCandidate(password=password, email="anna@example.com", policy=policy)
+        )
 
 
 def test_a_policy_that_no_password_meets_is_told() -> None:

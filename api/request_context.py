@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from application.ports.limits import Standing
+from application.ports.limits import LimitStatus
 from domain.sessions import Session
 from domain.users import User
 
@@ -13,13 +13,13 @@ SCOPE_KEY = "gatepost.exchange"
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestContext:
     request_id: str
     user: User | None = None
     """The current user, once there is one."""
     session: Session | None = None
     """The one that the current user's token is of."""
-    standings: Sequence[Standing] = ()
+    limit_statuses: Sequence[LimitStatus] = ()
     """Of the limits that the answer tells."""
     error: str | None = None
     """The code of the problem that the answer tells."""
@@ -27,8 +27,8 @@ class Exchange:
     """Of the answer; 0 while there is none."""
 
 
-def exchange_of(request: Request) -> Exchange:
-    exchange: Exchange = request.scope[SCOPE_KEY]
+def request_context(request: Request) -> RequestContext:
+    exchange: RequestContext = request.scope[SCOPE_KEY]
     return exchange
 
 

@@ -18,10 +18,10 @@ from application.ports.tokens import Tokens
 from application.services import Ports
 from domain.passwords import PasswordPolicy
 from domain.users import Role
-from infrastructure.database.engine import open_database
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.statements import Clause, Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import SESSIONS
-from infrastructure.database.statements import Clause, Database
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.database.users import USERS
 from infrastructure.passwords import BcryptPasswords, is_common
@@ -102,7 +102,7 @@ class Person:
 
 
 @dataclass(kw_only=True)
-class Gate:
+class ApiClient:
     """An application, a client of it, and the database behind it."""
 
     app: FastAPI
@@ -180,7 +180,7 @@ async def open_gate(
     limits: Limits | None = None,
     clock: Watch | None = None,
     **of_app: Any,
-) -> AsyncIterator[Gate]:
+) -> AsyncIterator[ApiClient]:
     """The application on the database at `url`, with access tokens of some technology."""
     database = open_database(url, timeout=10)  # what is slow here is the machine
     await database.open()
@@ -197,7 +197,7 @@ async def open_gate(
     )
     app = create_app(ports, cursor_key=b"k" * 32, **{"access_log": SECRECY.note} | of_app)
     async with client_of(app) as client:
-        yield Gate(app=app, client=client, ports=ports, database=database, clock=clock)
+        yield ApiClient(app=app, client=client, ports=ports, database=database, clock=clock)
     await database.close()
 
 

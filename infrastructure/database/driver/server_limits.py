@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Integer, cast, column, func, select, table, true
 
-from infrastructure.database.statements import Database
+from infrastructure.database.driver.statements import Database
 
 _ROLES = table("pg_roles", column("rolname"), column("rolsuper"), column("rolconnlimit"))
 _DATABASES = table("pg_database", column("datname"), column("datconnlimit"))
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class ServerLimits:
     connections: int
     """That we may have at once, all workers on all machines together."""
     is_superuser: bool
@@ -39,7 +39,7 @@ _CAPACITY = (
 )
 
 
-async def capacity(database: Database) -> Capacity:
+async def server_limits(database: Database) -> ServerLimits:
     """Of the PostgreSQL server behind `database`."""
     ((connections, is_superuser),) = await database.fetch(_CAPACITY)
-    return Capacity(connections, is_superuser)
+    return ServerLimits(connections, is_superuser)

@@ -13,7 +13,7 @@ from domain.users import BadName, EmailTaken, User, UserDraft, register
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visitor:
+class ExternalIdentity:
     """Somebody as a provider that we trust tells of them."""
 
     issuer: str
@@ -23,12 +23,12 @@ class Visitor:
     name: str | None
 
 
-class VisitorService:
+class ExternalIdentityService:
     def __init__(self, *, queries: Queries, storage: Storage) -> None:
         self._queries = queries
         self._storage = storage
 
-    async def user(self, visitor: Visitor, now: datetime) -> User:
+    async def user(self, visitor: ExternalIdentity, now: datetime) -> User:
         """The visitor's user, who is made when they are seen for the first time.
 
         Raises `InvalidToken` when there is none and none can be made: without a verified address,
@@ -38,7 +38,7 @@ class VisitorService:
         if known:
             return known
         try:
-            return await self._welcome(visitor, now)
+            return await self._provision(visitor, now)
         except (RuleBroken, EmailTaken):
             # Of two requests at first sight, one comes second: then the user is there by now.
             known = await self._known(visitor)
@@ -46,11 +46,11 @@ class VisitorService:
                 raise InvalidToken from None
             return known
 
-    async def _known(self, visitor: Visitor) -> User | None:
-        return await self._queries.identified(visitor.issuer, visitor.subject)
+    async def _known(self, visitor: ExternalIdentity) -> User | None:
+        return await self._queries.by_identity(visitor.issuer, visitor.subject)
 
     @retried
-    async def _welcome(self, visitor: Visitor, now: datetime) -> User:
+    async def _provision(self, visitor: ExternalIdentity, now: datetime) -> User:
         if visitor.verified_email is None:
             raise InvalidToken
         try:
