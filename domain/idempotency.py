@@ -1,6 +1,7 @@
 """Requests that may be sent again and are carried out once."""
 
 import re
+from dataclasses import fields, replace
 from datetime import timedelta
 from hashlib import sha256
 from json import dumps
@@ -34,6 +35,12 @@ def check_key(key: str) -> str:
 
 
 def fingerprint(draft: PostDraft) -> str:
-    """The same for drafts that ask for the same new post."""
-    asked = [draft.title.strip(), draft.content, draft.published is not False]
-    return sha256(dumps(asked).encode()).hexdigest()
+    """A digest that is equal for drafts that ask for the same new post.
+
+    Every field of the draft counts. One that has its default is left out, so that a release that
+    adds a field still recognizes the requests that the release before it has stored.
+    """
+    post = replace(draft, title=draft.title.strip(), published=draft.published is not False)
+    values = ((field, getattr(post, field.name)) for field in fields(post))
+    asked = {field.name: value for field, value in values if value != field.default}
+    return sha256(dumps(asked, sort_keys=True, default=str).encode()).hexdigest()

@@ -6,6 +6,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import BigInteger, Boolean, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.compiler import compiles
@@ -14,11 +15,13 @@ from sqlmodel import Field
 
 from application.ports.queries import PostDetails
 from application.ports.storage import IdempotencyRecord
+from domain.errors import AlreadyGone
 from domain.idempotency import IdempotencyKeyInUse
-from domain.posts import Post
+from domain.posts import PostId
 from domain.users import UserId
 from infrastructure.database.driver.rows import Row, moment, reference, table
 from infrastructure.database.driver.statements import Transaction
+from infrastructure.database.posts import SqlPosts
 
 
 class KeptRow(Row, table=True):
@@ -32,6 +35,10 @@ class KeptRow(Row, table=True):
 
 
 KEPT = table(KeptRow)
+
+_ANSWER = TypeAdapter(PostDetails)
+"""JSON in UTF-8: next to nothing but the post's own text, where ASCII escapes take twelve bytes for
+an emoji."""
 
 
 class _TryLock(FunctionElement[bool]):
@@ -80,10 +87,9 @@ class SqlIdempotency:
         records = await self._transaction.fetch(_GET, user_id=user_id, key=key, since=since)
         if not records:
             return None
-        asked, answer, at = records[0]
-        return IdempotencyRecord(
-            user_id=user_id, key=key, asked=asked, answer=_answer_of(answer), at=at
-        )
+        asked, text, at = records[0]
+        answer = await self._answer_of(text, user_id)
+        return IdempotencyRecord(user_id=user_id, key=key, asked=asked, answer=answer, at=at)
 
     async def save(self, kept: IdempotencyRecord) -> None:
         await self._transaction.fetch(
@@ -91,14 +97,22 @@ class SqlIdempotency:
             user_id=kept.user_id,
             key=kept.key,
             asked=kept.asked,
-            answer=json.dumps(asdict(kept.answer), default=datetime.isoformat),
+            answer=_ANSWER.dump_json(kept.answer).decode(),
             at=kept.at,
         )
 
+    async def _answer_of(self, text: str, user_id: UserId) -> PostDetails:
+        """The answer that was stored as `text`.
 
-def _answer_of(text: str) -> PostDetails:
-    answer = json.loads(text)
-    post = answer.pop("post")
-    for name in ("created_at", "updated_at"):
-        post[name] = datetime.fromisoformat(post[name])
-    return PostDetails(post=Post(**post), **answer)
+        An older release has stored the fields that it knew. Those that were added since are taken
+        from the post as it is now. Raises `AlreadyGone` when there is no such post any more.
+        """
+        try:
+            return _ANSWER.validate_json(text)
+        except ValidationError:
+            stored = json.loads(text)
+        current = await SqlPosts(self._transaction).get(PostId(stored["post"]["id"]), user_id)
+        if current is None:
+            raise AlreadyGone
+        post = asdict(current.post) | stored["post"]
+        return _ANSWER.validate_python(asdict(current) | stored | {"post": post})

@@ -1,17 +1,24 @@
 """What every storage does with the keys of requests that may be sent again."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import bindparam, select, update
 
 from application.ports.queries import PostDetails
 from application.ports.storage import IdempotencyRecord
 from domain.errors import AlreadyGone
 from domain.idempotency import IdempotencyKeyInUse
 from domain.users import User, UserId
-from tests.contracts.backends import Backend
+from infrastructure.database.driver.engine import open_database
+from infrastructure.database.idempotency import KEPT
+from tests.contracts.backends import Backend, SqlBackend
 from tests.factories import PostFactory
 from tests.fakes.clock import NOON
 
@@ -42,7 +49,9 @@ async def test_what_was_kept_comes_back_whole(backend: Backend) -> None:
 
     await keep(backend, what)
 
-    assert repr(await claim(backend, anna)) == repr(what)
+    found = await claim(backend, anna)
+    assert found is not None
+    assert asdict(found) == asdict(what)
 
 
 async def test_a_key_is_its_user_s_own(backend: Backend) -> None:
@@ -110,3 +119,74 @@ async def test_other_keys_do_not_wait_for_each_other_s_answers(backend: Backend)
     await asyncio.gather(*(keep(backend, kept(anna.id, key=str(n))) for n in range(8)))
 
     assert [await claim(backend, anna, str(n)) is not None for n in range(8)] == [True] * 8
+
+
+# What the databases store
+
+_STORED = select(KEPT.c.answer)
+_STORE = update(KEPT).values(answer=bindparam("new_answer"))
+
+
+async def stored_answer(backend: SqlBackend) -> str:
+    ((text,),) = await backend.database.fetch(_STORED)
+    return str(text)
+
+
+async def store_answer(backend: SqlBackend, answer: dict[str, Any]) -> None:
+    async with backend.database.transaction() as transaction:
+        await transaction.fetch(_STORE, new_answer=json.dumps(answer))
+        await transaction.commit()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[SqlBackend]:
+    database = open_database(database_url, timeout=10)
+    await database.open()
+    yield SqlBackend(database)
+    await database.close()
+
+
+async def test_an_answer_takes_little_more_room_than_the_text_of_its_post(
+    database: SqlBackend,
+) -> None:
+    anna = await database.add_user()
+    what = kept(anna.id)
+    what.answer.post.content = "🦊" * 100_000
+
+    await keep(database, what)
+
+    assert len((await stored_answer(database)).encode()) < 400_000 + 1_000
+
+
+async def test_an_answer_of_an_older_release_is_completed_from_the_post(
+    database: SqlBackend,
+) -> None:
+    """Its fields are as they were, and what it did not know is as it is now."""
+    anna = await database.add_user()
+    post = await database.add_post(anna, title="Now", content="Now")
+    what = kept(anna.id)
+    await keep(database, what)
+    answer = json.loads(await stored_answer(database))
+    answer["post"] |= {"id": post.id, "title": "Then", "a_field_that_is_gone": 1}
+    del answer["post"]["content"], answer["votes"]
+    await store_answer(database, answer)
+
+    found = await claim(database, anna)
+
+    assert found is not None
+    assert (found.answer.post.title, found.answer.post.content) == ("Then", "Now")
+    assert found.answer.post.created_at == what.answer.post.created_at
+    assert found.answer.votes == 0
+
+
+async def test_an_answer_of_an_older_release_without_its_post_is_no_more(
+    database: SqlBackend,
+) -> None:
+    anna = await database.add_user()
+    await keep(database, kept(anna.id))
+    answer = json.loads(await stored_answer(database))
+    del answer["post"]["content"]
+    await store_answer(database, answer)
+
+    with pytest.raises(AlreadyGone):
+        await claim(database, anna)

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import pytest
 
 from domain.idempotency import InvalidIdempotencyKey, check_key, fingerprint
@@ -34,3 +36,23 @@ def test_drafts_that_ask_for_the_same_post_are_one() -> None:
 )
 def test_drafts_that_ask_for_another_post_are_not(other: PostDraft) -> None:
     assert fingerprint(other) != fingerprint(DRAFT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftWithSummary(PostDraft):
+    """As a later release may have it."""
+
+    summary: str | None = None
+
+
+def test_a_field_that_is_added_to_drafts_counts() -> None:
+    drafts = [
+        DraftWithSummary(title="Hello", content="First post.", summary=summary)
+        for summary in (None, "Short", "Long")
+    ]
+
+    assert len({fingerprint(draft) for draft in drafts}) == 3
+
+
+def test_an_added_field_at_its_default_leaves_the_fingerprint_as_it_was() -> None:
+    assert fingerprint(DraftWithSummary(title="Hello", content="First post.")) == fingerprint(DRAFT)
