@@ -128,6 +128,8 @@ class Settings(BaseSettings):
     limit_writes: _Rate = "120/minute"
     drain_seconds: int | None = Field(default=None, ge=0, le=300)
     """From SIGTERM to the end of listening; unset: 5 in production, none in development."""
+    fastpath: Literal["on", "off"] = "on"
+    """Whether our accelerated routes and writes serve, or the framework's own."""
     log_format: Literal["console", "json"] | None = None
     """Unset: console in development, json in production."""
     metrics: Literal["on", "off"] | None = None

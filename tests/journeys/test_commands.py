@@ -120,6 +120,7 @@ def test_an_embedded_database_is_migrated_by_serving(service: Service) -> None:
         ("TRUSTED_PROXIES", "10.0.0.1, hunter2", "addresses or networks"),
         ("CORS_ORIGINS", "*", "pattern"),
         ("LOG_FORMAT", "hunter2", "'console' or 'json'"),
+        ("FASTPATH", "hunter2", "'on' or 'off'"),
     ],
 )
 def test_a_bad_setting_is_one_line_with_its_name_and_without_its_value(
