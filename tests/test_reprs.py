@@ -23,7 +23,8 @@ SECRET = re.compile(r"password|token|secret|hash|pepper|jwk|code\b|key\b", re.IG
 
 # Sound like secrets and are none.
 HARMLESS = {
-    "Kept.key",  # a client's name for a request
+    "Hit.key",
+    "IdempotencyRecord.key",  # a client's name for a request
     "KeptKey.key",  # hides its own
     "Ports.passwords",
     "Ports.password_policy",
@@ -31,7 +32,6 @@ HARMLESS = {
     "Problem.code",
     "Purged.spent_refresh_tokens",  # how many
     "TokensView.token_type",
-    "Use.key",
     "User.tokens_valid_from",
 }
 
