@@ -22,7 +22,6 @@ from infrastructure.mail import SmtpMailer
 from infrastructure.passwords import is_common
 from infrastructure.settings import PREFIX, Settings
 from infrastructure.tokens import keyfile
-from infrastructure.tokens.jose import UnfitKey, hs256_key
 
 DOWN = {
     "database": "it does not answer, or does not let us in",
@@ -87,11 +86,6 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield _harm("ENVIRONMENT", "development; e-mail addresses stand in the log")
     if settings.secret_key is None:
         yield _harm("SECRET_KEY", "not set; the one in use lies in a file")
-    else:
-        try:
-            hs256_key(settings.secret_key.get_secret_value().encode())
-        except UnfitKey as error:
-            yield _harm("SECRET_KEY", str(error))
     if settings.bcrypt_cost < 12:
         yield _harm("BCRYPT_COST", f"{settings.bcrypt_cost} is too cheap, 12 is the least")
     if settings.rate_limits == "off":

@@ -70,7 +70,9 @@ def main() -> None:
     except DomainError as error:
         reason = str(error.__cause__ or "").partition("\n")[0]
         fail(f"{error}: {reason}" if reason else str(error))
-    except (BadSettings, UnfitKey, schema.MigrationFailed) as error:
+    except UnfitKey as error:  # a weak SECRET_KEY is among the bad settings
+        fail(f"GATEPOST_KEYS_FILE: {error}")
+    except (BadSettings, schema.MigrationFailed) as error:
         fail(str(error))
 
 

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from infrastructure.database.driver.engine import check_url, sqlite_path
 from infrastructure.limits import check_redis_url, rate
 from infrastructure.mail import check_smtp_url
+from infrastructure.tokens.jose import UnfitKey, hs256_key
 from infrastructure.tracing import check_tracing
 
 PREFIX = "GATEPOST_"
@@ -23,6 +24,11 @@ ENV_FILE = ".env"
 
 class BadSettings(Exception):
     """A line for each setting that is wrong; never its value."""
+
+
+def _secret_key(value: SecretStr) -> SecretStr:
+    hs256_key(value.get_secret_value().encode())
+    return value
 
 
 def _database_url(value: SecretStr) -> SecretStr:
@@ -83,7 +89,7 @@ class Settings(BaseSettings):
     """A PostgreSQL standby that posts are shown from; the same for all instances."""
     database_connections: int = Field(default=16, ge=2, le=100)
     """At most, for each worker."""
-    secret_key: SecretStr | None = None
+    secret_key: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
     tokens: str = "jose"
     """The technology of access tokens, by its name in `main.TOKENS`."""
     algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
@@ -213,9 +219,13 @@ def secret_key(settings: Settings) -> bytes:
     try:
         if not file.exists():
             _keep(file, token_urlsafe(48))
-        return file.read_text().strip().encode()
+        secret = file.read_text().strip().encode()
+        hs256_key(secret)
     except OSError as error:
         raise BadSettings(f"{PREFIX}SECRET_KEY: {file}: {error.strerror}") from error
+    except UnfitKey as error:
+        raise BadSettings(f"{PREFIX}SECRET_KEY: {file}: {error}") from error
+    return secret
 
 
 def _keep(file: Path, secret: str) -> None:

@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -34,6 +33,7 @@ from jose.utils import base64url_encode
 from application.ports.tokens import LEEWAY, Claims
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
+from infrastructure.tokens.weak_secrets import weakness
 
 TOKEN_MAX = 4096  # Characters. Ours have about 300, with RS256 630, with ES256 380.
 
@@ -48,36 +48,9 @@ PAYLOAD_AND_SIGNATURE = re.compile(rf"{BASE64URL}\.{BASE64URL}", re.ASCII)
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# The examples of RFC 7515 (A.1), of FastAPI's tutorial and of jwt.io, and what placeholders are
-# made of; each before those that it contains. What is left of a secret without them has to be a
-# secret by itself.
-_PUBLISHED = b"""
-    AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow
-    09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7
-    a-string-secret-at-least-256-bits-long your-256-bit-secret django-insecure changethis changeit
-    changeme change replace placeholder development gatepost insecure password default example
-    production fastapi private secret please qwerty super token admin your test this key jwt - _
-""".lower().split()
-
 
 class UnfitKey(ValueError):
     """A key that must not sign tokens. The text says why and never repeats the key."""
-
-
-def weakness(secret: bytes) -> str | None:
-    """Why `secret` is too easy to guess, or None: it finds what people do, no more."""
-    if len(secret) < 32:
-        return "it is shorter than 32 bytes (RFC 7518, section 3.2)"
-    rest = secret.lower()
-    for word in _PUBLISHED:
-        rest = rest.replace(word, b"")
-    if len(rest) < 16:
-        return "it is a published example, or made of words that such examples are made of"
-    # Steps between neighbours: few of them in repetitions, in "abcdef..." and in padding.
-    steps = {b - a for a, b in pairwise(rest)}
-    if len(set(rest)) < 8 or len(steps) < 9:
-        return "it is made of few different bytes, or of a pattern"
-    return None
 
 
 class _LowS(CryptographyECKey):
@@ -98,7 +71,7 @@ class SigningKey:
     """A key fit to sign tokens, as `hs256_key` and `jwk_key` make it; its text holds no secret."""
 
     kid: str
-    """Derived from the key one way, so that names neither clash nor tell anything."""
+    """The JWK's own, or else derived from the key by a one-way function."""
 
     algorithm: str
     signer: Key = field(repr=False)
@@ -110,11 +83,11 @@ class SigningKey:
 def hs256_key(secret: bytes) -> SigningKey:
     """A key made of random bytes that only we know. Raises `UnfitKey`."""
     if reason := weakness(secret):
-        raise UnfitKey(f"The secret can't sign tokens: {reason}")
+        raise UnfitKey(f"The secret is {reason}")
     try:
         key = CryptographyHMACKey(secret, "HS256")
     except JOSEError:
-        raise UnfitKey("The secret can't sign tokens: it is an asymmetric key") from None
+        raise UnfitKey("The secret is an asymmetric key") from None
     # Never a signature of a token: those are made over a text with a dot.
     kid = base64url_encode(hmac.digest(secret, b"Gatepost kid", "sha256")[:12]).decode()
     return SigningKey(kid=kid, algorithm="HS256", signer=key, verifier=key, public=None)
@@ -123,7 +96,7 @@ def hs256_key(secret: bytes) -> SigningKey:
 def jwk_key(jwk: Mapping[str, str]) -> SigningKey:
     """A key made of a private JWK (RFC 7517): RSA from 2048 bits signs RS256, P-256 signs ES256.
 
-    Its `kid` is its thumbprint (RFC 7638), whatever the JWK says. Raises `UnfitKey`.
+    It keeps its `kid`; one without gets its thumbprint (RFC 7638). Raises `UnfitKey`.
     """
     try:
         is_rsa = jwk["kty"] == "RSA"
@@ -139,11 +112,29 @@ def jwk_key(jwk: Mapping[str, str]) -> SigningKey:
     if not fit:
         raise UnfitKey("A JWK can't sign tokens: RSA from 2048 bits or P-256, private, is needed")
     public = verifier.to_dict()
-    members = {name: value for name, value in public.items() if name != "alg"}
-    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
-    kid = base64url_encode(hashlib.sha256(canonical).digest()).decode()
+    kid = own_kid(jwk) or _thumbprint(public)
     public |= {"kid": kid, "use": "sig"}
     return SigningKey(kid=kid, algorithm=algorithm, signer=signer, verifier=verifier, public=public)
+
+
+def own_kid(jwk: Mapping[str, object]) -> str | None:
+    """The `kid` of a JWK (RFC 7517, section 4.5), None if it has none.
+
+    Raises `UnfitKey` unless it has 1 to 255 characters, all printable.
+    """
+    kid = jwk.get("kid")
+    if kid is None:
+        return None
+    if not isinstance(kid, str) or not 1 <= len(kid) <= 255 or not kid.isprintable():
+        raise UnfitKey("A JWK's kid must be a string of 1 to 255 printable characters")
+    return kid
+
+
+def _thumbprint(public: Mapping[str, str]) -> str:
+    """RFC 7638, section 3, of a public JWK with no members but the required ones and `alg`."""
+    members = {name: value for name, value in public.items() if name != "alg"}
+    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
+    return base64url_encode(hashlib.sha256(canonical).digest()).decode()
 
 
 def new_jwk(algorithm: str) -> dict[str, str]:

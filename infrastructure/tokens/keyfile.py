@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,14 @@ from typing import Any
 
 from jose.utils import base64url_decode, base64url_encode
 
-from infrastructure.tokens.jose import SigningKey, UnfitKey, hs256_key, jwk_key, new_jwk
+from infrastructure.tokens.jose import (
+    SigningKey,
+    UnfitKey,
+    hs256_key,
+    jwk_key,
+    new_jwk,
+    own_kid,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,10 @@ class KeptKey:
 
 
 def read(path: Path) -> list[KeptKey]:
-    """The keys in the file. Raises `UnfitKey` for a file that can't be used, with the reason: it
-    is not there, is no JWK set, has a key that is not fit to sign, or others may use it too.
+    """The keys in the file.
+
+    Raises `UnfitKey` with the reason when it can't be read, is no JWK set, is accessible to others,
+    has a key that is not fit to sign, or two keys of one `kid`.
     """
     try:
         mode = path.stat().st_mode
@@ -39,11 +48,15 @@ def read(path: Path) -> list[KeptKey]:
     if mode & 0o077:
         raise UnfitKey(f"{path}: others may use it; make it its owner's alone (chmod 600)")
     try:
-        return [KeptKey(_key(jwk), jwk) for jwk in json.loads(text)["keys"]]
+        kept = [KeptKey(_key(jwk), jwk) for jwk in json.loads(text)["keys"]]
     except UnfitKey as error:
         raise UnfitKey(f"{path}: {error}") from None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise UnfitKey(f"{path}: it is no JWK set") from None
+    kids = [entry.key.kid for entry in kept]
+    if twice := [kid for kid in kids if kids.count(kid) > 1]:
+        raise UnfitKey(f"{path}: two keys have the kid {twice[0]}")
+    return kept
 
 
 def signing(kept: Sequence[KeptKey], algorithm: str) -> KeptKey | None:
@@ -100,9 +113,10 @@ def retire(path: Path, kid: str, algorithm: str) -> None:
 
 
 def _key(jwk: Mapping[str, Any]) -> SigningKey:
-    if jwk.get("kty") == "oct":
-        return hs256_key(base64url_decode(str(jwk["k"]).encode()))
-    return jwk_key(jwk)
+    if jwk.get("kty") != "oct":
+        return jwk_key(jwk)
+    key = hs256_key(base64url_decode(str(jwk["k"]).encode()))
+    return replace(key, kid=own_kid(jwk) or key.kid)
 
 
 def _write(path: Path, kept: list[KeptKey]) -> None:

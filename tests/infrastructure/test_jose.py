@@ -38,8 +38,8 @@ from infrastructure.tokens.jose import (
     hs256_key,
     jwk_key,
     new_jwk,
-    weakness,
 )
+from infrastructure.tokens.weak_secrets import weakness
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 ISSUED_AT = NOW.replace(microsecond=0)
@@ -686,7 +686,7 @@ def test_a_weak_secret_is_refused_and_not_repeated(secret: bytes) -> None:
     with pytest.raises(UnfitKey) as refusal:
         hs256_key(secret)
 
-    assert str(refusal.value) == f"The secret can't sign tokens: {weakness(secret)}"
+    assert str(refusal.value) == f"The secret is {weakness(secret)}"
     if secret:
         assert secret.decode("latin-1") not in str(refusal.value)
         assert repr(secret) not in str(refusal.value)
@@ -847,14 +847,26 @@ def test_symmetric_keys_are_not_published() -> None:
 
 
 @asymmetric
-def test_a_key_is_named_by_its_thumbprint_whatever_it_says_itself(algorithm: str) -> None:
+def test_a_key_without_a_kid_is_named_by_its_thumbprint(algorithm: str) -> None:
     jwk = JWKS[algorithm]
     names = {"RS256": ("e", "kty", "n"), "ES256": ("crv", "kty", "x", "y")}[algorithm]
     text = json.dumps({name: jwk[name] for name in names}, separators=(",", ":"))
 
-    key = jwk_key({**jwk, "kid": "mine"})
+    key = jwk_key({name: value for name, value in jwk.items() if name != "kid"})
 
     assert key.kid == encoded(hashlib.sha256(text.encode()).digest())
+
+
+@asymmetric
+async def test_tokens_of_a_key_with_a_kid_of_its_own_say_that_kid(algorithm: str) -> None:
+    key = jwk_key({**JWKS[algorithm], "kid": "2026 ü"})
+    tokens = jose(key)
+
+    token = await tokens.issue(CLAIMS)
+
+    assert json.loads(opened(token)[0])["kid"] == "2026 ü"
+    assert await tokens.verify(token, NOW) == CLAIMS
+    assert [jwk["kid"] for jwk in tokens.jwk_set()["keys"]] == ["2026 ü"]
 
 
 def rsa_jwk(bits: int) -> dict[str, str]:

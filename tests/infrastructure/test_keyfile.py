@@ -62,13 +62,35 @@ def test_a_retired_key_is_gone_and_the_others_stay(path: Path) -> None:
         keyfile.retire(path, second.kid, "ES256")
 
 
-def test_keys_made_elsewhere_are_taken_as_they_are(path: Path) -> None:
-    write(path, {"keys": [new_jwk("ES256") | {"kid": "mine"}]})
+OCT = {"kty": "oct", "k": "qL3vR8mZ5tK1wN7yB4xJ9dH2sF6gC0pUaE-iO_TzVkM"}
+
+
+@pytest.mark.parametrize("jwk", [new_jwk("ES256"), new_jwk("RS256"), OCT], ids=["EC", "RSA", "oct"])
+@pytest.mark.parametrize("kid", ["mine", "2026-11", "-x ü", "k" * 255])
+def test_a_key_made_elsewhere_keeps_its_kid(path: Path, jwk: dict[str, str], kid: str) -> None:
+    write(path, {"keys": [jwk | {"kid": kid}]})
 
     (entry,) = keyfile.read(path)
 
     assert entry.made is None
-    assert entry.key.kid != "mine"
+    assert entry.key.kid == kid
+    if entry.key.public:
+        assert entry.key.public["kid"] == kid
+
+
+@pytest.mark.parametrize("kid", ["", "k" * 256, "a\nb", 7, ["mine"], True])
+def test_a_kid_that_is_no_name_is_refused(path: Path, kid: object) -> None:
+    write(path, {"keys": [new_jwk("ES256") | {"kid": kid}]})
+
+    with pytest.raises(UnfitKey, match="kid must be a string of 1 to 255 printable characters"):
+        keyfile.read(path)
+
+
+def test_two_keys_of_one_kid_are_refused(path: Path) -> None:
+    write(path, {"keys": [new_jwk("ES256") | {"kid": "mine"}, OCT | {"kid": "mine"}]})
+
+    with pytest.raises(UnfitKey, match="two keys have the kid mine"):
+        keyfile.read(path)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o601])

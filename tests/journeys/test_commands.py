@@ -183,14 +183,57 @@ def test_production_without_a_secret_is_refused(place: Place, command: str) -> N
     assert not list(place.directory.glob("*.secret"))
 
 
-@pytest.mark.parametrize("secret", ["hunter2", "changeme" * 8, "x" * 64])
-def test_a_weak_secret_is_refused_and_not_repeated(place: Place, secret: str) -> None:
-    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": secret}
+@pytest.mark.parametrize("tokens", ["jose", "opaque", "issuer"])
+@pytest.mark.parametrize("environment", ["development", "production"])
+@pytest.mark.parametrize(
+    "secret",
+    ["hunter2", "changeme" * 8, "GQDstcKsx0NHjPOuXOYg5MbeJ1XT0uFiwDVvVBrk"],
+    ids=["short", "a placeholder", "published"],
+)
+def test_a_weak_secret_is_refused_by_its_setting_and_not_repeated(
+    place: Place, tokens: str, environment: str, secret: str
+) -> None:
+    place.settings |= {"ENVIRONMENT": environment, "TOKENS": tokens, "SECRET_KEY": secret}
 
     line = place.refusal("serve", "--port", "0")
 
-    assert line.startswith("The secret can't sign tokens: ")
+    assert line.startswith("GATEPOST_SECRET_KEY: The secret is ")
     assert secret not in line
+
+
+def test_a_weak_secret_in_the_file_of_development_is_refused(place: Place) -> None:
+    (place.directory / "gatepost.secret").write_text("hunter2\n")
+
+    line = place.refusal("serve", "--port", "0")
+
+    assert line.startswith("GATEPOST_SECRET_KEY: ")
+    assert line.endswith(
+        "gatepost.secret: The secret is shorter than 32 bytes (RFC 7518, section 3.2)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "reason"),
+    [
+        ('{"hunter2": []}', 0o600, "it is no JWK set"),
+        ('{"keys": []}', 0o644, "others may use it"),
+        ('{"keys": [{"kty": "EC"}]}', 0o600, "A JWK can't sign tokens"),
+        ('{"keys": [{"kty": "oct", "k": "hunter2"}]}', 0o600, "The secret is shorter"),
+    ],
+)
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["check"], ["keys", "list"]])
+def test_a_bad_key_file_is_refused_by_its_setting(
+    place: Place, command: list[str], content: str, mode: int, reason: str
+) -> None:
+    file = place.directory / "signing.json"
+    file.write_text(content)
+    file.chmod(mode)
+    place.settings["KEYS_FILE"] = "signing.json"
+
+    line = place.refusal(*command)
+
+    assert line.startswith(f"GATEPOST_KEYS_FILE: signing.json: {reason}")
+    assert "hunter2" not in line
 
 
 def test_the_secret_of_development_is_made_once_and_outlives_a_restart(place: Place) -> None:
