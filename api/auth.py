@@ -16,6 +16,7 @@ from api.request_context import address_of
 from api.users import OMITTABLE, email_address
 from application.auth import ClientInfo, Login
 from application.ports.limits import Limit
+from domain.passwords import PASSWORD_INPUT_MAX
 from domain.sessions import Session, SessionId
 from domain.users import EMAIL_MAX
 
@@ -34,7 +35,9 @@ class LoginForm(BaseModel):
     username: Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_MAX)] = Field(
         description="The e-mail address", examples=["anna@example.com"]
     )
-    password: SecretStr = Field(min_length=1, examples=["correct horse battery"])
+    password: SecretStr = Field(
+        min_length=1, max_length=PASSWORD_INPUT_MAX, examples=["correct horse battery"]
+    )
     grant_type: Annotated[Literal["password"] | None, *OMITTABLE] = None
 
 
@@ -172,8 +175,8 @@ async def read_keys(response: Response, use_cases: UseCases) -> dict[str, list[d
 
 
 def client_info_of(request: Request) -> ClientInfo:
-    user_agent = "".join(filter(str.isprintable, request.headers.get("user-agent", "")))
+    user_agent = request.headers.get("user-agent", "")[:USER_AGENT_MAX]
     return ClientInfo(
-        user_agent=user_agent[:USER_AGENT_MAX] or None,
+        user_agent="".join(filter(str.isprintable, user_agent)) or None,
         ip=address_of(request),
     )

@@ -9,7 +9,7 @@ from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
 from api.fastpath.routes import router
 from api.limits import limit_network
-from api.users import EmailAddress, Password
+from api.users import EmailAddress, NewPassword
 from application.ports.limits import Limit, account_hit
 
 public = router("users")
@@ -37,7 +37,7 @@ class ResetBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     token: Token
-    new_password: Password
+    new_password: NewPassword
 
 
 @protected.post(

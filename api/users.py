@@ -24,6 +24,7 @@ from api.fastpath.routes import router
 from api.limits import limit_network
 from api.request_context import address_of, request_context
 from application.ports.limits import Limit
+from domain.passwords import PASSWORD_INPUT_MAX
 from domain.policies import may_see_account
 from domain.users import EMAIL_MAX, NAME_MAX, ProfileChange, User, UserDraft, UserId
 
@@ -86,7 +87,15 @@ def _encodable(value: SecretStr) -> SecretStr:
 
 
 Password = Annotated[
-    SecretStr, AfterValidator(_encodable), Field(examples=["correct horse battery"])
+    SecretStr,
+    AfterValidator(_encodable),
+    Field(max_length=PASSWORD_INPUT_MAX, examples=["correct horse battery"]),
+]
+# The maximum is documented alone: the domain refuses what is longer, as `weak_password`.
+NewPassword = Annotated[
+    SecretStr,
+    AfterValidator(_encodable),
+    Field(json_schema_extra={"maxLength": PASSWORD_INPUT_MAX}, examples=["correct horse battery"]),
 ]
 
 
@@ -98,7 +107,7 @@ class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     email: EmailAddress
-    password: Password
+    password: NewPassword
     name: Name | None = None
 
     def to_draft(self) -> UserDraft:
@@ -137,7 +146,7 @@ class NewPasswordBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     current_password: Password
-    new_password: Password
+    new_password: NewPassword
 
 
 @dataclass(slots=True, kw_only=True)

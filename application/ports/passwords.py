@@ -12,10 +12,16 @@ class Passwords(Protocol):
     Every method raises `domain.errors.Unavailable` at once when more work waits than can be done.
     """
 
-    async def hash(self, password: str) -> PasswordHash: ...
+    async def hash(self, password: str) -> PasswordHash:
+        """Raises `ValueError` for a text longer than `PASSWORD_INPUT_MAX`."""
+        ...
 
     async def verify(self, password: str, known: PasswordHash | None) -> bool:
-        """Whether `known` is the hash of `password`. None costs the same work and is False."""
+        """Whether `known` is the hash of `password`.
+
+        False, at the cost of the same work, when `known` is None, and for a text longer than
+        `PASSWORD_INPUT_MAX`, which is never looked at.
+        """
         ...
 
     def is_outdated(self, known: PasswordHash) -> bool:

@@ -127,6 +127,33 @@ async def test_a_nul_is_refused_in_a_replacement_too(gate: ApiClient, member: st
     problem_of(answer, 422, "nul_character")
 
 
+LONG = "\u0301\u0316" * 300
+"""Longer than any password, and within the limit on bodies."""
+
+
+@on_one_database
+async def test_a_password_that_is_too_long_to_be_one_is_refused_in_every_form_and_body(
+    gate: ApiClient,
+) -> None:
+    anna = await gate.person()
+    right, wrong = {"current_password": PASSWORD}, {"current_password": LONG}
+    email = {"email": "new@example.com"}
+
+    form = await gate.log_in(anna.email, LONG)
+    problem_of(form, 422, "validation_failed")
+    assert form.json()["errors"][0]["loc"] == ["body", "password"]
+    for method, path, body, code in (
+        ("PUT", "/users/me/password", wrong | {"new_password": PASSWORD}, "validation_failed"),
+        ("PATCH", "/users/me", wrong | email, "validation_failed"),
+        ("POST", "/users/me/deletion", wrong, "validation_failed"),
+        ("POST", "/users", email | {"password": LONG}, "weak_password"),
+        ("PUT", "/users/me/password", right | {"new_password": LONG}, "weak_password"),
+    ):
+        answer = await gate.client.request(method, path, json=body, headers=anna.headers)
+        problem_of(answer, 422, code)
+    assert (await gate.log_in(anna.email)).status_code == 200
+
+
 NO_IDS = ["0", "-1", "1.5", "x", "1e3", "%00", "1%00", "%ff", "%ed%a0%80", "NaN", "true", "null"]
 NO_IDS += [str(2**63), str(10**30), "1" + "0" * 5000, "-" + "9" * 30, "0x10", "%20", "1;2", "é"]
 

@@ -154,6 +154,19 @@ async def test_many_guesses_at_once_get_no_further_than_one_by_one(
     assert ports.passwords.work == work + 3
 
 
+async def test_a_text_that_is_too_long_is_a_wrong_password_at_the_same_cost(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.limits.quotas = {Limit.LOGIN_FAILURES: 1}
+    work = ports.passwords.work
+
+    with pytest.raises(InvalidCredentials):
+        await services.auth.login(EMAIL, "\u0301\u0316" * 10**6, HOME)
+
+    assert ports.passwords.work == work + 1
+    assert not await fails(services, HOME)
+
+
 def test_what_is_counted_for_an_account_is_by_its_address_in_any_spelling() -> None:
     one = account_hit(Limit.ACCOUNT_RESETS, "ANNA@example.com")
 

@@ -78,6 +78,20 @@ async def test_an_unknown_hash_matches_nothing(passwords: Passwords) -> None:
     assert not await passwords.verify("", None)
 
 
+TOO_LONG = "\u0301" * 5_000_000 + "\u0316" * 5_000_000
+"""Normalizing this would take hours."""
+
+
+async def test_a_text_that_is_too_long_matches_nothing_and_is_not_normalized(
+    passwords: Passwords,
+) -> None:
+    for known in (await passwords.hash(PASSWORD), await passwords.hash(""), None):
+        assert not await passwords.verify(TOO_LONG, known)
+        assert not await passwords.verify(PASSWORD * 30, known)
+    with pytest.raises(ValueError, match="too long"):
+        await passwords.hash(TOO_LONG)
+
+
 async def test_a_hash_is_salted_and_does_not_tell_its_password(passwords: Passwords) -> None:
     one, two = await passwords.hash(PASSWORD), await passwords.hash(PASSWORD)
 

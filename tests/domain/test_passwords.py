@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.passwords import (
+    PASSWORD_INPUT_MAX,
     PASSWORD_MAX,
     PasswordCandidate,
     PasswordPolicy,
@@ -44,6 +45,23 @@ def test_characters_are_counted_in_their_normal_form() -> None:
         check("e\u0301" * 11)
     with pytest.raises(WeakPassword):
         check("\ufdfa" * PASSWORD_MAX)  # one stands for eighteen
+
+
+@pytest.mark.parametrize("length", [PASSWORD_INPUT_MAX + 1, 10**7])
+def test_a_text_that_is_too_long_is_never_normalized(length: int) -> None:
+    text = "\u0301" * (length // 2) + "\u0316" * (length - length // 2)
+
+    with pytest.raises(ValueError, match="too long"):
+        normalized(text)
+    with pytest.raises(WeakPassword):
+        check(text)
+
+
+def test_the_longest_text_that_is_normalized_can_be_a_password() -> None:
+    text = "\u03b1\u0313\u0300\u0345" * PASSWORD_MAX
+
+    assert len(text) == PASSWORD_INPUT_MAX
+    assert len(normalized(text)) == PASSWORD_MAX
 
 
 def test_a_character_beyond_16_bits_is_one() -> None:

@@ -3,7 +3,7 @@ from hashlib import sha256
 
 from application.ports.passwords import PasswordHash
 from domain.errors import Unavailable
-from domain.passwords import normalized
+from domain.passwords import PASSWORD_INPUT_MAX, normalized
 
 
 class FakePasswords:
@@ -17,12 +17,15 @@ class FakePasswords:
         self.outdated: set[PasswordHash] = set()
 
     async def hash(self, password: str) -> PasswordHash:
+        digest = _hash(password, secrets.token_hex(8))
         self._work()
-        return _hash(password, secrets.token_hex(8))
+        return digest
 
     async def verify(self, password: str, known: PasswordHash | None) -> bool:
         self._work()
-        return known is not None and known == _hash(password, known.partition(":")[0])
+        if known is None or len(password) > PASSWORD_INPUT_MAX:
+            return False
+        return known == _hash(password, known.partition(":")[0])
 
     def is_outdated(self, known: PasswordHash) -> bool:
         return known in self.outdated
