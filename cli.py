@@ -14,12 +14,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import SecretStr
 
-from api.users import email_address
 from application.services import build_services
 from checks import DOWN as _HARM
 from checks import Finding, findings
 from demo import seeds
 from demo.seeds import Seeded
+from domain.addresses import BadEmail, normal_address
 from domain.errors import DomainError
 from domain.users import Role, UserDraft
 from infrastructure.clock import system_clock
@@ -153,8 +153,8 @@ def create_admin(
 
     settings = load()
     try:
-        email = email_address(email)
-    except ValueError as error:
+        email = normal_address(email)
+    except BadEmail as error:
         fail(f"EMAIL: {error}")
     if asyncio.run(with_database(settings, promote)):
         print(f"{email} is an admin now, with the same password as before")

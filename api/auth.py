@@ -1,6 +1,5 @@
 """Sessions: logging in, going on, logging out."""
 
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -13,12 +12,12 @@ from api.errors import problem_responses
 from api.fastpath.routes import router
 from api.limits import limit_network
 from api.request_context import address_of
-from api.users import OMITTABLE, email_address
+from api.users import OMITTABLE
 from application.auth import ClientInfo, Login
 from application.ports.limits import Limit
+from domain.addresses import EMAIL_MAX
 from domain.passwords import PASSWORD_INPUT_MAX
 from domain.sessions import Session, SessionId
-from domain.users import EMAIL_MAX
 
 public = router("sessions")
 
@@ -92,11 +91,8 @@ async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
     await limit_network(request, Limit.LOGINS)
-    username = form.username
-    with suppress(ValueError):  # which is nobody's address then
-        username = email_address(username)
     login = await use_cases.auth.login(
-        username, form.password.get_secret_value(), client_info_of(request)
+        form.username, form.password.get_secret_value(), client_info_of(request)
     )
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from email_validator import EmailNotValidError, validate_email
 from fastapi import Path, Request, Response
 from pydantic import (
     AfterValidator,
@@ -24,9 +23,10 @@ from api.fastpath.routes import router
 from api.limits import limit_network
 from api.request_context import address_of, request_context
 from application.ports.limits import Limit
+from domain.addresses import EMAIL_MAX, BadEmail, normal_address
 from domain.passwords import PASSWORD_INPUT_MAX
 from domain.policies import may_see_account
-from domain.users import EMAIL_MAX, NAME_MAX, ProfileChange, User, UserDraft, UserId
+from domain.users import NAME_MAX, ProfileChange, User, UserDraft, UserId
 
 public = router("users")
 protected = router("users")
@@ -36,19 +36,18 @@ with_password = router("users")
 ID_MAX = 2**63 - 1
 
 
-def email_address(value: str) -> str:
-    """The one form in which an address is registered and looked for; else ValueError."""
+def _email_address(value: str) -> str:
+    """The normal form of an address. Raises PydanticCustomError, which does not repeat it."""
     try:
-        return validate_email(value, check_deliverability=False).normalized
-    except EmailNotValidError:
-        # The library's own words repeat the input.
+        return normal_address(value)
+    except BadEmail:
         raise PydanticCustomError("email", "Input should be an e-mail address") from None
 
 
 EmailAddress = Annotated[
     str,
     StringConstraints(max_length=EMAIL_MAX),
-    AfterValidator(email_address),
+    AfterValidator(_email_address),
     Field(json_schema_extra={"format": "email"}, examples=["anna@example.com"]),
 ]
 # What the domain refuses, and trimming leaves nothing of.

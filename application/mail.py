@@ -18,10 +18,10 @@ from application.ports.queries import Queries
 from application.ports.storage import OutboxMessage, OutboxMessageId, Storage
 from application.request_info import REQUEST_INFO
 from application.retries import retried
+from domain.addresses import email_key
 from domain.errors import Unavailable
 from domain.events import Event
 from domain.one_time_codes import Purpose, may_be_mailed, new_code
-from domain.users import email_key
 
 CLAIM = timedelta(seconds=30)
 """For so long nobody else sends a letter that somebody is sending; twice what sending may take."""

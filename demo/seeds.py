@@ -17,9 +17,10 @@ from sqlalchemy.dialects.postgresql import insert
 from application.ports.passwords import PasswordHash
 from application.services import Ports
 from demo.words import SPAN, demo_password, people, voters, writings
+from domain.addresses import email_key
 from domain.events import Event
 from domain.posts import NewPost
-from domain.users import User, email_key
+from domain.users import User
 from infrastructure.database.driver.statements import Database, Record
 from infrastructure.database.posts import POSTS
 from infrastructure.database.unit_of_work import SqlUnitOfWork

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from domain.errors import NotAllowed, RuleBroken
-from domain.users import email_key
 
 PASSWORD_MAX = 128
 PASSWORD_INPUT_MAX = 4 * PASSWORD_MAX
@@ -66,7 +65,7 @@ def length_is_in_bounds(choice: PasswordCandidate) -> None:
 
 def it_is_not_the_address(choice: PasswordCandidate) -> None:
     password = normalized(choice.password).casefold()
-    address = email_key(choice.email)
+    address = unicodedata.normalize("NFKC", choice.email).casefold()
     local, _, domain = address.partition("@")
     rest = password
     for part in (address, domain, local):

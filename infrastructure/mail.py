@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from application.ports.mail import Mail, MailNotSent, MailRefused
+from domain.addresses import deliverable
 
 _TIMEOUT = 15.0
 """Seconds for all of it."""
@@ -29,6 +30,17 @@ def check_smtp_url(url: str) -> str:
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/"):
         raise ValueError("must be smtp://HOST:PORT or smtps://USER:PASSWORD@HOST:PORT")
     return url
+
+
+def check_sender(sender: str) -> str:
+    """`sender`, or ValueError when it is neither an address nor a name with one."""
+    try:
+        local, _, domain = deliverable(parseaddr(sender)[1]).rpartition("@")
+    except UnicodeError:
+        local = domain = ""
+    if not local or not domain or not sender.isprintable():
+        raise ValueError("must be ADDRESS or NAME <ADDRESS>")
+    return sender
 
 
 @contextmanager
@@ -55,8 +67,9 @@ class SmtpMailer:
 
     def __init__(self, url: str, *, sender: str) -> None:
         parts = urlsplit(check_smtp_url(url))
-        self._sender = sender
-        self._domain = parseaddr(sender)[1].rpartition("@")[2]
+        address = parseaddr(check_sender(sender))[1]
+        self._sender = sender.replace(address, deliverable(address))
+        self._domain = deliverable(address).rpartition("@")[2]
         implicit_tls = parts.scheme == "smtps"
         self._server: dict[str, Any] = {
             "hostname": parts.hostname,
@@ -87,8 +100,7 @@ class SmtpMailer:
     def _message(self, mail: Mail) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self._sender
-        local, _, domain = mail.to.rpartition("@")
-        message["To"] = f"{local}@{domain.encode('idna').decode()}"
+        message["To"] = deliverable(mail.to)
         message["Subject"] = mail.subject
         message["Date"] = formatdate(localtime=True)
         message["Message-ID"] = make_msgid(domain=self._domain)

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infrastructure.database.driver.engine import check_url, sqlite_path
 from infrastructure.limits import check_redis_url, rate
-from infrastructure.mail import check_smtp_url
+from infrastructure.mail import check_sender, check_smtp_url
 from infrastructure.tokens.jose import UnfitKey, hs256_key
 from infrastructure.tracing import check_tracing
 
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     """Characters; the list of common passwords begins at ten."""
     smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = None
     """Unset: mails are printed."""
-    mail_from: str = "Gatepost <gatepost@localhost>"
+    mail_from: Annotated[str, AfterValidator(check_sender)] = "Gatepost <gatepost@localhost>"
     public_url: _Origin | None = None
     """The site that mails link to, for people."""
     posts_per_day: int | None = Field(default=None, ge=1)

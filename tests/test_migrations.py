@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Identity, inspect, text
+from sqlalchemy import Connection, Identity, column, inspect, select, table, text
 
 # For all tables to be registered.
 import infrastructure.database.access_tokens
@@ -181,6 +182,37 @@ def test_migrating_again_changes_nothing_that_is_stored(url: str) -> None:
         assert connection.execute(text("SELECT count(*) FROM users")).scalar_one() == 1
 
     schema.run(url, count)
+
+
+def test_the_keys_of_addresses_are_recomputed_both_ways(url: str) -> None:
+    keys = {
+        "Anna@example.com": ("anna@example.com", "anna@example.com"),
+        "v@faß.example": ("v@fass.example", "v@xn--fa-hia.example"),
+        "Straße@example.com": ("strasse@example.com", "straße@example.com"),
+        # Claims of a provider were stored as written: two keys for what is one address now.
+        "v@exämple.com": ("v@exämple.com", "v@xn--exmple-cua.com"),
+        "v@EXÄMPLE。com": ("v@exämple。com", "v@exämple。com"),
+    }
+    columns = ("email", "email_key", "role", "is_active", "is_verified", "password_hash")
+    users = table("users", *map(column, (*columns, "created_at", "tokens_valid_from")))
+    now = 0 if url.startswith("sqlite") else datetime.now(UTC)
+
+    def add_users(connection: Connection) -> None:
+        for email, (key, _) in keys.items():
+            values = (email, key, "member", True, True, "", now, now)
+            connection.execute(users.insert().values(values))
+
+    def see(connection: Connection) -> None:
+        found.update(dict(connection.execute(select(users.c.email, users.c.email_key)).all()))
+
+    schema.migrate(url, "0007")
+    schema.run(url, add_users)
+    for revision, side in (("0008", 1), ("-1", 0)):
+        found: dict[str, str] = {}
+        schema.migrate(url, revision)
+        schema.run(url, see)
+
+        assert found == {email: both[side] for email, both in keys.items()}
 
 
 def test_a_database_without_schema_is_not_ready_and_says_so(url: str) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from domain.addresses import email_key
 from domain.errors import TooMany
-from domain.users import email_key
 
 
 class Limit(StrEnum):

@@ -6,7 +6,8 @@ from sqlalchemy import String, any_, bindparam, insert, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
-from domain.users import NewUser, User, email_key
+from domain.addresses import email_key
+from domain.users import NewUser, User
 from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.rows import Row, reference, table
 from infrastructure.database.driver.statements import Database, Transaction

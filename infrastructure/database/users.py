@@ -7,8 +7,9 @@ from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials
+from domain.addresses import email_key
 from domain.pages import InvalidCursor, Page
-from domain.users import NewUser, Role, User, UserId, email_key
+from domain.users import NewUser, Role, User, UserId
 from infrastructure.database.driver.rows import BigId, Row, identity, moment, table
 from infrastructure.database.driver.statements import Database, Record, Transaction
 
@@ -144,9 +145,10 @@ async def users(database: Database, limit: int, after: tuple[int, ...] | None) -
 
 
 async def credentials(database: Database, email: str) -> Credentials | None:
-    if not _can_be_known(email):
+    key = email_key(email)
+    if not _is_storable(key):
         return None
-    records = await database.fetch(_BY_EMAIL, email_key=email_key(email))
+    records = await database.fetch(_BY_EMAIL, email_key=key)
     if not records:
         return None
     return _credentials_of(records[0])
@@ -157,9 +159,9 @@ def _credentials_of(record: Record) -> Credentials:
     return Credentials(user=user_of(columns), password=PasswordHash(password_hash))
 
 
-def _can_be_known(email: str) -> bool:
-    """No registered address is otherwise, and databases refuse even to look for some that are."""
-    return email.isprintable()
+def _is_storable(key: str) -> bool:
+    """False for text that no address has and that databases refuse as a parameter, such as NUL."""
+    return key.isprintable()
 
 
 class SqlUsers:
@@ -210,7 +212,8 @@ class SqlUsers:
         return [UserId(record[0]) for record in await self._transaction.fetch(_ADMINS)]
 
     async def promote(self, email: str, role: Role) -> User | None:
-        if not _can_be_known(email):
+        key = email_key(email)
+        if not _is_storable(key):
             return None
-        records = await self._transaction.fetch(_PROMOTE, key=email_key(email), new_role=role.value)
+        records = await self._transaction.fetch(_PROMOTE, key=key, new_role=role.value)
         return user_of(records[0]) if records else None

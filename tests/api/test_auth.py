@@ -295,5 +295,5 @@ async def test_an_address_is_known_in_every_form_that_it_may_be_registered_in(
     body = {"email": "anna@xn--exmple-cua.com", "password": PASSWORD}
     assert (await gate.client.post("/users", json=body)).status_code == 201
 
-    for form in ("anna@xn--exmple-cua.com", "anna@exämple.com", "ANNA@EXÄMPLE.COM"):
-        assert (await gate.log_in(form)).status_code == 200, form
+    for domain in ("xn--exmple-cua.com", "exämple.com", "EXÄMPLE.COM ", "EXÄMPLE。com"):
+        assert (await gate.log_in(f"ANNA@{domain}")).status_code == 200, domain

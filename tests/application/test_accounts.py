@@ -4,10 +4,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from application.services import Services, build_services
+from domain.addresses import BadEmail
 from domain.errors import Unavailable
 from domain.passwords import PasswordPolicy, WeakPassword, WrongPassword
 from domain.users import (
-    BadEmail,
     EmailTaken,
     ProfileChange,
     Role,

@@ -52,6 +52,16 @@ async def test_from_then_on_the_user_is_the_same_whatever_the_token_says(
     assert len(ports.storage.committed.events) == 1
 
 
+async def test_a_claimed_address_is_stored_in_its_normal_form(
+    ports: FakePorts, visitors: ExternalIdentityService
+) -> None:
+    user = await visitors.user(replace(ANNA, verified_email=" anna@FAß.example"), NOON)
+
+    assert user.email == "anna@faß.example"
+    other = replace(ANNA, subject="2", verified_email="ANNA@xn--fa-hia.example")
+    assert await refuses(visitors, other)
+
+
 async def test_without_a_verified_address_nobody_is_made(
     ports: FakePorts, visitors: ExternalIdentityService
 ) -> None:

@@ -14,7 +14,7 @@ from application.request_info import REQUEST_INFO, RequestInfo
 from domain.errors import AlreadyGone
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User
-from infrastructure.mail import ConsoleMailer, SmtpMailer, check_smtp_url
+from infrastructure.mail import ConsoleMailer, SmtpMailer, check_sender, check_smtp_url
 from tests.contracts.backends import Backend
 from tests.fakes.clock import NOON
 from tests.fakes.mail import FakeMailer
@@ -257,6 +257,8 @@ async def test_a_mail_arrives_as_it_was_written(smtp: str, inbox: Inbox) -> None
     ("to", "received"),
     [
         ("anna@exämple.com", "anna@xn--exmple-cua.com"),
+        ("v@faß.example", "v@xn--fa-hia.example"),
+        ("v@οδος.example", "v@xn--pxavbm.example"),
         ("änna@example.com", "änna@example.com"),
         ('"anna b"@example.com', '"anna b"@example.com'),
         ("anna+tag@example.com", "anna+tag@example.com"),
@@ -270,6 +272,20 @@ async def test_a_mail_reaches_addresses_of_every_kind(
     await SmtpMailer(smtp, sender=SENDER).send(mail)
 
     assert inbox.recipients == [received]
+
+
+async def test_the_sender_may_have_a_domain_outside_ascii(smtp: str, inbox: Inbox) -> None:
+    await SmtpMailer(smtp, sender="Straße <post@straße.example>").send(MAIL)
+
+    (mail,) = inbox.mails
+    assert mail["From"] == "Straße <post@xn--strae-oqa.example>"
+    assert mail["Message-ID"].endswith("@xn--strae-oqa.example>")
+
+
+@pytest.mark.parametrize("sender", ["", "Gatepost", "post@", "@example.com", "a@b\nBcc: c@d"])
+def test_a_sender_without_an_address_is_refused(sender: str) -> None:
+    with pytest.raises(ValueError, match="must be ADDRESS"):
+        check_sender(sender)
 
 
 @pytest.mark.parametrize(

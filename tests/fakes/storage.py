@@ -23,12 +23,13 @@ from application.ports.storage import (
     SerializationFailure,
 )
 from application.request_info import REQUEST_INFO
+from domain.addresses import email_key
 from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.posts import NewPost, Post, PostChanged, PostId
 from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
-from domain.users import EmailTaken, NewUser, Role, User, UserId, email_key
+from domain.users import EmailTaken, NewUser, Role, User, UserId
 
 
 @dataclass(frozen=True, slots=True)

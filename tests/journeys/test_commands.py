@@ -302,7 +302,7 @@ def test_an_admin_is_made_of_nothing_or_of_a_user_who_keeps_their_password(
         ("boss@example.com", "short\n", "12 to 128 characters"),
         ("boss@example.com", "", "12 to 128 characters"),
         ("boss@example.com", "boss@example.com\n", "e-mail address"),
-        ("boss", f"{PASSWORD}\n", "EMAIL: Input should be"),
+        ("boss", f"{PASSWORD}\n", "EMAIL: email must be an address"),
     ],
 )
 def test_a_weak_password_and_a_bad_address_make_no_admin(
