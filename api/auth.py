@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, SecretStr, StringConstraints
 from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.errors import problem_responses
 from api.fastpath.routes import router
-from api.limits import limit_network
+from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of
 from api.users import OMITTABLE
 from application.auth import ClientInfo, Login
@@ -86,11 +86,15 @@ class SessionView(BaseModel):
         )
 
 
-@public.post("/login", summary="Log in", responses=problem_responses(401, 413, 415, 422, 429, 503))
+@public.post(
+    "/login",
+    summary="Log in",
+    responses=problem_responses(401, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.LOGINS)],
+)
 async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
-    await limit_network(request, Limit.LOGINS)
     login = await use_cases.auth.login(
         form.username, form.password.get_secret_value(), client_info_of(request)
     )
@@ -102,11 +106,11 @@ async def login(
     "/refresh",
     summary="Go on with a session",
     responses=problem_responses(401, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.REFRESHES)],
 )
 async def refresh(
-    form: Annotated[RefreshForm, Form()], request: Request, response: Response, use_cases: UseCases
+    form: Annotated[RefreshForm, Form()], response: Response, use_cases: UseCases
 ) -> TokensView:
-    await limit_network(request, Limit.REFRESHES)
     login = await use_cases.auth.refresh(form.refresh_token.get_secret_value())
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)
@@ -118,6 +122,7 @@ async def refresh(
     response_class=Response,
     summary="Log out",
     responses=problem_responses(401, 429, 503),
+    dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
 async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     await use_cases.auth.logout(session)
@@ -137,6 +142,7 @@ async def list_sessions(
     response_class=Response,
     summary="Log out everywhere",
     responses=problem_responses(401, 429, 503),
+    dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
 async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.auth.end_sessions(user)
@@ -148,6 +154,7 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     response_class=Response,
     summary="End one session",
     responses=problem_responses(401, 404, 422, 429, 503),
+    dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
 async def end_session(
     session_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases

@@ -8,7 +8,6 @@ from fastapi.routing import APIRoute
 from fastapi.security import OAuth2PasswordBearer
 from fastapi.security.base import SecurityBase
 
-from api.limits import limit_writes
 from api.request_context import request_context
 from application.services import Services
 from domain.sessions import InvalidToken, NotAuthenticated, Session
@@ -41,12 +40,10 @@ class BearerToken(SecurityBase):
 
 
 async def authenticate(request: Request) -> User:
-    """Who sends the request; the exchange has the session too. A write is counted as theirs."""
+    """The user who sends the request; the request's context has the session too."""
     services: Services = request.app.state.services
     exchange = request_context(request)
     exchange.user, exchange.session = await services.auth.authenticate(bearer_token(request))
-    if request.scope["method"] != "GET":  # nor HEAD, which is GET in here
-        await limit_writes(request, exchange.user)
     return exchange.user
 
 

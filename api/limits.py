@@ -4,30 +4,77 @@ An answer tells of the limit that its request was counted by, a 429 of the one t
 Limits on an account are told by a 429 alone: how they stand is news about somebody else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from fastapi import Request
+from fastapi import Request, params
+from fastapi.routing import APIRoute
 
 from api.request_context import address_of, request_context
 from application.ports.limits import Hit, Limit, LimitStatus
 from application.services import Services
-from domain.sessions import network_of
-from domain.users import User
+from domain.sessions import InvalidToken, network_of
 
 
-async def limit_network(request: Request, limit: Limit) -> None:
-    """Count the request for where it comes from. Raises `TooManyRequests`."""
-    await _count(request, Hit(limit, network_of(address_of(request))))
+@dataclass(frozen=True, slots=True)
+class RequestLimit:
+    """A dependency that counts a request by `limit` and by what `key` finds in it, once.
+
+    A route evaluates it after authentication and before its body is read. Raises
+    `TooManyRequests`.
+    """
+
+    limit: Limit
+    key: Callable[[Request], str]
+
+    async def __call__(self, request: Request) -> None:
+        context = request_context(request)
+        if not context.is_counted:
+            services: Services = request.app.state.services
+            context.is_counted = True
+            context.limit_statuses = await services.limits.hit(Hit(self.limit, self.key(request)))
 
 
-async def limit_writes(request: Request, user: User) -> None:
-    """Count the request for its user. Raises `TooManyRequests`."""
-    await _count(request, Hit(Limit.WRITES, str(user.id)))
+def _network(request: Request) -> str:
+    return network_of(address_of(request))
 
 
-async def _count(request: Request, use: Hit) -> None:
-    services: Services = request.app.state.services
-    request_context(request).limit_statuses = await services.limits.hit(use)
+def _user(request: Request) -> str:
+    user = request_context(request).user
+    if user is None:
+        raise InvalidToken
+    return str(user.id)
+
+
+def _session(request: Request) -> str:
+    session = request_context(request).session
+    if session is None:
+        raise InvalidToken
+    return str(session.id)
+
+
+def limited_by_network(limit: Limit) -> params.Depends:
+    """For a route's `dependencies`: its requests are counted by the network they come from."""
+    return params.Depends(RequestLimit(limit, _network))
+
+
+def limited_by_session(limit: Limit) -> params.Depends:
+    """For the `dependencies` of a protected route that is not counted as a write."""
+    return params.Depends(RequestLimit(limit, _session))
+
+
+_WRITES = RequestLimit(Limit.WRITES, _user)
+
+
+def limit_of(route: APIRoute, *, is_protected: bool) -> RequestLimit | None:
+    """The limit that requests of `route` are counted by: the one among its dependencies, or that
+    of writes for any other protected route that is not read from.
+    """
+    for dependant in route.dependant.dependencies:
+        if isinstance(dependant.call, RequestLimit):
+            return dependant.call
+    is_read = (route.methods or set()) <= {"GET", "HEAD"}
+    return _WRITES if is_protected and not is_read else None
 
 
 def limit_headers(limit_statuses: Sequence[LimitStatus]) -> list[tuple[bytes, bytes]]:

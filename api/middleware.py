@@ -23,7 +23,10 @@ from application.ports.limits import TooManyRequests
 from application.request_info import REQUEST_INFO, RequestInfo
 from application.time_budget import DB_TIME_SPENT
 
-BODY_MAX = 2 * 1024 * 1024
+BODY_MAX = 16 * 1024
+"""Bytes of a request's body."""
+POST_BODY_MAX = 2 * 1024 * 1024
+"""The same below `/posts`."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -175,18 +178,24 @@ def _complete(headers: list[tuple[bytes, bytes]], exchange: RequestContext) -> N
         headers.append((b"vary", b"Authorization"))
 
 
+def _body_max(scope: Scope) -> int:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return POST_BODY_MAX if path == "/posts" or path.startswith("/posts/") else BODY_MAX
+
+
 def _limited(scope: Scope, receive: Receive) -> Receive:
-    """`receive` that raises a 413 instead of letting a body of over `BODY_MAX` bytes in."""
+    """`receive` that raises a 413 for a body of more bytes than the path takes."""
+    most = _body_max(scope)
     announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     total = 0
 
     async def receive_some() -> Message:
         nonlocal total
-        if int(announced) > BODY_MAX:
+        if int(announced) > most:
             raise HTTPException(413)
         message = await receive()
         total += len(message.get("body", b""))
-        if total > BODY_MAX:
+        if total > most:
             raise HTTPException(413)
         return message
 

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
 from api.fastpath.routes import router
-from api.limits import limit_network
+from api.limits import limited_by_network
 from api.users import EmailAddress, NewPassword
 from application.ports.limits import Limit, account_hit
 
@@ -70,12 +70,10 @@ async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     response_class=Response,
     summary="Have a mail sent that allows a new password",
     responses=problem_responses(413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.RESETS)],
 )
-async def request_password_reset(
-    body: ResetRequestBody, request: Request, use_cases: UseCases
-) -> None:
+async def request_password_reset(body: ResetRequestBody, use_cases: UseCases) -> None:
     """Accepted for every address, whether somebody has it or not."""
-    await limit_network(request, Limit.RESETS)
     await use_cases.limits.hit(account_hit(Limit.ACCOUNT_RESETS, body.email))
     await use_cases.codes.ask_for_reset(body.email)
 

@@ -19,6 +19,8 @@ class RequestContext:
     """The current user, once there is one."""
     session: Session | None = None
     """The one that the current user's token is of."""
+    is_counted: bool = False
+    """Whether the limit of the route has counted the request."""
     limit_statuses: Sequence[LimitStatus] = ()
     """Of the limits that the answer tells."""
     error: str | None = None

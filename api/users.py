@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
 from api.fastpath.routes import router
-from api.limits import limit_network
+from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of, request_context
 from application.ports.limits import Limit
 from domain.addresses import EMAIL_MAX, BadEmail, normal_address
@@ -191,11 +191,11 @@ class UserView:
     status_code=201,
     summary="Register",
     responses=problem_responses(409, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.REGISTRATIONS)],
 )
 async def register(
     body: Registration, request: Request, response: Response, use_cases: UseCases
 ) -> UserView:
-    await limit_network(request, Limit.REGISTRATIONS)
     user = await use_cases.accounts.register(body.to_draft(), body.password.get_secret_value())
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/{user.id}"
     return UserView.of(user)
@@ -242,6 +242,7 @@ async def delete_current_user(
     response_class=Response,
     summary="Change the password",
     responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
 async def change_password(
     body: NewPasswordBody, request: Request, user: CurrentUser, use_cases: UseCases

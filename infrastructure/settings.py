@@ -132,6 +132,7 @@ class Settings(BaseSettings):
     limit_resets: _Rate = "20/hour"
     limit_account_resets: _Rate = "5/hour"
     limit_writes: _Rate = "120/minute"
+    limit_session_endings: _Rate = "30/minute"
     drain_seconds: int | None = Field(default=None, ge=0, le=300)
     """From SIGTERM to the end of listening; unset: 5 in production, none in development."""
     fastpath: Literal["on", "off"] = "on"

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.dependencies import asks_for_the_current_user, authenticate
 from api.errors import located
 from api.etags import header
+from api.limits import limit_of
 
 
 def router(tag: str, *, prefix: str = "") -> APIRouter:
@@ -47,6 +48,7 @@ class Route(APIRoute):
         super().__init__(path, endpoint, **options)
         by_fastapi = self.app
         is_protected = asks_for_the_current_user(self)
+        limit = limit_of(self, is_protected=is_protected)
         plan: _Plan | None = None
         with suppress(_Unplanned):
             plan = _Plan(self)
@@ -56,6 +58,8 @@ class Route(APIRoute):
             request = Request(scope, receive, send)
             if is_protected:
                 await authenticate(request)
+            if limit is not None:
+                await limit(request)
             await (by_fastapi if plan is None else await plan(request))(scope, receive, send)
 
         self.app = answer

@@ -31,6 +31,10 @@ class Limit(StrEnum):
     """Of passwords, by account."""
     WRITES = "writes"
     """By user."""
+    SESSION_ENDINGS = "session-endings"
+    """By session: ending sessions, and changing the password, which ends them too. These are no
+    writes, or a thief with an access token could use up what its owner needs to stop them.
+    """
 
 
 @dataclass(frozen=True, slots=True)

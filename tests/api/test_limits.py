@@ -1,7 +1,7 @@
 """429s, and what answers say of limits."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -289,3 +289,89 @@ async def test_a_wrong_current_password_is_a_login_that_failed(gate: ApiClient) 
     body = {"current_password": PASSWORD}
     answer = await gate.client.post("/users/me/deletion", json=body, headers=anna.headers)
     assert answer.status_code == 429
+
+
+LIMITED_BY_NETWORK = [
+    ("/login", "application/x-www-form-urlencoded", Limit.LOGINS, 60),
+    ("/login", "multipart/form-data; boundary=b", Limit.LOGINS, 60),
+    ("/refresh", "application/x-www-form-urlencoded", Limit.REFRESHES, 60),
+    ("/users", "application/json", Limit.REGISTRATIONS, 20),
+    ("/password-reset", "application/json", Limit.RESETS, 20),
+]
+
+
+@pytest.mark.parametrize(("path", "media_type", "limit", "quota"), LIMITED_BY_NETWORK)
+async def test_a_limit_by_network_is_taken_before_the_body_is_read(
+    gate: ApiClient, path: str, media_type: str, limit: Limit, quota: int
+) -> None:
+    headers = {"Content-Type": media_type}
+    reads = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal reads
+        reads += 1
+        yield b"x" * 20_000
+
+    answers = [await gate.client.post(path, content=body(), headers=headers) for _ in range(quota)]
+    assert reads == quota
+    assert {answer.status_code for answer in answers} == {413}
+    assert told(answers[-1]).remaining == 0
+
+    assert_refused(
+        await gate.client.post(path, content=body(), headers=headers),
+        limit,
+        quota,
+        told(answers[0]).window,
+    )
+    assert reads == quota
+
+
+ENDINGS = [("POST", "/logout"), ("DELETE", "/sessions"), ("DELETE", "/sessions/{id}")]
+
+
+@pytest.mark.parametrize(("method", "path"), ENDINGS)
+async def test_a_user_whose_writes_are_used_up_ends_sessions_all_the_same(
+    gate: ApiClient, method: str, path: str
+) -> None:
+    anna = await gate.person()
+    sessions = (await gate.client.get("/sessions", headers=anna.headers)).json()
+    for _ in range(120):
+        await gate.client.delete("/posts/1", headers=anna.headers)
+    assert_refused(await write(gate, anna), "writes", 120, 60)
+
+    path = path.format(id=sessions[0]["id"])
+    ended = await gate.client.request(method, path, headers=anna.headers)
+
+    assert ended.status_code == 204
+    assert told(ended).name == "session-endings"
+    assert (await gate.me(anna)).status_code == 401
+
+
+async def test_a_user_whose_writes_are_used_up_changes_the_password_all_the_same(
+    gate: ApiClient,
+) -> None:
+    anna = await gate.person()
+    for _ in range(121):
+        await gate.client.delete("/posts/1", headers=anna.headers)
+
+    body = {"current_password": PASSWORD, "new_password": "staple battery horse"}
+    changed = await gate.client.put("/users/me/password", json=body, headers=anna.headers)
+
+    assert changed.status_code == 204
+
+
+async def test_a_session_that_used_up_its_endings_takes_nothing_from_another(
+    gate: ApiClient,
+) -> None:
+    anna = await gate.person()
+    stolen = [
+        await gate.client.delete("/sessions/1000000", headers=anna.headers) for _ in range(31)
+    ]
+    assert statuses(stolen) == [404] * 30 + [429]
+    assert_refused(stolen[-1], "session-endings", 30, 60)
+
+    token = (await gate.log_in(anna.email)).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+
+    assert (await gate.client.delete("/sessions", headers=headers)).status_code == 204
+    assert (await gate.me(anna)).status_code == 401

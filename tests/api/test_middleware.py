@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.types import Message, Scope
 
 from api.app import create_app
-from api.middleware import BODY_MAX
+from api.middleware import BODY_MAX, POST_BODY_MAX
 from domain.one_time_codes import Purpose, new_code
 from domain.users import Role, UserId
 from tests.api.client import PASSWORD, ApiClient, Person, client_of, on_one_database, problem_of
@@ -314,21 +314,23 @@ def body(path: str, media_type: str, size: int) -> bytes:
 
 
 TAKERS = [
-    ("/posts", JSON),
-    ("/users", JSON),
-    ("/login", URLENCODED),
-    ("/login", MULTIPART),
+    ("/posts", JSON, 2 * 1024 * 1024),
+    ("/posts/", JSON, 2 * 1024 * 1024),
+    ("/users", JSON, 16 * 1024),
+    ("/login", URLENCODED, 16 * 1024),
+    ("/login", MULTIPART, 16 * 1024),
 ]
+"""A path, a type of body that it takes, and the most bytes of one."""
 
 
-@pytest.mark.parametrize(("path", "media_type"), TAKERS)
-@pytest.mark.parametrize("size", [BODY_MAX + 1, 10_000_000])
+@pytest.mark.parametrize(("path", "media_type", "most"), TAKERS)
+@pytest.mark.parametrize("excess", [1, 10_000_000])
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_body_of_over_two_mebibytes_is_413(
-    gate: ApiClient, path: str, media_type: str, size: int, announced: bool
+async def test_a_body_over_the_limit_of_its_path_is_413(
+    gate: ApiClient, path: str, media_type: str, most: int, excess: int, announced: bool
 ) -> None:
     anna = await gate.person()
-    content = body(path, media_type, size)
+    content = body(path, media_type, most + excess)
 
     answer = await gate.client.post(
         path,
@@ -355,16 +357,33 @@ async def test_a_body_of_ten_megabytes_is_not_read_to_its_end(gate: ApiClient) -
     )
 
     problem_of(answer, 413, "content_too_large")
-    assert sent <= BODY_MAX + 2 * 65_536
+    assert sent <= POST_BODY_MAX + 2 * 65_536
 
 
-@pytest.mark.parametrize(("path", "media_type"), TAKERS)
-async def test_a_body_of_two_mebibytes_is_read(gate: ApiClient, path: str, media_type: str) -> None:
+async def test_the_limit_of_a_path_is_the_same_behind_a_prefix(gate: ApiClient) -> None:
+    anna = await gate.person()
+    async with client_of(gate.app, root_path="/api") as client:
+        answers = [
+            await client.post(
+                path,
+                content=body("/posts", JSON, BODY_MAX + 1),
+                headers=anna.headers | {"Content-Type": JSON},
+            )
+            for path in ("/api/posts", "/api/users", "/api/postscript")
+        ]
+
+    assert [answer.status_code for answer in answers] == [201, 413, 404]
+
+
+@pytest.mark.parametrize(("path", "media_type", "most"), TAKERS)
+async def test_a_body_at_the_limit_of_its_path_is_read(
+    gate: ApiClient, path: str, media_type: str, most: int
+) -> None:
     anna = await gate.person()
 
     answer = await gate.client.post(
         path,
-        content=body(path, media_type, BODY_MAX),
+        content=body(path, media_type, most),
         headers=anna.headers | {"Content-Type": media_type},
     )
 

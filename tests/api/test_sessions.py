@@ -95,7 +95,7 @@ async def test_whatever_is_wrong_with_a_refresh_token_the_answer_is_one_and_the_
     spent = (await log_in(gate, anna))["refresh_token"]
     await refresh(gate, spent)
 
-    tokens = ["x", "é" * 5000, login["access_token"], other["refresh_token"], spent]
+    tokens = ["x", "é" * 1000, login["access_token"], other["refresh_token"], spent]
     answers = [await refresh(gate, token) for token in tokens]
     answers.append(
         await gate.client.post("/refresh", content=b"refresh_token=%ff%00", headers=FORM)
