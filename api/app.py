@@ -117,7 +117,7 @@ def create_app(
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
     # Routes are tried in this order. Not by include_router, which would match each path twice.
-    left_out = () if ports.has_local_login else LOCAL_LOGIN
+    left_out = () if ports.tokens.has_local_login else LOCAL_LOGIN
     for router in (router for router in PROTECTED if router not in left_out):
         for route in router.routes:
             if not (isinstance(route, Route) and asks_for_the_current_user(route)):
