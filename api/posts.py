@@ -169,6 +169,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 @protected.get(
     "/posts",
     summary="List posts",
+    description="A page ends early once it has about 1 MiB of content: follow `Link`.",
     responses=_LINKED | problem_responses(400, 401, 422, 503),
     openapi_extra={"parameters": PostsQuery.parameters()},
 )

@@ -2,15 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
-from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
-    Dialect,
     Index,
-    Select,
-    TextClause,
     and_,
     bindparam,
     column,
@@ -18,19 +12,14 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    or_,
     select,
-    tuple_,
     update,
 )
 from sqlmodel import Field
 
-from application.ports.queries import PostDetails, PostList, Sort
-from domain.pages import InvalidCursor, Page
-from domain.policies import is_moderator
+from application.ports.queries import PostDetails
 from domain.posts import NewPost, Post, PostChanged, PostId
 from domain.users import UserId
-from infrastructure.database import search
 from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.rows import IDS, BigId, Row, identity, moment, reference, table
 from infrastructure.database.driver.statements import Database, Record, Transaction
@@ -148,44 +137,6 @@ _REMOVE = (
 )
 
 
-ORDERS: dict[Sort, tuple[ColumnElement[Any], ...]] = {
-    Sort.NEWEST: (POSTS.c.id.desc(),),
-    Sort.OLDEST: (POSTS.c.id.asc(),),
-    Sort.TOP: (POSTS.c.votes.desc(), POSTS.c.id.desc()),
-}
-_AFTER = [bindparam(f"after_{part}", type_=BigId) for part in range(2)]
-_BEHIND: dict[Sort, ColumnElement[bool]] = {
-    Sort.NEWEST: POSTS.c.id < _AFTER[0],
-    Sort.OLDEST: POSTS.c.id > _AFTER[0],
-    Sort.TOP: tuple_(POSTS.c.votes, POSTS.c.id) < tuple_(*_AFTER),
-}
-
-
-@cache
-def _page(
-    sort: Sort,
-    *,
-    after: bool,
-    owner: bool,
-    published: bool,
-    drafts_of_others: bool,
-    found: TextClause | None,
-) -> Select[Any]:
-    """One statement for each combination of what a list may be asked for."""
-    statement = SEEN.order_by(*ORDERS[sort]).limit(bindparam("limit", type_=BigId))
-    if after:
-        statement = statement.where(_BEHIND[sort])
-    if found is not None:
-        statement = statement.where(found)
-    if owner:
-        statement = statement.where(POSTS.c.owner_id == bindparam("owner_id"))
-    if published:
-        statement = statement.where(POSTS.c.published == bindparam("published"))
-    if not drafts_of_others:
-        statement = statement.where(or_(POSTS.c.published, POSTS.c.owner_id == bindparam("viewer")))
-    return statement
-
-
 def post_of(record: Record) -> Post:
     """The post in the `POST_COLUMNS` of a record."""
     id_, owner_id, title, content, published, created_at, updated_at, version = record
@@ -212,40 +163,6 @@ def post_details_of(record: Record) -> PostDetails:
 def post_lookup(database: Database) -> Lookup:
     """Finds the post with an id, as seen by the user with another."""
     return lookup(database, one=_BY_ID, many=BY_IDS, key=["id", "viewer"])
-
-
-async def posts(database: Database, wanted: PostList) -> Page[PostDetails]:
-    statement, values = page_query(wanted, database.dialect)
-    return page_of(wanted, await database.fetch_long(statement, **values))
-
-
-def page_query(wanted: PostList, dialect: Dialect) -> tuple[Select[Any], dict[str, Any]]:
-    """The statement and the values of its parameters. Raises `InvalidCursor`."""
-    after = wanted.after or ()
-    if wanted.after is not None and len(after) != len(ORDERS[wanted.sort]):
-        raise InvalidCursor
-    statement = _page(
-        wanted.sort,
-        after=wanted.after is not None,
-        owner=wanted.owner_id is not None,
-        published=wanted.published is not None,
-        drafts_of_others=is_moderator(wanted.viewer),
-        found=search.found(dialect) if wanted.terms else None,
-    )
-    return statement, {
-        "viewer": wanted.viewer.id,
-        "limit": wanted.limit + 1,
-        "owner_id": wanted.owner_id,
-        "published": wanted.published,
-        "words": search.words(wanted.terms, dialect),
-        **{f"after_{part}": value for part, value in enumerate(after)},
-    }
-
-
-def page_of(wanted: PostList, records: Sequence[Record]) -> Page[PostDetails]:
-    items = [post_details_of(record) for record in records[: wanted.limit]]
-    more = len(records) > wanted.limit
-    return Page(items, next=wanted.sort.key(items[-1]) if more else None)
 
 
 class SqlPosts:

@@ -12,6 +12,7 @@ from infrastructure.database import (
     events,
     identities,
     one_time_codes,
+    post_lists,
     posts,
     schema,
     sessions,
@@ -60,7 +61,7 @@ class SqlQueries:
         return None if record is None else posts.post_details_of(record)
 
     async def posts(self, wanted: PostList) -> Page[PostDetails]:
-        return await posts.posts(self._database, wanted)
+        return await post_lists.posts(self._database, wanted)
 
     async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
         return await events.events(self._database, limit, after)

@@ -25,7 +25,6 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy import cast as cast_to
-from sqlalchemy.sql.util import ClauseAdapter
 
 from application.ports.queries import PostDetails, PostList, PostQueries, Sort
 from domain.errors import Unavailable
@@ -40,14 +39,8 @@ from infrastructure.database.driver.statements import (
     Reader,
     Record,
 )
-from infrastructure.database.posts import (
-    BY_IDS,
-    ORDERS,
-    WANTED,
-    page_of,
-    page_query,
-    post_details_of,
-)
+from infrastructure.database.post_lists import any_is_long, in_order, page_of, page_query
+from infrastructure.database.posts import BY_IDS, WANTED, post_details_of
 from infrastructure.database.users import USERS
 
 LOOK_EVERY = 1.0
@@ -200,8 +193,10 @@ class ReplicaPosts:
                 )
             except Unavailable:
                 records = []
-            if records and records[0][0] >= wanted.viewer.writes:
-                return page_of(wanted, [found for _, *found in records if found[0] is not None])
+            found = [columns for _, *columns in records if columns[0] is not None]
+            is_fresh = bool(records) and records[0][0] >= wanted.viewer.writes
+            if is_fresh and not any_is_long(found):
+                return page_of(wanted, found)
         return await self._primary.posts(wanted)
 
 
@@ -211,5 +206,5 @@ def _counted(page: Select[Any], sort: Sort) -> Select[Any]:
     found = page.subquery("found")
     writes = select(USERS.c.writes).where(USERS.c.id == bindparam("viewer")).scalar_subquery()
     seen = select(func.coalesce(writes, 0).label("writes")).subquery("seen")
-    in_order = [ClauseAdapter(found).traverse(column) for column in ORDERS[sort]]
-    return select(seen.c.writes, *found.c).outerjoin_from(seen, found, true()).order_by(*in_order)
+    page = select(seen.c.writes, *found.c).outerjoin_from(seen, found, true())
+    return page.order_by(*in_order(sort, found))

@@ -1,18 +1,23 @@
 """Walking through lists, in every order, while others write."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from application.ports.queries import PostDetails, PostList, Sort
-from domain.pages import InvalidCursor
+from domain.pages import PAGE_BYTES, InvalidCursor
 from domain.posts import Post
 from domain.search import terms_of
 from domain.users import User
-from tests.contracts.backends import Backend
+from infrastructure.database import post_lists
+from infrastructure.database.driver.statements import Clause, Database, Record
+from tests.contracts.backends import Backend, SqlBackend
 from tests.factories import PostDraftFactory
 from tests.fakes.clock import NOON
 
@@ -168,3 +173,65 @@ async def test_a_walk_while_others_write_shows_every_standing_post_once(
     assert throughout <= set(shown) <= known
     keys = [sort.key(item) for item in seen]
     assert all((a < b) is (sort is Sort.OLDEST) for a, b in pairwise(keys))
+
+
+# Long posts
+
+LONG = 100_000
+
+
+@pytest.mark.parametrize("limit", [1, 5, 100])
+@pytest.mark.parametrize("character", ["a", "🦊", "\x01", '"'])
+async def test_a_page_ends_after_a_mebibyte_of_content_and_the_walk_goes_on(
+    backend: Backend, character: str, limit: int
+) -> None:
+    anna = await backend.add_user()
+    lengths = [LONG, 5, LONG, LONG, 1, *[LONG] * 12, 5]
+    ids = [(await backend.add_post(anna, content=character * n)).id for n in lengths]
+
+    for sort in Sort:
+        seen, wanted, pages = [], PostList(viewer=anna, limit=limit, sort=sort), 0
+        while True:
+            page = await backend.queries.posts(wanted)
+            sizes = [
+                len(json.dumps(item.post.content, ensure_ascii=False).encode())
+                for item in page.items
+            ]
+            assert sum(sizes[:-1]) < PAGE_BYTES
+            assert page.next is None or sum(sizes) >= PAGE_BYTES or len(sizes) == limit
+            seen += [item.post.id for item in page.items]
+            pages += 1
+            if page.next is None:
+                break
+            wanted = replace(wanted, after=page.next)
+
+        assert seen == (ids if sort is Sort.OLDEST else ids[::-1])
+
+
+class Weighing:
+    """A database that adds up the content it hands out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.dialect = database.dialect
+        self.loaded = 0
+
+    async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        records = await self._database.fetch_long(clause, **values)
+        texts = [value for record in records for value in record if isinstance(value, str)]
+        self.loaded += sum(len(text.encode()) for text in texts)
+        return records
+
+
+async def test_no_more_is_loaded_than_fits_on_the_page(backend: Backend) -> None:
+    if not isinstance(backend, SqlBackend):
+        return
+    anna = await backend.add_user()
+    for _ in range(20):
+        await backend.add_post(anna, content="🦊" * LONG)
+    database = Weighing(backend.database)
+    wanted = PostList(viewer=anna, limit=100)
+    page = await post_lists.posts(cast("Database", database), wanted)
+
+    assert len(page.items) == 3
+    assert database.loaded < 2 * PAGE_BYTES

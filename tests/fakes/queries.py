@@ -12,7 +12,7 @@ from application.ports.queries import (
     Sort,
 )
 from domain.one_time_codes import OneTimeCode
-from domain.pages import InvalidCursor, Page
+from domain.pages import InvalidCursor, Page, page_length
 from domain.policies import may_read_post
 from domain.posts import Post, PostId
 from domain.search import Term, words_of
@@ -101,7 +101,8 @@ class FakeQueries:
             behind = lt if wanted.sort is not Sort.OLDEST else gt
             found = [seen for seen in found if behind(key(seen), wanted.after)]
         items = found[: wanted.limit]
-        return Page(items, next=key(items[-1]) if len(found) > wanted.limit else None)
+        items = items[: page_length([item.post.content for item in items])]
+        return Page(items, next=key(items[-1]) if len(found) > len(items) else None)
 
     async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
         if after is not None and len(after) != 1:
