@@ -46,6 +46,10 @@ STATUSES: dict[type[DomainError], int] = {
 # RFC 9110's names; those that Python gives differ between its versions.
 _PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
+ERRORS_MAX = 100
+"""Errors of one request that are listed in its 422."""
+_TOO_MANY = {"type": "too_many_errors", "msg": "Too many errors to list"}
+
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _CODES |= {413: "content_too_large", 415: "unsupported_media_type", 422: "validation_failed"}
 
@@ -167,7 +171,13 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def located(error: ValidationError, place: str) -> list[dict[str, Any]]:
-    """What is wrong, as FastAPI has it: `place` is the part of the request that it is in."""
+    """What is wrong, as FastAPI has it: `place` is the part of the request that it is in.
+
+    More than `ERRORS_MAX` errors become one: a body of unknown members has hundreds of thousands,
+    which take seconds to list and megabytes to answer.
+    """
+    if error.error_count() > ERRORS_MAX:
+        return [_TOO_MANY | {"loc": (place,)}]
     return [
         {**detail, "loc": (place, *detail["loc"])}
         for detail in error.errors(include_url=False, include_input=False)
@@ -179,6 +189,9 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
         return _problem(
             request, 415, _CODES[415], "The request body is of a type that is not taken here"
         )
+    details = error.errors()
+    if len(details) > ERRORS_MAX:  # when FastAPI validated the request
+        details = [_TOO_MANY | {"loc": details[0]["loc"][:1]}]
     errors = [
         {
             # Of an unknown member, the name itself is the client's.
@@ -186,7 +199,7 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
             "msg": detail["msg"],
             "type": detail["type"],
         }
-        for detail in error.errors()
+        for detail in details
     ]
     return _problem(request, 422, _CODES[422], "The request is not valid", errors=errors)
 

@@ -130,6 +130,22 @@ async def test_a_nul_is_refused_in_a_replacement_too(gate: ApiClient, member: st
     problem_of(answer, 422, "nul_character")
 
 
+@on_one_database
+@pytest.mark.parametrize(("count", "listed"), [(100, 100), (101, 1), (50_000, 1)])
+async def test_a_refusal_lists_a_hundred_errors_at_most(
+    gate: ApiClient, count: int, listed: int
+) -> None:
+    anna = await gate.person()
+    unknown = {f"member{number}": 1 for number in range(count)}
+
+    answer = await gate.client.post(
+        "/posts", json={"title": "x", "content": "x"} | unknown, headers=anna.headers
+    )
+
+    assert len(problem_of(answer, 422, "validation_failed")["errors"]) == listed
+    assert len(answer.content) < 20_000
+
+
 LONG = "\u0301\u0316" * 300
 """Longer than any password, and within the limit on bodies."""
 
