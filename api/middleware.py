@@ -27,6 +27,10 @@ BODY_MAX = 16 * 1024
 """Bytes of a request's body."""
 POST_BODY_MAX = 2 * 1024 * 1024
 """The same below `/posts`."""
+LOGGED_PATH_MAX = 1000
+"""Bytes of a path, still percent-encoded, that reach the access log, and the metrics and redaction
+behind it.
+"""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -142,7 +146,7 @@ class RequestMiddleware:
         self._access_log(
             method,
             # As it was sent, still percent-encoded: no control character gets into the log.
-            scope.get("raw_path", b"").decode("latin-1"),
+            scope.get("raw_path", b"")[:LOGGED_PATH_MAX].decode("latin-1"),
             route=route.path if route else None,
             status=exchange.status,
             duration_ms=round(seconds * 1000, 1),

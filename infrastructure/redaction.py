@@ -17,13 +17,14 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _SHORTEST = 37
 """Characters. A UUID has one less, a token of 128 bits or a signed one never has fewer."""
 
-# Linear in the length of a text, which may be a client's: what starts with a run of characters
-# starts where that run does.
+# The text may be a client's, so a search must take time linear in its length: runs are possessive
+# (`*+`, `++`), and none contains the character that ends it. tests/test_regular_expressions.py
+# measures every pattern of the source.
 _SHAPES = re.compile(
     r"""
       (?<![\w-]) eyJ[\w-]+ \. [\w-]+ (?:\.[\w-]*)*      # a JSON Web Token, of three parts or five
     | (?<![\w-]) [\w-]{43} (?![\w-])                    # 256 random bits: refresh, opaque, one-time
-    | (?<= ://) [^\s/@]* : [^\s/@]+ (?= @)              # user and password in a URL
+    | (?<= ://) [^\s/@:]*+ : [^\s/@]++ (?= @)           # user and password in a URL
     | (?<= bearer [ ]) \S+
     | (?P<name> (?:password|passwd|secret|token|pepper|authorization) \w{0,20} ["']? \s? [=:] \s? )
       (?: " [^"]* " | ' [^']* ' | [^\s"'&,;)}\]]+ )

@@ -25,6 +25,9 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _TIME_BUDGET = 3.0
 """Seconds that a process which ends waits for a receiver to take the last spans."""
 
+_PATH_MAX = 1000
+"""Characters of a request's path that a span shows."""
+
 
 def traces(environment: Mapping[str, str]) -> bool:
     """Whether requests are to be traced."""
@@ -76,7 +79,7 @@ def open_tracing() -> TracerProvider | None:
             if "url.query" in attributes:
                 span.set_attribute("url.query", REDACTED)
             if path := attributes.get("url.path"):
-                span.set_attribute("url.path", redacted_text(str(path)))
+                span.set_attribute("url.path", redacted_text(str(path)[:_PATH_MAX]))
 
     resource = Resource.create()
     if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):

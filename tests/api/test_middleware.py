@@ -567,6 +567,17 @@ async def test_the_log_names_the_user_of_each_request(gate: ApiClient) -> None:
     assert (unnamed["status"], unnamed["user_id"], unnamed["email"]) == (404, None, None)
 
 
+async def test_the_log_has_the_first_thousand_characters_of_a_path(gate: ApiClient) -> None:
+    lines = Lines()
+    app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)
+
+    async with client_of(app) as client:
+        await client.get("/x" + ":" * 2000)
+
+    (line,) = lines
+    assert line["path"] == "/x" + ":" * 998
+
+
 async def test_where_addresses_are_not_to_be_logged_they_are_not(gate: ApiClient) -> None:
     anna = await gate.person("anna@example.com")
     lines = Lines()
