@@ -11,6 +11,9 @@ from domain.users import User, UserId
 
 SessionId = NewType("SessionId", int)
 
+SESSIONS_MAX = 100
+"""Sessions of a user that go on. One login more ends the session used longest ago."""
+
 KNOWN = timedelta(days=30)
 """How long a network stays known to an account, at the least, after a session that began in it was
 last used. The session itself is kept for that, ended or not."""

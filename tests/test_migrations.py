@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +213,35 @@ def test_the_keys_of_addresses_are_recomputed_both_ways(url: str) -> None:
         schema.run(url, see)
 
         assert found == {email: both[side] for email, both in keys.items()}
+
+
+def test_of_more_than_100_sessions_of_a_user_those_used_longest_ago_end(url: str) -> None:
+    schema.migrate(url, "0008")
+    at = (lambda seconds: seconds * 10**6) if url.startswith("sqlite") else in_2100
+    users = ("email_key", "email", "role", "is_active", "is_verified", "password_hash")
+    sessions = ("user_id", "created_at", "last_used_at", "expires_at", "refresh_hash")
+
+    def add(connection: Connection) -> None:
+        for user, count in ((1, 103), (2, 100)):
+            values = dict(zip(users, (f"{user}", "", "member", True, True, ""), strict=True))
+            values |= {"created_at": at(0), "tokens_valid_from": at(0)}
+            connection.execute(table("users", *map(column, values)).insert().values(values))
+            for n in range(count):
+                row = (user, at(0), at(-n), at(5 * 10**9), f"{user} {n}")
+                values = dict(zip(sessions, row, strict=True))
+                connection.execute(table("sessions", *map(column, values)).insert().values(values))
+
+    def see(connection: Connection) -> None:
+        ended = text("SELECT refresh_hash FROM sessions WHERE revoked_at IS NOT NULL")
+        assert {name for (name,) in connection.execute(ended)} == {"1 100", "1 101", "1 102"}
+
+    schema.run(url, add)
+    schema.migrate(url)
+    schema.run(url, see)
+
+
+def in_2100(seconds: int) -> datetime:
+    return datetime(2100, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
 def test_a_database_without_schema_is_not_ready_and_says_so(url: str) -> None:

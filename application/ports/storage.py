@@ -68,7 +68,10 @@ class Users(Protocol):
 
 class Sessions(Protocol):
     async def add(self, session: NewSession, password: PasswordHash) -> Session:
-        """Raises `InvalidCredentials` unless the user is active and this is their password still:
+        """Store it. When more than `SESSIONS_MAX` of the user's sessions would go on, those used
+        longest ago end.
+
+        Raises `InvalidCredentials` unless the user is active and this is their password still:
         both may have changed while it was being checked.
         """
         ...

@@ -1,13 +1,21 @@
 """Sessions: row, mapping and repository."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Index, any_, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Index, any_, bindparam, insert, or_, select, text, update
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import RefreshLookup
-from domain.sessions import InvalidCredentials, NewSession, Session, SessionId, network_of
+from domain.sessions import (
+    SESSIONS_MAX,
+    InvalidCredentials,
+    NewSession,
+    Session,
+    SessionId,
+    network_of,
+)
 from domain.users import User, UserId
 from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.rows import (
@@ -22,11 +30,17 @@ from infrastructure.database.driver.rows import (
 from infrastructure.database.driver.statements import Database, Record, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
+_UNREVOKED: dict[str, Any] = dict.fromkeys(
+    ("postgresql_where", "sqlite_where"), text("revoked_at IS NULL")
+)
+
 
 class SessionRow(Row, table=True):
     __tablename__ = "sessions"
     __table_args__ = (
         Index("ix_sessions_user_id_network", "user_id", "network"),
+        # However many ended sessions of a user are kept, finding the others reads no more of them.
+        Index("ix_sessions_user_id_unrevoked", "user_id", **_UNREVOKED),
         {"sqlite_autoincrement": True},
     )
 
@@ -152,10 +166,14 @@ _BY_USER = (
     select(*SESSION_COLUMNS)
     .where(*_going_on())
     .order_by(SESSIONS.c.last_used_at.desc(), SESSIONS.c.id.desc())
+    .limit(SESSIONS_MAX)
 )
 _END = update(SESSIONS).values(revoked_at=bindparam("now", type_=Instant)).returning(SESSIONS.c.id)
 _END_ONE = _END.where(*_going_on(SESSIONS.c.id == bindparam("key")))
 _END_ALL = _END.where(*_going_on(SESSIONS.c.id != bindparam("but")))
+_END_SURPLUS = _END.where(
+    *_going_on(SESSIONS.c.id.not_in(_BY_USER.with_only_columns(SESSIONS.c.id)))
+)
 
 
 def session_of(record: Record) -> Session:
@@ -219,6 +237,7 @@ class SqlSessions:
         )
         if not records:
             raise InvalidCredentials
+        await self._transaction.fetch(_END_SURPLUS, owner=session.user_id, now=session.created_at)
         return session_of(records[0])
 
     async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:

@@ -96,8 +96,9 @@ REQUESTS: dict[str, tuple[Ask, list[str]]] = {
     "voting": (lambda _: ("PUT", "/posts/{post}/vote", {}), [*AUTH, "read", "change", "commit"]),
     "logging in": (
         lambda anna: ("POST", "/login", {"data": {"username": anna.email, "password": PASSWORD}}),
-        # The account, and whether it is known in the client's network (for the limits).
-        ["read", "read", "change", "commit"],
+        # The account, and whether it is known in the client's network (for the limits); the new
+        # session, and the end of those over the maximum.
+        ["read", "read", "change", "change", "commit"],
     ),
     "refreshing": (
         lambda anna: ("POST", "/refresh", {"data": {"refresh_token": anna.refresh_token}}),

@@ -28,7 +28,7 @@ from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.posts import NewPost, Post, PostChanged, PostId
-from domain.sessions import InvalidCredentials, NewSession, Session, SessionId
+from domain.sessions import SESSIONS_MAX, InvalidCredentials, NewSession, Session, SessionId
 from domain.users import EmailTaken, NewUser, Role, User, UserId
 
 
@@ -310,6 +310,8 @@ class FakeSessions:
         )
         state.sessions[added.id] = copy(added)
         state.refresh_hashes[session.refresh_hash] = added.id
+        surplus = state.sessions_of(session.user_id, session.created_at)[SESSIONS_MAX:]
+        self._end(state, {over.id for over in surplus}, session.created_at)
         return added
 
     async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:
