@@ -3,18 +3,18 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
-from api.fastpath.routes import router
-from api.pages import LINK, Cursors, PageQuery, link_next
+from api.pages import LINK, PageQuery, link_next, position
+from api.routing import protected_router
 from api.users import ID_MAX, OMITTABLE, UserView
 from application.ports.queries import AuditEntry
 from domain.users import Role, UserId
 
-protected = router("administration")
+protected = protected_router("administration")
 
 
 _LINKED: dict[int | str, dict[str, Any]] = {200: {"headers": LINK}}
@@ -54,26 +54,19 @@ class EventView(BaseModel):
         )
 
 
-class UsersQuery(PageQuery):
-    pass
-
-
-class EventsQuery(PageQuery):
-    pass
-
-
 @protected.get(
     "/users",
     summary="List users",
     responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
-    openapi_extra={"parameters": UsersQuery.parameters()},
 )
 async def list_users(
-    request: Request, response: Response, user: CurrentUser, use_cases: UseCases
+    query: Annotated[PageQuery, Query()],
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    use_cases: UseCases,
 ) -> list[UserView]:
-    query = UsersQuery.of(request)
-    cursors: Cursors = request.app.state.cursors
-    page = await use_cases.administration.users(user, query.limit, query.position(cursors))
+    page = await use_cases.administration.users(user, query.limit, position(query, request))
     link_next(page, query, request, response)
     return [UserView.of(item) for item in page.items]
 
@@ -102,13 +95,14 @@ async def change_user(
     "/audit",
     summary="What happened",
     responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
-    openapi_extra={"parameters": EventsQuery.parameters()},
 )
 async def list_events(
-    request: Request, response: Response, user: CurrentUser, use_cases: UseCases
+    query: Annotated[PageQuery, Query()],
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    use_cases: UseCases,
 ) -> list[EventView]:
-    query = EventsQuery.of(request)
-    cursors: Cursors = request.app.state.cursors
-    page = await use_cases.administration.audit(user, query.limit, query.position(cursors))
+    page = await use_cases.administration.audit(user, query.limit, position(query, request))
     link_next(page, query, request, response)
     return [EventView.of(item) for item in page.items]

@@ -6,21 +6,19 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRouter
 from opentelemetry.trace import TracerProvider
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
 from api import administration, auth, health, one_time_codes, posts, users, votes
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
-from api.dependencies import asks_for_the_current_user
 from api.docs import add_docs
 from api.errors import add_error_handlers, problem_schemas
-from api.fastpath.routes import Route, RouteTable
+from api.fastpath.table import RouteTable
 from api.middleware import BODY_MAX, AccessLog, RequestMiddleware, answer_failure, write_nothing
 from api.observability import Metrics, RequestMetrics, add_metrics, with_trace_id
 from api.pages import Cursors
+from api.routing import refuse_undeclared_routes
 from application.services import Ports, build_services
 
 PUBLIC: tuple[APIRouter, ...] = (
@@ -56,19 +54,6 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 class _Application(FastAPI):
-    is_traced = False
-
-    def build_middleware_stack(self) -> ASGIApp:
-        if self.is_traced:  # FastAPI's spans are made on its own way to a route
-            return super().build_middleware_stack()
-        others = AsyncExitStackMiddleware(self.router)
-        app: ASGIApp = RouteTable(self.routes, others)
-        # What Starlette and FastAPI put around this besides, the edge does.
-        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
-        for middleware in reversed(self.user_middleware):
-            app = middleware.cls(app, *middleware.args, **middleware.kwargs)
-        return app
-
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         document["components"]["schemas"] |= problem_schemas()
@@ -88,12 +73,14 @@ def create_app(
     metrics: Metrics | None = None,
     tracer_provider: TracerProvider | None = None,
     lifespan: Lifespan | None = None,
+    fastpath: bool = True,
 ) -> FastAPI:
     """The ASGI application that serves `ports`.
 
     `cursor_key` signs the cursors of lists: secret, and the same in all processes that serve the
     same clients. `metrics`, if given, counts requests and is what `/metrics` shows;
-    `tracer_provider`, if given, gets a span of each.
+    `tracer_provider`, if given, gets a span of each. `fastpath`: whether planned routes answer, or
+    FastAPI's own way does.
     """
     app = _Application(
         title="Gatepost",
@@ -108,30 +95,29 @@ def create_app(
             "metrics": False,
             "logs": False,
             "auto_configure": False,
+            "operation_spans": False,
         },
         redirect_slashes=False,
         # Or else a large field of a form is a 400 where a large body is a 413.
         form_limits={"max_part_size": BODY_MAX},
     )
-    app.is_traced = tracer_provider is not None
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
-    # Routes are tried in this order. Not by include_router, which would match each path twice.
-    left_out = () if ports.tokens.has_local_login else LOCAL_LOGIN
-    for router in (router for router in PROTECTED if router not in left_out):
-        for route in router.routes:
-            if not (isinstance(route, Route) and asks_for_the_current_user(route)):
-                raise TypeError(f"{route} is protected and does not ask for the current user")
-            app.router.routes.append(route)
-    for router in (router for router in PUBLIC if router not in left_out):
-        app.router.routes.extend(router.routes)
+    # Paths are tried in this order.
+    left_out = () if ports.has_local_login else LOCAL_LOGIN
+    for router in (*PROTECTED, *PUBLIC):
+        if router not in left_out:
+            app.include_router(router)
     add_docs(app)
     if metrics:
         add_metrics(app, metrics)
         access_log = RequestMetrics(metrics.registry).counted(access_log)
     if tracer_provider:
         access_log = with_trace_id(access_log)
+    refuse_undeclared_routes(app)
     add_error_handlers(app)
+    if fastpath:
+        app.add_middleware(RouteTable, application=app)
     on_failure: ASGIApp = answer_failure
     if cors_origins:
         cors = partial(

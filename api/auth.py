@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
 from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.errors import problem_responses
-from api.fastpath.routes import router
 from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of
+from api.routing import protected_router, public_router
 from api.users import OMITTABLE
 from application.auth import ClientInfo, Login
 from application.ports.limits import Limit
@@ -19,10 +19,10 @@ from domain.addresses import EMAIL_MAX
 from domain.passwords import PASSWORD_INPUT_MAX
 from domain.sessions import Session, SessionId
 
-public = router("sessions")
+public = public_router("sessions")
 
-well_known = router("sessions")
-protected = router("sessions")
+well_known = public_router("sessions")
+protected = protected_router("sessions")
 
 USER_AGENT_MAX = 256
 ID_MAX = 2**63 - 1

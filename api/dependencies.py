@@ -3,10 +3,8 @@
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
+from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2PasswordBearer
-from fastapi.security.base import SecurityBase
 
 from api.request_context import request_context
 from application.services import Services
@@ -22,33 +20,19 @@ async def services_of(request: Request) -> Services:
 UseCases = Annotated[Services, Depends(services_of)]
 
 
-class BearerToken(SecurityBase):
-    """Resolves a request to its user by the bearer token in its header (RFC 6750, section 2.1).
+class BearerToken(OAuth2PasswordBearer):
+    """The token of a request, by the strict reading of RFC 6750, section 2.1."""
 
-    One dependency instead of a scheme and a function on top of it: each costs every request.
-    Raises `NotAuthenticated` without credentials, `InvalidToken` for bad ones.
+    async def __call__(self, request: HTTPConnection) -> str:
+        return bearer_token(request)
+
+
+def bearer_token(request: HTTPConnection) -> str:
+    """The token of the one Authorization header.
+
+    Raises `NotAuthenticated` without a bearer token, `InvalidToken` for two headers or for
+    anything but one token behind the scheme.
     """
-
-    def __init__(self) -> None:
-        scheme = OAuth2PasswordBearer(tokenUrl="login")
-        self.model = scheme.model
-        self.scheme_name = scheme.scheme_name
-
-    async def __call__(self, request: Request) -> User:
-        # Its route has asked before anything else was looked at.
-        return request_context(request).user or await authenticate(request)
-
-
-async def authenticate(request: Request) -> User:
-    """The user who sends the request; the request's context has the session too."""
-    services: Services = request.app.state.services
-    exchange = request_context(request)
-    exchange.user, exchange.session = await services.auth.authenticate(bearer_token(request))
-    return exchange.user
-
-
-def bearer_token(request: Request) -> str:
-    """The one token of the one Authorization header."""
     values = [value for name, value in request.scope["headers"] if name == b"authorization"]
     if not values:
         raise NotAuthenticated
@@ -63,26 +47,33 @@ def bearer_token(request: Request) -> str:
     return str(token, "latin-1")
 
 
-CurrentUser = Annotated[User, Depends(BearerToken())]
+bearer_scheme = BearerToken(tokenUrl="login", scheme_name="OAuth2PasswordBearer")
+
+
+async def current_user(request: Request, token: Annotated[str, Depends(bearer_scheme)]) -> User:
+    """The user whose token the request carries, as stored at this moment.
+
+    Asks `AuthService` once a request: `api.routing.ProtectedRoute` calls this before anything else
+    of the request is looked at, and the context keeps the user and the session for the endpoint.
+    Raises `InvalidToken`.
+    """
+    context = request_context(request)
+    if context.user is None:
+        services: Services = request.app.state.services
+        context.user, context.session = await services.auth.authenticate(token)
+    return context.user
+
+
+CurrentUser = Annotated[User, Depends(current_user)]
 """The whole user whose token the request carries, as stored at this moment; else a 401."""
 
 
-async def _session_of(request: Request, _: CurrentUser) -> Session:
+async def current_session(request: Request, _: CurrentUser) -> Session:
     session = request_context(request).session
     if session is None:
         raise InvalidToken
     return session
 
 
-CurrentSession = Annotated[Session, Depends(_session_of)]
-"""The session that the request's token is of; asking for it is asking for the current user too."""
-
-
-def asks_for_the_current_user(route: object) -> bool:
-    return isinstance(route, APIRoute) and _has_bearer_token(route.dependant)
-
-
-def _has_bearer_token(dependant: Dependant) -> bool:
-    return isinstance(dependant.call, BearerToken) or any(
-        _has_bearer_token(child) for child in dependant.dependencies
-    )
+CurrentSession = Annotated[Session, Depends(current_session)]
+"""The session of the request's token; asking for it asks for the current user too."""

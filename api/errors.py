@@ -10,10 +10,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response, params
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from api.request_context import request_context
 from application.ports.limits import TooManyRequests
@@ -163,9 +163,9 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 def _allowed_methods(request: Request) -> list[str]:
     """Starlette names the methods of the first route with this path; a path may have several."""
     methods: set[str] = set()
-    for route in request.app.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
+    path = request.scope["path"]
+    for route in iter_route_contexts(request.app.routes):
+        if route.path_regex.match(path):
             methods |= route.methods or set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 

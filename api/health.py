@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 from api.dependencies import UseCases
 from api.errors import problem_responses
-from api.fastpath.routes import router
+from api.routing import public_router
 from domain.errors import Unavailable
 
-public = router("operations", prefix="/health")
+public = public_router("operations", prefix="/health")
 
 
 class NotReady(Unavailable):

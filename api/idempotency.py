@@ -1,31 +1,49 @@
 """The header that makes a request one that is carried out once."""
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Header
+from pydantic import WithJsonSchema
 
-from domain.idempotency import InvalidIdempotencyKey, check_key
+from domain.errors import Invalid
+
+_KEY = re.compile(r"[!-~]{1,255}")
 
 
-def idempotency_key(request: Request) -> str | None:
+class InvalidIdempotencyKey(Invalid):
+    detail = "An Idempotency-Key has 1 to 255 visible ASCII characters"
+
+
+async def idempotency_key(
+    lines: Annotated[
+        list[str] | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Your own name for this request. Sent again within 24 hours, with the same "
+            "body, it is answered as before and not carried out again.",
+        ),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 255,
+                "pattern": "^[!-~]+$",
+                "examples": ["3f6c1a52-9f0e-4b1e-8f43-0c9a3f0d6f11"],
+            }
+        ),
+    ] = None,
+) -> str | None:
     """The request's key, if it has one. Raises `InvalidIdempotencyKey`."""
-    keys = [value for name, value in request.scope["headers"] if name == b"idempotency-key"]
-    if not keys:
+    if lines is None:
         return None
-    if len(keys) > 1:
+    if len(lines) > 1 or not _KEY.fullmatch(lines[0]):
         raise InvalidIdempotencyKey
-    return check_key(keys[0].decode("latin-1"))
+    return lines[0]
 
 
-IDEMPOTENCY_KEY: dict[str, Any] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Your own name for this request. Sent again within 24 hours, with the same "
-    "body, it is answered as before and not carried out again.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "example": "3f6c1a52-9f0e-4b1e-8f43-0c9a3f0d6f11",
-}
+IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
+
 REPLAYED: dict[str, Any] = {
     "Idempotency-Replayed": {
         "description": "There when this is the answer to an earlier request with the same key",

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import Request, params
-from fastapi.routing import APIRoute
 
 from api.request_context import address_of, request_context
 from application.ports.limits import Hit, Limit, LimitStatus
@@ -63,18 +62,8 @@ def limited_by_session(limit: Limit) -> params.Depends:
     return params.Depends(RequestLimit(limit, _session))
 
 
-_WRITES = RequestLimit(Limit.WRITES, _user)
-
-
-def limit_of(route: APIRoute, *, is_protected: bool) -> RequestLimit | None:
-    """The limit that requests of `route` are counted by: the one among its dependencies, or that
-    of writes for any other protected route that is not read from.
-    """
-    for dependant in route.dependant.dependencies:
-        if isinstance(dependant.call, RequestLimit):
-            return dependant.call
-    is_read = (route.methods or set()) <= {"GET", "HEAD"}
-    return _WRITES if is_protected and not is_read else None
+by_writes = RequestLimit(Limit.WRITES, _user)
+"""The limit of every protected route that changes something and names no other."""
 
 
 def limit_headers(limit_statuses: Sequence[LimitStatus]) -> list[tuple[bytes, bytes]]:

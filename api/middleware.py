@@ -10,8 +10,10 @@ import logging
 import re
 from itertools import count
 from secrets import token_hex
+from string import printable
 from time import perf_counter
 from typing import Protocol
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -117,9 +119,7 @@ class RequestMiddleware:
             scope["method"] = "GET"
         if method not in ("GET", "HEAD"):
             receive = _limited(scope, receive)
-        path: str = scope["path"]
-        if path.endswith("/") and path != "/":
-            scope["path"] = path[:-1]
+        _normalize_target(scope)
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -156,6 +156,16 @@ class RequestMiddleware:
             error=error,
             limit=exchange.limit_statuses[0].limit.value if error == TooManyRequests.code else None,
         )
+
+
+def _normalize_target(scope: Scope) -> None:
+    """Take a trailing slash off the path, and percent-encode what is not ASCII in the query."""
+    path: str = scope["path"]
+    if path.endswith("/") and path != "/":
+        scope["path"] = path[:-1]
+    query: bytes = scope["query_string"]
+    if not query.isascii():  # Starlette would read bare UTF-8 as Latin-1
+        scope["query_string"] = quote(query, safe=printable).encode("ascii")
 
 
 def _failure(error: BaseException, request_id: str) -> str:

@@ -8,6 +8,7 @@ from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from api.middleware import AccessLog
+from api.routing import public_router
 
 
 class Metrics(Protocol):
@@ -102,9 +103,12 @@ def with_trace_id(access_log: AccessLog) -> AccessLog:
 def add_metrics(app: FastAPI, metrics: Metrics) -> None:
     """Serve `/metrics`, public and outside the schema."""
 
+    router = public_router("operations")
+
+    @router.get("/metrics", include_in_schema=False, response_class=Response)
     async def show_metrics(request: Request) -> Response:
         body, media_type = await metrics.exposition(request.headers.get("accept", ""))
         headers = {"Content-Type": media_type, "Cache-Control": "no-store"}
         return Response(body, headers=headers)
 
-    app.add_api_route("/metrics", show_metrics, include_in_schema=False, response_class=Response)
+    app.include_router(router)

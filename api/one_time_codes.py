@@ -7,14 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
-from api.fastpath.routes import router
 from api.limits import limited_by_network
+from api.routing import protected_router, public_router
 from api.users import EmailAddress, NewPassword
 from application.ports.limits import Limit, account_hit
 
-public = router("users")
-protected = router("users")
-resets = router("users")
+public = public_router("users")
+protected = protected_router("users")
+resets = public_router("users")
 
 Token = Annotated[
     str, StringConstraints(max_length=200), Field(description="From the mail", repr=False)

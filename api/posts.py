@@ -4,21 +4,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Path, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
-from api.etags import ETAG, IF_MATCH, IF_NONE_MATCH, etag, is_known, known_versions
-from api.fastpath.routes import router
-from api.idempotency import IDEMPOTENCY_KEY, REPLAYED, idempotency_key
-from api.pages import LINK, Cursors, PageQuery, link_next
+from api.etags import ETAG, IfMatch, IfNoneMatch, etag, is_current
+from api.idempotency import REPLAYED, IdempotencyKey
+from api.pages import LINK, PageQuery, link_next, position
+from api.routing import protected_router
 from application.ports.queries import PostDetails, PostList, Sort
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId, PostPatch
 from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
 
-protected = router("posts")
+protected = protected_router("posts")
 
 ID_MAX = 2**63 - 1
 
@@ -127,11 +127,11 @@ class PostsQuery(PageQuery):
     published: bool | None = Field(None, description="Only posts, or only drafts")
     sort: Literal["newest", "oldest", "top"] = Field("newest", description="`top`: by votes")
 
-    def to_list(self, viewer: User, cursors: Cursors) -> PostList:
+    def to_list(self, viewer: User, after: tuple[int, ...] | None) -> PostList:
         return PostList(
             viewer=viewer,
             limit=self.limit,
-            after=self.position(cursors),
+            after=after,
             sort=Sort(self.sort),
             owner_id=None if self.owner_id is None else UserId(self.owner_id),
             published=self.published,
@@ -171,14 +171,15 @@ _CREATED: dict[int | str, dict[str, Any]] = {
     summary="List posts",
     description="A page ends early once it has about 1 MiB of content: follow `Link`.",
     responses=_LINKED | problem_responses(400, 401, 422, 503),
-    openapi_extra={"parameters": PostsQuery.parameters()},
 )
 async def list_posts(
-    request: Request, response: Response, user: CurrentUser, use_cases: UseCases
+    query: Annotated[PostsQuery, Query()],
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    use_cases: UseCases,
 ) -> list[PostView]:
-    query = PostsQuery.of(request)
-    cursors: Cursors = request.app.state.cursors
-    page = await use_cases.posts.list(query.to_list(user, cursors))
+    page = await use_cases.posts.list(query.to_list(user, position(query, request)))
     link_next(page, query, request, response)
     return [PostView.of(seen) for seen in page.items]
 
@@ -189,12 +190,14 @@ async def list_posts(
     response_model=PostView,
     summary="Write a post",
     responses=_CREATED | problem_responses(400, 401, 409, 413, 415, 422, 429, 503),
-    openapi_extra={"parameters": [IDEMPOTENCY_KEY]},
 )
 async def create_post(
-    body: PostBody, request: Request, user: CurrentUser, use_cases: UseCases
+    body: PostBody,
+    request: Request,
+    user: CurrentUser,
+    use_cases: UseCases,
+    key: IdempotencyKey,
 ) -> Response:
-    key = idempotency_key(request)
     if key is None:
         seen, replayed = await use_cases.posts.write(body.to_draft(), user), False
     else:
@@ -213,13 +216,12 @@ async def create_post(
     responses=_TAGGED
     | {304: {"description": "Not Modified", "headers": ETAG}}
     | problem_responses(401, 404, 422, 503),
-    openapi_extra={"parameters": [IF_NONE_MATCH]},
 )
 async def read_post(
-    post_id: PostPath, request: Request, user: CurrentUser, use_cases: UseCases
+    post_id: PostPath, user: CurrentUser, use_cases: UseCases, if_none_match: IfNoneMatch
 ) -> Response:
     body, headers = _represented(await use_cases.posts.read(PostId(post_id), user))
-    if is_known(request, headers["ETag"]):
+    if is_current(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, "application/json")
 
@@ -229,17 +231,15 @@ async def read_post(
     response_model=PostView,
     summary="Replace a post",
     responses=_TAGGED | problem_responses(401, 403, 404, 412, 413, 415, 422, 429, 503),
-    openapi_extra={"parameters": [IF_MATCH]},
 )
 async def replace_post(
     post_id: PostPath,
     body: PostReplacementBody,
-    request: Request,
     user: CurrentUser,
     use_cases: UseCases,
+    if_match: IfMatch,
 ) -> Response:
-    known = known_versions(request)
-    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_draft(), user, known))
+    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_draft(), user, if_match))
 
 
 @protected.patch(
@@ -248,13 +248,16 @@ async def replace_post(
     summary="Change a post",
     description="`{}` changes nothing, and `version` stays.",
     responses=_TAGGED | problem_responses(401, 403, 404, 412, 413, 415, 422, 429, 503),
-    openapi_extra={"parameters": [IF_MATCH], "requestBody": {"content": _MERGE_PATCH}},
+    openapi_extra={"requestBody": {"content": _MERGE_PATCH}},
 )
 async def change_post(
-    post_id: PostPath, body: PostPatchBody, request: Request, user: CurrentUser, use_cases: UseCases
+    post_id: PostPath,
+    body: PostPatchBody,
+    user: CurrentUser,
+    use_cases: UseCases,
+    if_match: IfMatch,
 ) -> Response:
-    known = known_versions(request)
-    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_patch(), user, known))
+    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_patch(), user, if_match))
 
 
 @protected.delete(
@@ -263,12 +266,11 @@ async def change_post(
     response_class=Response,
     summary="Delete a post",
     responses=problem_responses(401, 403, 404, 412, 422, 429, 503),
-    openapi_extra={"parameters": [IF_MATCH]},
 )
 async def delete_post(
-    post_id: PostPath, request: Request, user: CurrentUser, use_cases: UseCases
+    post_id: PostPath, user: CurrentUser, use_cases: UseCases, if_match: IfMatch
 ) -> None:
-    await use_cases.posts.delete(PostId(post_id), user, known_versions(request))
+    await use_cases.posts.delete(PostId(post_id), user, if_match)
 
 
 def _represented(seen: PostDetails) -> tuple[bytes, dict[str, str]]:

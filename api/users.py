@@ -19,19 +19,19 @@ from pydantic_core import PydanticCustomError
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
-from api.fastpath.routes import router
 from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of, request_context
+from api.routing import protected_router, public_router
 from application.ports.limits import Limit
 from domain.addresses import EMAIL_MAX, BadEmail, normal_address
 from domain.passwords import PASSWORD_INPUT_MAX
 from domain.policies import may_see_account
 from domain.users import NAME_MAX, ProfileChange, User, UserDraft, UserId
 
-public = router("users")
-protected = router("users")
+public = public_router("users")
+protected = protected_router("users")
 
-with_password = router("users")
+with_password = protected_router("users")
 
 ID_MAX = 2**63 - 1
 

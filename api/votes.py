@@ -4,11 +4,11 @@ from fastapi import Response
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
-from api.fastpath.routes import router
 from api.posts import PostPath
+from api.routing import protected_router
 from domain.posts import PostId
 
-protected = router("votes", prefix="/posts/{post_id}/vote")
+protected = protected_router("votes", prefix="/posts/{post_id}/vote")
 
 _PROBLEMS = problem_responses(401, 404, 422, 429, 503)
 

@@ -1,22 +1,15 @@
 """Requests that may be sent again and are carried out once."""
 
-import re
 from dataclasses import fields, replace
 from datetime import timedelta
 from hashlib import sha256
 from json import dumps
 
-from domain.errors import Conflict, Invalid, RuleBroken
+from domain.errors import Conflict, RuleBroken
 from domain.posts import PostDraft
 
 LIFE = timedelta(hours=24)
 """How long a first answer is kept."""
-
-_KEY = re.compile(r"[!-~]{1,255}")
-
-
-class InvalidIdempotencyKey(Invalid):
-    detail = "An Idempotency-Key has 1 to 255 visible ASCII characters"
 
 
 class IdempotencyKeyInUse(Conflict):
@@ -25,13 +18,6 @@ class IdempotencyKeyInUse(Conflict):
 
 class IdempotencyKeyReused(RuleBroken):
     detail = "This Idempotency-Key came with another body before"
-
-
-def check_key(key: str) -> str:
-    """`key`, or `InvalidIdempotencyKey`."""
-    if not _KEY.fullmatch(key):
-        raise InvalidIdempotencyKey
-    return key
 
 
 def fingerprint(draft: PostDraft) -> str:

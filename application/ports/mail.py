@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from application.ports.adapter import Adapter
-
 
 class MailNotSent(Exception):
     """Not this time; the next attempt may succeed."""
@@ -23,7 +21,7 @@ class Mail:
     """The same as `text`, for programs that show it."""
 
 
-class Mailer(Adapter, Protocol):
+class Mailer(Protocol):
     async def send(self, mail: Mail) -> None:
         """Hand `mail` on, within 15 seconds. Raises `MailNotSent` or `MailRefused`; neither repeats
         the address or what the mail says.

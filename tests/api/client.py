@@ -1,5 +1,6 @@
 """The service as a client in the same process sees it, and a hand on its database."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from tests.secrecy import ASYNC_HOOKS, SECRECY
 URL = "http://gatepost"
 SECRET = b"tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP"
 PASSWORD = "correct horse battery"
+FASTPATH = os.environ.get("GATEPOST_FASTPATH") != "off"
+"""Whether the applications of these tests have the fast path; `make test-plain` takes it out."""
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
 on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -195,7 +198,8 @@ async def open_gate(
         clock=clock,
         password_policy=PasswordPolicy(is_common=is_common),
     )
-    app = create_app(ports, cursor_key=b"k" * 32, **{"access_log": SECRECY.note} | of_app)
+    options: dict[str, Any] = {"access_log": SECRECY.note, "fastpath": FASTPATH} | of_app
+    app = create_app(ports, cursor_key=b"k" * 32, **options)
     async with client_of(app) as client:
         yield ApiClient(app=app, client=client, ports=ports, database=database, clock=clock)
     await database.close()

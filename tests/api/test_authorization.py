@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from api.dependencies import asks_for_the_current_user
+from api.routing import ProtectedRoute
 from domain.users import Role
 from tests.api.client import PASSWORD, ApiClient, Person, on_one_database
 from tests.api.test_routes import census
@@ -85,7 +85,7 @@ def protected(app: FastAPI) -> set[tuple[str, str]]:
     return {
         (method, path)
         for route, path, methods in census(app.routes)
-        if asks_for_the_current_user(route)
+        if isinstance(route, ProtectedRoute)
         for method in methods
     }
 

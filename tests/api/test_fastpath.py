@@ -1,21 +1,31 @@
 """A planned route answers as FastAPI would."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI, Form, HTTPException, Path, Request, Response
+from fastapi import (
+    Depends,
+    FastAPI,
+    Form,
+    Header,
+    HTTPException,
+    Path,
+    Query,
+    Request,
+    Response,
+)
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute, APIRouter
-from pydantic import BaseModel, ConfigDict
-from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi.routing import RouteContext, iter_route_contexts
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp
 
-from api.fastpath.routes import Route, RouteTable
+from api.fastpath.plans import Plan, Unplanned
+from api.fastpath.table import RouteTable
+from api.routing import Route, public_router
 from tests.api.client import ApiClient, on_one_database
 
 NUMBER = Annotated[int, Path(ge=1)]
@@ -104,6 +114,40 @@ async def with_a_query(wanted: int) -> int:
     return wanted
 
 
+class Wanted(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    size: int = Field(3, ge=1)
+    name: str | None = None
+
+
+class WantedTwice(BaseModel):
+    names: list[str] = []
+
+
+async def with_a_model(wanted: Annotated[Wanted, Query()], number: NUMBER) -> str:
+    return f"{wanted} {number}"
+
+
+async def with_a_list(wanted: Annotated[WantedTwice, Query()]) -> str:
+    return f"{wanted}"
+
+
+async def lines_of(lines: Annotated[list[str] | None, Header(alias="X-Lines")] = None) -> str:
+    return f"{lines}"
+
+
+async def with_headers(
+    lines: Annotated[str, Depends(lines_of)],
+    own: Annotated[list[str] | None, Header(alias="X-Own")] = None,
+) -> str:
+    return f"{lines} {own}"
+
+
+async def with_one_header(user_agent: Annotated[str | None, Header()] = None) -> str:
+    return f"{user_agent}"
+
+
 async def with_a_form(wanted: Annotated[int, Form()]) -> int:
     return wanted
 
@@ -141,8 +185,8 @@ async def on_invalid(_: Request, error: Exception) -> Response:
     return JSONResponse(found, 422)
 
 
-def application(route_class: type[APIRoute]) -> FastAPI:
-    router = APIRouter(route_class=route_class)
+def application(*, fastpath: bool) -> FastAPI:
+    router = public_router("test")
     get, post = router.get, router.post
     get("/nothing", status_code=204, response_class=Response)(nothing)
     get("/path/{number}")(of_the_path)
@@ -158,15 +202,23 @@ def application(route_class: type[APIRoute]) -> FastAPI:
     get("/another")(of_another_type)
     get("/untyped")(of_no_type)
     get("/query")(with_a_query)
+    get("/model/{number}")(with_a_model)
+    get("/list")(with_a_list)
+    get("/headers")(with_headers)
+    get("/header")(with_one_header)
     post("/form")(with_a_form)
     get("/thread/{number}")(in_a_thread)
     get("/yield")(with_a_yield)
     post("/two")(of_two_bodies)
     post("/optional")(of_a_body_or_none)
     app = FastAPI(exception_handlers={RequestValidationError: on_invalid})
-    lax = APIRouter(route_class=route_class, strict_content_type=False)
+    lax = public_router("test")
+    lax.strict_content_type = False
     lax.post("/lax/{number}")(of_a_body)
-    app.router.routes.extend([*router.routes, *lax.routes])
+    app.include_router(router)
+    app.include_router(lax)
+    if fastpath:
+        app.add_middleware(RouteTable, application=app)
     return app
 
 
@@ -178,8 +230,9 @@ def body(content: bytes, content_type: str | None = "application/json") -> dict[
 async def answers(path: str, method: str, options: dict[str, Any]) -> list[tuple[Any, ...]]:
     """FastAPI's and ours."""
     found = []
-    for route_class in (APIRoute, Route):
-        transport = httpx.ASGITransport(application(route_class), raise_app_exceptions=False)
+    for fastpath in (False, True):
+        app = application(fastpath=fastpath)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             answer = await client.request(method, path, **options)
         found.append((answer.status_code, answer.content, sorted(answer.headers.items())))
@@ -214,6 +267,15 @@ async def answers(path: str, method: str, options: dict[str, Any]) -> list[tuple
         ("GET", "/untyped", {}),
         ("GET", "/query?wanted=3", {}),
         ("GET", "/query", {}),
+        ("GET", "/model/7", {}),
+        ("GET", "/model/7?size=4&name=%C3%A9", {}),
+        ("GET", "/model/7?size=0&more=1&name=", {}),
+        ("GET", "/model/0?size=x", {}),
+        ("GET", "/model/7?size=4&size=5", {}),
+        ("GET", "/list?names=a", {}),
+        ("GET", "/headers", {}),
+        ("GET", "/headers", {"headers": [("X-Lines", "a"), ("x-lines", "b"), ("X-Own", "")]}),
+        ("GET", "/header", {}),
         ("POST", "/form", {"data": {"wanted": "3"}}),
         ("GET", "/thread/3", {}),
         ("GET", "/yield", {}),
@@ -229,37 +291,58 @@ async def test_a_route_answers_as_fastapi_does(
     assert ours == fastapis
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "is_planned"),
-    [
-        (of_the_path, True),
-        (by_dependencies, True),
-        (by_an_object, True),
-        (with_a_query, False),
-        (in_a_thread, False),
-        (with_a_yield, False),
-    ],
-)
-def test_a_plan_is_made_for_what_can_be_known(
-    endpoint: Callable[..., Awaitable[Any]], is_planned: bool
-) -> None:
-    assert Route(f"/{'{number}'}", endpoint).is_planned is is_planned
+def planned(app: FastAPI) -> dict[str, bool]:
+    """Whether there is a plan for each route of ours, by its path."""
+    return {
+        context.path or "": is_planned(context)
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, Route)
+    }
+
+
+def is_planned(context: RouteContext) -> bool:
+    assert isinstance(context.original_route, Route)
+    try:
+        Plan(context, admit=context.original_route.admit)
+    except Unplanned:
+        return False
+    return True
+
+
+def test_a_plan_is_made_for_what_can_be_known() -> None:
+    left = {
+        path for path, is_planned in planned(application(fastpath=False)).items() if not is_planned
+    }
+
+    assert left == {
+        *("/typed", "/except", "/short/{number}", "/query", "/list", "/header", "/form"),
+        "/own",
+        *("/thread/{number}", "/yield", "/two", "/optional", "/lax/{number}"),
+    }
 
 
 @on_one_database
 def test_every_route_is_planned_but_those_of_forms_and_of_another_type(gate: ApiClient) -> None:
-    left = [
-        route.path for route in gate.app.routes if isinstance(route, Route) and not route.is_planned
-    ]
+    left = [path for path, is_planned in planned(gate.app).items() if not is_planned]
 
     assert left == ["/login", "/refresh", "/.well-known/jwks.json"]
+
+
+async def test_overrides_of_dependencies_are_honoured() -> None:
+    app = application(fastpath=True)
+    app.dependency_overrides[agent] = lambda: "another agent"
+
+    async with client_of(app) as client:
+        answer = await client.get("/dependencies")
+
+    assert answer.json()["said"].startswith("ANOTHER AGENT GET another agent")
 
 
 class Paths:
     """An application in which several routes may be meant by one path."""
 
-    def __init__(self, route_class: type[APIRoute]) -> None:
-        router = APIRouter(route_class=route_class)
+    def __init__(self, *, fastpath: bool) -> None:
+        router = public_router("test")
         router.get("/a/{name}")(self.named)
         router.get("/a/fixed")(self.fixed)  # never reached
         router.get("/b/fixed")(self.fixed)
@@ -270,14 +353,16 @@ class Paths:
         router.get("/e/fixed")(self.fixed)  # never reached either
         router.post("/b/fixed")(self.posted)
         self.app = FastAPI(redirect_slashes=False)
-        self.app.router.routes.extend(router.routes)
+        self.app.include_router(router)
         mounted = FastAPI()
         mounted.get("/inside")(self.fixed)
         self.app.mount("/m", mounted)
-        late = APIRouter(route_class=route_class)
+        late = public_router("test")
         late.get("/m/outside")(self.fixed)  # nor this
         late.get("/z")(self.fixed)
-        self.app.router.routes.extend(late.routes)
+        self.app.include_router(late)
+        if fastpath:
+            self.app.add_middleware(RouteTable, application=self.app)
 
     async def named(self, name: str) -> str:
         return f"named {name}"
@@ -301,16 +386,9 @@ class Paths:
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "BREW"])
 @pytest.mark.parametrize("root_path", ["", "/b"])
 async def test_the_table_finds_what_starlette_finds(method: str, root_path: str) -> None:
-    short = Paths(Route).app
-    table = RouteTable(short.routes, AsyncExitStackMiddleware(short.router))
-
-    async def ours(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = short
-        await ExceptionMiddleware(table, short.exception_handlers)(scope, receive, send)
-
     async with (
-        client_of(Paths(APIRoute).app, root_path) as fastapis,
-        client_of(ours, root_path) as by_table,
+        client_of(Paths(fastpath=False).app, root_path) as fastapis,
+        client_of(Paths(fastpath=True).app, root_path) as by_table,
     ):
         for path in (
             *("/", "/a", "/a/", "/a/x", "/a/fixed", "/a/x/y", "/b/fixed", "/b/x", "/c/x/y", "/d/7"),
@@ -323,7 +401,7 @@ async def test_the_table_finds_what_starlette_finds(method: str, root_path: str)
 
 
 @asynccontextmanager
-async def client_of(app: ASGIApp, root_path: str) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(app: ASGIApp, root_path: str = "") -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, root_path=root_path)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client

@@ -1,14 +1,15 @@
-"""The census: a route is public because this page says so, or it asks for the current user."""
+"""The census: a route is public because this page says so, or it is protected."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from api.dependencies import CurrentUser, asks_for_the_current_user
+from api.dependencies import CurrentUser
+from api.routing import ProtectedRoute, protected_router, refuse_undeclared_routes
 from tests.api.client import ApiClient, on_one_database
 
 pytestmark = on_one_database
@@ -35,26 +36,24 @@ PUBLIC = {
 
 
 def undecided(app: FastAPI) -> list[str]:
-    """The routes that are neither public nor ask for the current user, and what can't be told."""
+    """The routes that are neither public by the contract nor protected."""
     return [
         f"{sorted(methods)} {path}"
         for route, path, methods in census(app.routes)
         if not methods or not {(method, path) for method in methods - {"HEAD"}} <= PUBLIC
-        if not asks_for_the_current_user(route)
+        if not isinstance(route, ProtectedRoute)
     ]
 
 
-def census(routes: list[BaseRoute]) -> list[tuple[BaseRoute, str, set[str]]]:
+def census(routes: Sequence[BaseRoute]) -> list[tuple[BaseRoute, str, set[str]]]:
     """Every route; a mounted application counts as one, since nothing is known of its inside."""
     return [
-        (route, getattr(route, "path", repr(route)), set(getattr(route, "methods", None) or ()))
-        for route in routes
+        (route.original_route, route.path or repr(route), set(route.methods or ()))
+        for route in iter_route_contexts(routes)
     ]
 
 
-def test_every_route_is_public_by_the_contract_or_asks_for_the_current_user(
-    gate: ApiClient,
-) -> None:
+def test_every_route_is_public_by_the_contract_or_protected(gate: ApiClient) -> None:
     assert undecided(gate.app) == []
 
 
@@ -64,14 +63,14 @@ def test_the_contract_names_no_public_route_that_is_not_there(gate: ApiClient) -
     assert routes >= PUBLIC
 
 
-def test_no_public_route_asks_for_the_current_user(gate: ApiClient) -> None:
-    asking = [
+def test_no_public_route_is_protected(gate: ApiClient) -> None:
+    protected = [
         path
         for route, path, methods in census(gate.app.routes)
-        if asks_for_the_current_user(route) and {(m, path) for m in methods} & PUBLIC
+        if isinstance(route, ProtectedRoute) and {(m, path) for m in methods} & PUBLIC
     ]
 
-    assert asking == []
+    assert protected == []
 
 
 async def test_a_protected_route_is_closed_and_a_public_one_is_not(gate: ApiClient) -> None:
@@ -98,7 +97,7 @@ def forgotten_route_in_a_router(app: FastAPI) -> None:
     @router.post("")
     async def write_secret() -> None: ...
 
-    app.router.routes.extend(router.routes)
+    app.include_router(router)
 
 
 def a_plain_route(app: FastAPI) -> None:
@@ -109,10 +108,14 @@ def a_mounted_application(app: FastAPI) -> None:
     app.router.routes.append(Mount("/secrets", FastAPI()))
 
 
-def a_route_that_asks(app: FastAPI) -> None:
-    @app.get("/closed")
+def a_protected_route(app: FastAPI) -> None:
+    router = protected_router("secrets")
+
+    @router.get("/closed")
     async def read_closed(user: CurrentUser) -> int:
         return user.id
+
+    app.include_router(router)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def a_route_that_asks(app: FastAPI) -> None:
         (forgotten_route_in_a_router, ["['POST'] /secrets"]),
         (a_plain_route, ["['GET', 'HEAD'] /secrets"]),
         (a_mounted_application, ["[] /secrets"]),
-        (a_route_that_asks, []),
+        (a_protected_route, []),
     ],
 )
 def test_the_census_finds_a_route_that_was_forgotten(
@@ -137,8 +140,36 @@ def test_the_census_finds_a_route_that_was_forgotten(
     assert undecided(app) == found
 
 
+@pytest.mark.parametrize("add", [forgotten_route, forgotten_route_in_a_router])
+def test_a_route_that_is_neither_public_nor_protected_keeps_the_service_from_starting(
+    gate: ApiClient, add: Callable[[FastAPI], None]
+) -> None:
+    refuse_undeclared_routes(gate.app)
+    app = FastAPI(docs_url=None, redoc_url=None)
+    add(app)
+
+    with pytest.raises(TypeError, match=r"^/secrets is neither public nor protected: "):
+        refuse_undeclared_routes(app)
+
+
+async def test_a_protected_route_authenticates_without_asking_for_the_user(
+    gate: ApiClient,
+) -> None:
+    router = protected_router("secrets")
+
+    @router.get("/secrets")
+    async def read_secrets() -> str:
+        return "secret"
+
+    gate.app.include_router(router)
+
+    assert (await gate.client.get("/secrets")).status_code == 401
+    anna = await gate.person()
+    assert (await gate.client.get("/secrets", headers=anna.headers)).json() == "secret"
+
+
 async def test_an_answer_without_content_tells_no_type_of_it(gate: ApiClient) -> None:
-    routes = [route for route in gate.app.routes if isinstance(route, APIRoute)]
+    routes = [route for route, _, _ in census(gate.app.routes) if isinstance(route, APIRoute)]
     empty = [route for route in routes if route.status_code == 204]
 
     assert empty

@@ -1,8 +1,8 @@
-from application.ports.mail import Mail, Mailer
+from application.ports.mail import Mail
 from tests.secrecy import SECRECY
 
 
-class FakeMailer(Mailer):
+class FakeMailer:
     """Keeps what was `sent`. Set `trouble` to have it raised instead."""
 
     def __init__(self) -> None:

@@ -16,7 +16,6 @@ from infrastructure.database.driver.lookups import BATCH_MAX, SharedLookup, look
 from infrastructure.database.driver.postgresql import DIALECT
 from infrastructure.database.driver.statements import (
     Clause,
-    Database,
     DatabaseUnavailable,
     Record,
     Transaction,
@@ -40,7 +39,7 @@ class Query:
     error: Exception | None = None
 
 
-class SteppedDatabase(Database):
+class SteppedDatabase:
     """Rows are (key, how often it was written). Queries run and land when the test says so."""
 
     dialect: Dialect = DIALECT

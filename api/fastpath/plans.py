@@ -1,0 +1,261 @@
+"""What a route will need of its requests, worked out once from FastAPI's own description of it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request, Response, params
+from fastapi._compat import ModelField
+from fastapi.datastructures import DefaultPlaceholder
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from fastapi.routing import RouteContext
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from api.errors import located
+
+
+class Unplanned(Exception):
+    """A signature that is left to FastAPI."""
+
+
+Values = list[Any]
+"""What was gathered for a request so far; every step appends one value."""
+Errors = list[Any]
+Step = Callable[[Request, Values, Errors], Awaitable[Any]]
+"""Returns the next value. What is wrong with the client's input it adds to the errors."""
+
+_REQUEST, _RESPONSE = range(2)
+"""Their places among the values; the results of the steps come behind them."""
+
+_MISSING = {"type": "missing", "loc": ("body",), "msg": "Field required"}
+
+
+class Plan:
+    """How requests of a route are answered. Raises `Unplanned`.
+
+    Takes the steps in FastAPI's order: dependencies in the order of the signature, then path,
+    query, headers and body of the endpoint. All that is wrong with the input is one 422.
+    """
+
+    def __init__(self, route: RouteContext, admit: Callable[[Request], Awaitable[None]]) -> None:
+        if _has_options(route):
+            raise Unplanned
+        dependant: Dependant = route.dependant
+        self._admit = admit
+        self._convertors = route.param_convertors
+        self._field: ModelField | None = route.response_field
+        self._status: int = route.status_code or 200
+        self._asks_for_response = dependant.response_param_name is not None
+        self._steps: list[Step] = []
+        self._places: dict[object, int] = {}
+        arguments = self._gather(dependant)
+        if route.body_field is not None:
+            arguments.append((route.body_field.name, self._add(_body_step(route))))
+        self._endpoint = _call(dependant, arguments)
+
+    def path_values(self, found: dict[str, str]) -> dict[str, Any]:
+        return {name: self._convertors[name].convert(value) for name, value in found.items()}
+
+    async def __call__(self, request: Request) -> Response:
+        """The answer. Raises what the route's own handler would raise."""
+        await self._admit(request)
+        given = Response(status_code=self._status) if self._asks_for_response else None
+        values: Values = [request, given]
+        errors: Errors = []
+        for step in self._steps:
+            values.append(await step(request, values, errors))
+        if errors:
+            raise RequestValidationError(errors)
+        answer = await self._endpoint(values)
+        return answer if isinstance(answer, Response) else self._response(answer, given)
+
+    def _response(self, answer: Any, given: Response | None) -> Response:
+        if self._field is None:
+            response = Response(status_code=self._status)
+        else:
+            value, errors = self._field.validate(answer, loc=("response",))
+            if errors:
+                raise ResponseValidationError(errors)
+            body = self._field.serialize_json(value)
+            response = Response(body, self._status, media_type="application/json")
+        if given is not None:
+            response.status_code = given.status_code
+            response.raw_headers += [
+                header for header in given.raw_headers if header[0] != b"content-length"
+            ]
+        return response
+
+    def _gather(self, dependant: Dependant) -> list[tuple[str, int]]:
+        """Add the steps that a function needs; its arguments, each with the place of its value."""
+        children = [(child.name, self._place(child)) for child in dependant.dependencies]
+        arguments = [(name, place) for name, place in children if name]
+        given = [
+            (dependant.request_param_name, _REQUEST),
+            (dependant.http_connection_param_name, _REQUEST),
+            (dependant.response_param_name, _RESPONSE),
+        ]
+        arguments += [(name, place) for name, place in given if name]
+        inputs = [(field, _path_step(field)) for field in dependant.path_params]
+        inputs += [(field, _query_step(field, dependant)) for field in dependant.query_params]
+        inputs += [(field, _header_step(field)) for field in dependant.header_params]
+        return arguments + [(field.name, self._add(step)) for field, step in inputs]
+
+    def _place(self, dependant: Dependant) -> int:
+        """Where the value of a dependency is, which is asked for once a request."""
+        if dependant.call not in self._places:
+            # What FastAPI does with a dependency whose own input is wrong is left to FastAPI.
+            if dependant.path_params or dependant.query_params or dependant.body_params:
+                raise Unplanned
+            if dependant.response_param_name:
+                raise Unplanned
+            call = _call(dependant, self._gather(dependant))
+
+            async def ask(_: Request, values: Values, __: Errors) -> Any:
+                return await call(values)
+
+            self._places[dependant.call] = self._add(ask)
+        return self._places[dependant.call]
+
+    def _add(self, step: Step) -> int:
+        self._steps.append(step)
+        return 1 + len(self._steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A function, and the place of each of its arguments among the values."""
+
+    function: Callable[..., Awaitable[Any]]
+    arguments: tuple[tuple[str, int], ...]
+
+    def __call__(self, values: Values) -> Awaitable[Any]:
+        return self.function(**{name: values[place] for name, place in self.arguments})
+
+
+def _call(dependant: Dependant, arguments: Sequence[tuple[str, int]]) -> _Call:
+    function = dependant.call
+    if (
+        function is None
+        or not (iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__))
+        or dependant.cookie_params
+        or dependant.background_tasks_param_name
+        or dependant.security_scopes_param_name
+        or dependant.concurrency
+        or not dependant.use_cache
+    ):
+        raise Unplanned
+    return _Call(function, tuple(arguments))
+
+
+def _path_step(field: ModelField) -> Step:
+    place = ("path", field.alias)
+
+    async def read(request: Request, _: Values, errors: Errors) -> Any:
+        value, wrong = field.validate(request.scope["path_params"][field.alias], loc=place)
+        errors += wrong
+        return value
+
+    return read
+
+
+def _query_step(field: ModelField, dependant: Dependant) -> Step:
+    """Reads the one model that names all parameters of the query."""
+    model = field.field_info.annotation
+    if len(dependant.query_params) > 1 or not _is_flat_model(model):
+        raise Unplanned
+
+    async def read(request: Request, _: Values, errors: Errors) -> Any:
+        query: bytes = request.scope["query_string"]
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else ()
+        value, wrong = field.validate(dict(pairs), loc=("query",))
+        errors += wrong
+        return value
+
+    return read
+
+
+def _is_flat_model(model: Any) -> bool:
+    """Whether every member is one parameter, whose value is one text."""
+    return (
+        isinstance(model, type)
+        and issubclass(model, BaseModel)
+        and not any(
+            member.alias or "list" in str(member.annotation) or "tuple" in str(member.annotation)
+            for member in model.model_fields.values()
+        )
+    )
+
+
+def _header_step(field: ModelField) -> Step:
+    """Reads a header of which a signature asks for every line."""
+    if field.field_info.annotation != list[str] | None or field.field_info.is_required():
+        raise Unplanned
+    name = field.alias.lower().encode("latin-1")
+
+    async def read(request: Request, _: Values, __: Errors) -> Any:
+        lines = [str(value, "latin-1") for key, value in request.scope["headers"] if key == name]
+        return lines or field.get_default()
+
+    return read
+
+
+def _body_step(route: RouteContext) -> Step:
+    """Reads the body when it is one argument as a whole."""
+    about = route.body_field.field_info
+    is_whole = route.dependant.body_params == [route.body_field]
+    if not is_whole or isinstance(about, params.Form) or not about.is_required():
+        raise Unplanned
+    adapter = TypeAdapter[Any](about.annotation or Any)
+
+    async def read(request: Request, _: Values, errors: Errors) -> Any:
+        body = await _json_body(request)
+        if body is None:
+            errors.append(_MISSING)
+            return None
+        try:
+            return adapter.validate_json(body)
+        except ValidationError as error:
+            errors += located(error, "body")
+            return None
+
+    return read
+
+
+async def _json_body(request: Request) -> bytes | None:
+    """None when there is no body whose media type says that it is JSON."""
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise HTTPException(400) from None  # nobody is there to read it
+    types = [value for name, value in request.scope["headers"] if name == b"content-type"]
+    media_type = types[0].partition(b";")[0].strip().lower() if types else b""
+    is_json = media_type == b"application/json" or media_type.endswith(b"+json")
+    return body if body and is_json else None
+
+
+def _has_options(route: RouteContext) -> bool:
+    """Whether the route treats its answer or its body in another way than the default."""
+    answers_by_default = (
+        isinstance(route.response_class, DefaultPlaceholder)
+        if route.response_field
+        else route.response_class is Response
+    )
+    strict_content_type = route.strict_content_type
+    if isinstance(strict_content_type, DefaultPlaceholder):
+        strict_content_type = strict_content_type.value
+    return (
+        not answers_by_default
+        or route.response_model_include is not None
+        or route.response_model_exclude is not None
+        or not route.response_model_by_alias
+        or route.response_model_exclude_unset
+        or route.response_model_exclude_defaults
+        or route.response_model_exclude_none
+        or not strict_content_type
+        or route.max_body_size is not None
+    )

@@ -1,0 +1,119 @@
+"""Finds the planned route of a request by a dictionary or a regular expression."""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.routing import RouteContext, iter_route_contexts
+from fastapi.telemetry._api import _route_selected
+from starlette import routing
+from starlette._utils import get_route_path
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.fastpath.plans import Plan, Unplanned
+from api.routing import Route
+
+
+class RouteTable:
+    """A middleware that answers the requests of planned routes and leaves all others to `app`.
+
+    It is made of the routes of `application` as they are when the first request comes.
+    """
+
+    def __init__(self, app: ASGIApp, *, application: FastAPI) -> None:
+        self._others = app
+        self._application = application
+        handlers = {
+            key: handler
+            for key, handler in application.exception_handlers.items()
+            if key not in (500, Exception)
+        }
+        self._answer = ExceptionMiddleware(_answer_planned, handlers=handlers)
+        self._entries: dict[str, list[_Entry]] | None = None
+        self._fixed: dict[tuple[str, str], _Entry] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._application.dependency_overrides:
+            entry, parameters = self._find(scope["method"], get_route_path(scope))
+            if entry is not None:
+                scope["route"] = entry.route
+                scope["path_params"] = parameters
+                scope[_PLAN] = entry.plan
+                if "fastapi.telemetry" in scope:
+                    _route_selected(scope=scope, path=entry.path)
+                await self._answer(scope, receive, send)
+                return
+        await self._others(scope, receive, send)
+
+    def _find(self, method: str, path: str) -> "tuple[_Entry | None, dict[str, Any]]":
+        entries = self._entries or self._make_entries()
+        if fixed := self._fixed.get((method, path)):
+            return fixed, {}
+        return _first_match(entries.get(method, ()), path)
+
+    def _make_entries(self) -> "dict[str, list[_Entry]]":
+        contexts = list(iter_route_contexts(self._application.routes))
+        methods = {method for context in contexts for method in context.methods or ()}
+        self._entries = {
+            method: [
+                _Entry.of(context) for context in contexts if method in (context.methods or methods)
+            ]
+            for method in methods
+        }
+        self._fixed = {
+            (method, entry.path): entry
+            for method, entries in self._entries.items()
+            for entry in entries
+            if entry.plan and _first_match(entries, entry.path) == (entry, {})
+        }
+        return self._entries
+
+
+_PLAN = "gatepost.plan"
+
+
+async def _answer_planned(scope: Scope, receive: Receive, send: Send) -> None:
+    plan: Plan = scope[_PLAN]
+    response = await plan(Request(scope, receive, send))
+    await response(scope, receive, send)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """A route as the table knows it."""
+
+    path: str
+    route: routing.BaseRoute
+    expression: re.Pattern[str] | None
+    """Of its path; None for a mounted application and the like."""
+    plan: Plan | None
+    """None for a route that is left to FastAPI."""
+
+    @classmethod
+    def of(cls, context: RouteContext) -> "_Entry":
+        route = context.original_route
+        plan: Plan | None = None
+        if isinstance(route, Route):
+            with suppress(Unplanned):
+                plan = Plan(context, admit=route.admit)
+        return cls(
+            path=context.path or "",
+            route=route,
+            expression=context.path_regex if isinstance(route, routing.Route) else None,
+            plan=plan,
+        )
+
+
+def _first_match(entries: "list[_Entry] | tuple[()]", path: str) -> tuple[_Entry | None, Any]:
+    """The entry that Starlette would choose, if it is planned, and the values in its path."""
+    for entry in entries:
+        if entry.expression is None:
+            break  # only Starlette can say whether this one matches
+        if found := entry.expression.match(path):
+            if entry.plan is None:
+                break
+            return entry, entry.plan.path_values(found.groupdict())
+    return None, {}

@@ -1,0 +1,111 @@
+"""Routers whose routes are public or protected, and what a request passes before its endpoint."""
+
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from api.dependencies import bearer_token, current_user
+from api.limits import RequestLimit, by_writes
+
+
+class Route(APIRoute):
+    """A route of Gatepost; it stands on a public or on a protected router."""
+
+    @cached_property
+    def limit(self) -> RequestLimit | None:
+        """The limit that counts its requests: the one among its dependencies, if there is one."""
+        dependencies = (each.dependency for each in self.dependencies)
+        named = next((each for each in dependencies if isinstance(each, RequestLimit)), None)
+        return named or self.default_limit
+
+    @property
+    def default_limit(self) -> RequestLimit | None:
+        return None
+
+    async def admit(self, request: Request) -> None:
+        """Look at a request before its parameters and its body are read.
+
+        Raises the error that is its answer.
+        """
+        if self.limit is not None:
+            await self.limit(request)
+        refuse_repeated_parameters(request)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def admit_and_handle(request: Request) -> Response:
+            await self.admit(request)
+            return await handle(request)
+
+        return admit_and_handle
+
+
+class PublicRoute(Route):
+    """Needs no token."""
+
+
+class ProtectedRoute(Route):
+    """Authenticates first: a request without a valid token is a 401, whatever else is wrong."""
+
+    @property
+    def default_limit(self) -> RequestLimit | None:
+        is_read = (self.methods or set()) <= {"GET", "HEAD"}
+        return None if is_read else by_writes
+
+    async def admit(self, request: Request) -> None:
+        await current_user(request, bearer_token(request))
+        await super().admit(request)
+
+
+def public_router(tag: str, *, prefix: str = "") -> APIRouter:
+    """A router whose routes need no token; its operation ids are the names of the functions."""
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        route_class=PublicRoute,
+        generate_unique_id_function=_operation_id,
+    )
+
+
+def protected_router(tag: str, *, prefix: str = "") -> APIRouter:
+    """A router whose routes authenticate, whether or not they ask for the `CurrentUser`."""
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        route_class=ProtectedRoute,
+        dependencies=[Depends(current_user)],
+        generate_unique_id_function=_operation_id,
+    )
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def refuse_repeated_parameters(request: Request) -> None:
+    """Raise a 422 for a query that has a parameter twice: which one counts would be a guess."""
+    query: bytes = request.scope["query_string"]
+    if b"&" in query:
+        names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+        if len(set(names)) < len(names):
+            message = "A parameter is given more than once"
+            raise RequestValidationError(
+                [{"type": "repeated", "loc": ("query",), "msg": message, "input": None}]
+            )
+
+
+def refuse_undeclared_routes(app: FastAPI) -> None:
+    """Raise TypeError for a path operation that is neither public nor protected."""
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute) and not isinstance(route, PublicRoute | ProtectedRoute):
+            raise TypeError(
+                f"{context.path} is neither public nor protected: declare it on a router that"
+                " api.routing.public_router or protected_router made"
+            )
