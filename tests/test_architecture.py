@@ -64,7 +64,12 @@ def test_each_name_has_one_import_path() -> None:
     packages = [path for path in SOURCES + TESTS if path.name == "__init__.py"]
 
     assert len(packages) > len(LAYERS)
-    assert [path for path in packages if (ROOT / path).read_bytes()] == []
+    assert [path for path in packages if not _is_docstring(tree(path))] == []
+
+
+def _is_docstring(module: ast.Module) -> bool:
+    """Whether there is nothing in the module but a docstring, or nothing at all."""
+    return len(module.body) <= (ast.get_docstring(module) is not None)
 
 
 def test_no_file_is_longer_than_300_lines() -> None:
