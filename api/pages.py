@@ -1,7 +1,6 @@
 """Lists page by page: what a list may be asked, where it goes on and the link that leads there."""
 
 import hmac
-import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from hashlib import blake2b
@@ -75,9 +74,6 @@ def _binding(query: PageQuery, request: Request) -> str:
     return path + query.model_dump_json(exclude={"limit", "after"})
 
 
-_HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]+")
-
-
 def link_next(page: Page[object], query: PageQuery, request: Request, response: Response) -> None:
     """Tell in the answer's `Link` field where the next page is, if there is one."""
     if page.next is not None:
@@ -87,14 +83,14 @@ def link_next(page: Page[object], query: PageQuery, request: Request, response: 
 
 
 def next_link(request: Request, after: str) -> str:
-    """The `Link` header (RFC 8288) that leads to the page behind `after`: the request's own URL,
-    absolute, with another cursor.
+    """The `Link` header (RFC 8288) that leads to the page behind `after`: the request's own path
+    and query with another cursor.
+
+    A path-absolute reference (RFC 3986, section 4.2): a client that follows it keeps to the scheme
+    and host that it used, whatever a proxy tells of them, and so does its bearer token.
     """
     # By hand: with the URL class of Starlette it is 7 % of a list's time.
     scope = request.scope
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    if not _HOST.fullmatch(host):
-        host = b"%s:%d" % (scope["server"][0].encode(), scope["server"][1])
     root_path = scope.get("root_path", "").rstrip("/")
     path = scope["path"].removeprefix(root_path)
     query = [
@@ -105,13 +101,13 @@ def next_link(request: Request, after: str) -> str:
     query.append(b"after=" + after.encode())
     # What is not encoded yet would end the URL, or the header.
     rest = quote(b"&".join(query), safe="%&=+!$'()*,;:@/?")
-    return f'<{scope["scheme"]}://{host.decode()}{quote(root_path + path)}?{rest}>; rel="next"'
+    return f'<{quote(root_path + path)}?{rest}>; rel="next"'
 
 
 LINK = {
     "Link": {
-        "description": 'The next page as `rel="next"` (RFC 8288); absent on the last one',
+        "description": 'Path of the next page as `rel="next"` (RFC 8288); absent on the last one',
         "schema": {"type": "string"},
-        "example": '<https://example.com/posts?limit=20&after=AAECAwQFBgcICQ>; rel="next"',
+        "example": '</posts?limit=20&after=AAECAwQFBgcICQ>; rel="next"',
     }
 }

@@ -525,7 +525,7 @@ async def test_behind_a_root_path_locations_and_links_have_it_too(gate: ApiClien
         following = await client.get(answer.links["next"]["url"])
 
     assert written.headers["Location"] == f"/gate/posts/{written.json()['id']}"
-    assert "/gate/posts?" in answer.links["next"]["url"]
+    assert answer.links["next"]["url"].startswith("/gate/posts?")
     assert len(following.json()) == 1
 
 

@@ -69,7 +69,7 @@ async def test_the_last_page_has_no_link_even_when_it_is_full(
     assert [len(ids) for ids in await walk(gate, anna, limit=2)] == pages
 
 
-async def test_the_link_is_absolute_and_keeps_the_query(gate: ApiClient) -> None:
+async def test_the_link_is_a_path_and_keeps_the_query(gate: ApiClient) -> None:
     anna = await gate.person()
     for _ in range(3):
         await gate.post(anna)
@@ -77,7 +77,7 @@ async def test_the_link_is_absolute_and_keeps_the_query(gate: ApiClient) -> None
     answer = await page(gate, anna, limit=2, owner_id=anna.id)
 
     url = httpx.URL(answer.links["next"]["url"])
-    assert str(url).startswith(f"{URL}/posts?")
+    assert str(url).startswith("/posts?")
     assert set(url.params) == {"limit", "owner_id", "after"}
     assert (url.params["limit"], url.params["owner_id"]) == ("2", str(anna.id))
     assert answer.headers["Link"] == f'<{url}>; rel="next"'
@@ -338,15 +338,14 @@ async def get_with_scope(
 @pytest.mark.parametrize(
     ("scope", "headers", "start"),
     [
-        ({}, {}, "http://gatepost/posts?limit=1&after="),
-        ({"scheme": "https"}, {"Host": "example.com"}, "https://example.com/posts?limit=1&after="),
-        ({}, {"Host": "[::1]:8443"}, "http://[::1]:8443/posts?limit=1&after="),
-        ({"root_path": "/api/"}, {}, "http://gatepost/api/posts?limit=1&after="),
-        ({"root_path": "/api", "path": "/api/posts"}, {}, "http://gatepost/api/posts?"),
-        ({}, {"Host": '"><x>'}, "http://127.0.0.1:8000/posts?limit=1&after="),
+        ({}, {}, "/posts?limit=1&after="),
+        ({"scheme": "http"}, {"X-Forwarded-Proto": "https"}, "/posts?limit=1&after="),
+        ({}, {"Host": "elsewhere.example"}, "/posts?limit=1&after="),
+        ({"root_path": "/api/"}, {}, "/api/posts?limit=1&after="),
+        ({"root_path": "/api", "path": "/api/posts"}, {}, "/api/posts?"),
     ],
 )
-async def test_the_link_is_right_behind_a_proxy(
+async def test_the_link_leads_to_no_other_scheme_or_host(
     gate: ApiClient, scope: dict[str, str], headers: dict[str, str], start: str
 ) -> None:
     anna = await gate.person()
