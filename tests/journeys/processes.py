@@ -1,17 +1,21 @@
 """Running `gatepost` in processes of its own, each in an environment of its own."""
 
+import itertools
 import json
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -42,7 +46,7 @@ class Service:
     """A service that answers."""
 
     url: str
-    process: "subprocess.Popen[bytes]"
+    process: "Process | subprocess.Popen[bytes]"
     log: Path
     """What it has written to stderr."""
 
@@ -74,72 +78,144 @@ class Service:
 
 
 _LAUNCHER = """
-import json, os, signal, sys, traceback
+import json, os, signal, socket, sys, traceback
+import alembic.command, asyncpg.connection, uvicorn.lifespan.on
 import cli
 
-for line in sys.stdin:
-    order = json.loads(line)
+orders = socket.socket(fileno=0)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    order, files, _, _ = socket.recv_fds(orders, 65536, 4)
+    if not order:
+        break
+    order, status = json.loads(order), files.pop()
+    if os.fork():
+        for file in (*files, status):
+            os.close(file)
+        continue
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    orders.close()
     child = os.fork()
-    if child == 0:
-        signal.alarm(order["seconds"])
-        for number, path in enumerate(order["streams"]):
-            os.dup2(os.open(path, os.O_RDWR), number)
-        sys.stdin = open(0, newline="\\n")
-        os.environ.clear()
-        os.environ.update(order["environment"])
-        os.chdir(order["directory"])
-        sys.argv = ["gatepost", *order["arguments"]]
-        status = 1
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)  # taking the interpreter down costs far more than the command
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    if child:
+        for file in files:
+            os.close(file)
+        os.write(status, b"%d " % child)
+        os.write(status, b"%d" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        os._exit(0)
+    os.close(status)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = open(0, newline="\\n")
+    signal.alarm(order["seconds"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["directory"])
+    sys.argv = ["gatepost", *order["arguments"]]
+    code = 1
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking the interpreter down costs far more than most commands
 """
 
 
+class Process:
+    """A running `gatepost`, with as much of the interface of `subprocess.Popen` as tests use."""
+
+    def __init__(self, status: int, stdout: IO[bytes] | None = None) -> None:
+        self._status = status
+        self.pid = int(self._read(TIME_BUDGET))
+        self.stdout = stdout
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float = TIME_BUDGET) -> int:
+        if self.returncode is None:
+            self.returncode = int(self._read(timeout))
+            os.close(self._status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _read(self, timeout: float) -> bytes:
+        """The next number that the launcher writes."""
+        if not select.select([self._status], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("gatepost", timeout)
+        read = iter(lambda: os.read(self._status, 1), b"")
+        return b"".join(itertools.takewhile(lambda byte: byte != b" ", read))
+
+
 class Launcher:
-    """Runs commands in forks of one process: most of what a command costs is importing."""
+    """Runs `gatepost` in forks of one process: most of what a start costs is importing."""
 
     def __enter__(self) -> "Launcher":
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCHER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"PYTHONPATH": str(ROOT)},
-        )
+        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _LAUNCHER],
+                stdin=theirs.fileno(),
+                env={"PYTHONPATH": str(ROOT)},
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=TIME_BUDGET)
+        self._orders.close()
+        self._process.wait(TIME_BUDGET)
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        directory: Path,
+        environment: Mapping[str, str],
+        streams: Sequence[int],
+        *,
+        seconds: int = 0,
+    ) -> int:
+        """Start the command on three open files, to be killed after so many seconds if any.
+
+        Returns the descriptor from which a `Process` is made.
+        """
+        order = {
+            "arguments": arguments,
+            "directory": str(directory),
+            "environment": environment,
+            "seconds": seconds,
+        }
+        mine, theirs = os.pipe()
+        socket.send_fds(self._orders, [json.dumps(order).encode()], [*streams, theirs])
+        os.close(theirs)
+        return mine
 
     def run(
-        self, arguments: Sequence[str], given: str, directory: Path, environment: dict[str, str]
+        self, arguments: Sequence[str], given: str, directory: Path, environment: Mapping[str, str]
     ) -> Done:
-        with tempfile.TemporaryDirectory() as streams:
-            files = [Path(streams, name) for name in ("stdin", "stdout", "stderr")]
-            for file, text in zip(files, (given, "", ""), strict=True):
-                file.write_bytes(text.encode())
-            order = {
-                "arguments": arguments,
-                "streams": [str(file) for file in files],
-                "directory": str(directory),
-                "environment": environment,
-                "seconds": int(TIME_BUDGET),
-            }
-            assert self._process.stdin
-            assert self._process.stdout
-            self._process.stdin.write(f"{json.dumps(order)}\n")
-            self._process.stdin.flush()
-            status = int(self._process.stdout.readline())
-            return Done(status, files[1].read_text(), files[2].read_text())
+        with ExitStack() as stack:
+            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+            files[0].write(given.encode())
+            files[0].seek(0)
+            streams = [file.fileno() for file in files]
+            budget = int(TIME_BUDGET)
+            started = self.start(arguments, directory, environment, streams, seconds=budget)
+            status = Process(started).wait(2 * TIME_BUDGET)
+            for file in files[1:]:
+                file.seek(0)
+            return Done(status, *(file.read().decode() for file in files[1:]))
 
 
 @dataclass
@@ -185,13 +261,7 @@ class Place:
         """Run `gatepost serve`, on a port that is free, for as long as the block lasts."""
         log = self.directory / f"serve-{len(list(self.directory.glob('serve-*')))}.log"
         with log.open("wb") as stderr:
-            process = subprocess.Popen(
-                [*self.within, *COMMAND, "serve", "--port", str(port), *arguments],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                cwd=self.directory,
-                env=self.environment(),
-            )
+            process = self._start(["serve", "--port", str(port), *arguments], stderr.fileno())
         try:
             service = Service(_announced_url(process, log), process, log, self)
             _wait_until_ready(service)
@@ -209,6 +279,22 @@ class Place:
                 SECRECY.printed((process.stdout.read() or b"").decode())
                 process.stdout.close()
 
+    def _start(self, arguments: Sequence[str], stderr: int) -> "Process | subprocess.Popen[bytes]":
+        if self.within:
+            return subprocess.Popen(
+                [*self.within, *COMMAND, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=self.directory,
+                env=self.environment(),
+            )
+        reader, writer = os.pipe()
+        with Path(os.devnull).open() as stdin:
+            streams = [stdin.fileno(), writer, stderr]
+            started = self.launcher.start(arguments, self.directory, self.environment(), streams)
+        os.close(writer)
+        return Process(started, os.fdopen(reader, "rb"))
+
     def environment(self) -> dict[str, str]:
         given = {"DATABASE_URL": self.database_url} | self.settings
         SECRECY.keep_settings(given)
@@ -217,7 +303,7 @@ class Place:
         return ours | self.variables | settings
 
 
-def _announced_url(process: "subprocess.Popen[bytes]", log: Path) -> str:
+def _announced_url(process: "Process | subprocess.Popen[bytes]", log: Path) -> str:
     assert process.stdout
     first = process.stdout.readline().decode()
     found = re.fullmatch(r"Gatepost serves (http://\S+)\n", first)
