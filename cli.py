@@ -19,9 +19,9 @@ from checks import DOWN as _HARM
 from checks import Finding, findings
 from demo import seeds
 from demo.seeds import Seeded
-from domain.addresses import BadEmail, normal_address
+from domain.addresses import normal_address
 from domain.errors import DomainError
-from domain.users import Role, UserDraft
+from domain.users import Role, UnverifiedAddress, UserDraft
 from infrastructure.clock import system_clock
 from infrastructure.database import purge, schema
 from infrastructure.database.driver.engine import sqlite_path
@@ -136,38 +136,43 @@ def migrate() -> None:
 
 @app.command()
 def create_admin(
-    email: Annotated[str, typer.Argument(help="An address that exists is promoted.")],
+    email: Annotated[str, typer.Argument(help="The address of the new or promoted admin.")],
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
+    unverified: Annotated[bool, typer.Option("--unverified", help="Promote nevertheless.")] = False,
+    reset: Annotated[bool, typer.Option("--reset-password", help="Replace the password.")] = False,
 ) -> None:
-    """Make an admin: a new user, or one that exists, who keeps their password."""
+    """Register an admin, or promote the user with this address, who keeps their password.
 
-    async def promote(database: Database) -> bool:
+    A user with an unverified address may be a stranger, and is refused without --unverified.
+    With it, --reset-password locks a stranger out: it ends all sessions too.
+    """
+
+    async def work(database: Database) -> str:
         services = build_services(build_ports(settings, database))
-        return await services.administration.make_admin(email) is not None
+        password = _new_password(password_stdin) if reset else None
+        admins = services.administration
+        if await admins.make_admin(address, unverified=unverified, password=password):
+            return f"{address} is an admin now, the password {'replaced' if password else 'kept'}"
+        password = password or _new_password(password_stdin)
+        await services.accounts.register(UserDraft(email=address), password, Role.ADMIN)
+        return f"{address} is registered as an admin"
 
-    async def register(database: Database) -> None:
-        services = build_services(build_ports(settings, database))
-        await services.accounts.register(UserDraft(email=email), password, Role.ADMIN)
-
-    settings = load()
+    settings, address = load(), normal_address(email)
     try:
-        email = normal_address(email)
-    except BadEmail as error:
-        fail(f"EMAIL: {error}")
-    if asyncio.run(with_database(settings, promote)):
-        print(f"{email} is an admin now, with the same password as before")
-        return
-    if password_stdin:
-        try:
-            password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
-        except UnicodeDecodeError:
-            fail("the password is not UTF-8")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    asyncio.run(with_database(settings, register))
-    print(f"{email} is registered as an admin")
+        print(asyncio.run(with_database(settings, work)))
+    except UnverifiedAddress as error:
+        fail(f"{error}; --unverified --reset-password makes it yours")
+
+
+def _new_password(from_stdin: bool) -> str:
+    if not from_stdin:
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    try:
+        return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        fail("the password is not UTF-8")
 
 
 keys_app = typer.Typer(help="The keys in KEYS_FILE that sign access tokens.", no_args_is_help=True)

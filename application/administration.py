@@ -3,11 +3,13 @@
 from datetime import datetime
 
 from application.ports.clock import Clock
+from application.ports.passwords import PasswordHash, Passwords
 from application.ports.queries import AuditEntry, Queries
 from application.ports.storage import Storage
 from application.retries import retried
 from domain.events import Event
 from domain.pages import Page
+from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
 from domain.policies import AdminsOnly, is_admin
 from domain.users import Role, User, UserId, UserNotFound
 
@@ -15,21 +17,55 @@ from domain.users import Role, User, UserId, UserNotFound
 class AdministrationService:
     """All that takes an `admin` raises `AdminsOnly` for somebody else."""
 
-    def __init__(self, *, queries: Queries, storage: Storage, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        queries: Queries,
+        storage: Storage,
+        passwords: Passwords,
+        clock: Clock,
+        password_policy: PasswordPolicy,
+    ) -> None:
         self._queries = queries
         self._storage = storage
+        self._passwords = passwords
         self._clock = clock
+        self._policy = password_policy
 
-    @retried
-    async def make_admin(self, email: str) -> User | None:
+    async def make_admin(
+        self, email: str, *, unverified: bool = False, password: str | None = None
+    ) -> User | None:
         """Make the user with this address an admin; None when there is no such user.
 
-        For whoever has a hand on the service itself, such as the command line.
+        A `password` replaces theirs, and ends their sessions and one-time codes. For whoever
+        operates the service, such as the command line: nobody's role is checked. Raises what
+        `User.promote` raises, and `WeakPassword`.
         """
+        if password is None:
+            return await self._promote(email, unverified, None)
+        check_password(PasswordCandidate(password=password, email=email, policy=self._policy))
+        return await self._promote(email, unverified, await self._passwords.hash(password))
+
+    @retried
+    async def _promote(
+        self, email: str, unverified: bool, password: PasswordHash | None
+    ) -> User | None:
+        now = self._clock()
         async with self._storage() as uow:
-            user = await uow.users.promote(email, Role.ADMIN)
-            if user is not None:
-                uow.record(_event("user_promoted", user, self._clock()))
+            found = await uow.users.by_email(email)
+            if found is None:
+                return None
+            user = found.user
+            was_admin = user.role is Role.ADMIN
+            user.promote(unverified=unverified)
+            if not was_admin:
+                await uow.users.save(user)
+                uow.record(_event("user_promoted", user, now))
+            if password is not None:
+                await uow.users.change_password(user.id, known=found.password, new=password)
+                await uow.sessions.revoke_all(user.id, now)
+                await uow.codes.delete_all(user.id)
+                uow.record(_event("password_reset", user, now))
             await uow.commit()
         return user
 

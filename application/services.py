@@ -93,7 +93,11 @@ def build_services(ports: Ports) -> Services:
             password_policy=ports.password_policy,
         ),
         administration=AdministrationService(
-            queries=ports.queries, storage=ports.storage, clock=ports.clock
+            queries=ports.queries,
+            storage=ports.storage,
+            passwords=ports.passwords,
+            clock=ports.clock,
+            password_policy=ports.password_policy,
         ),
         codes=OneTimeCodeService(
             queries=ports.queries,

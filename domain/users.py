@@ -40,6 +40,14 @@ class BadName(RuleBroken):
     detail = f"name must have 1 to {NAME_MAX} characters and no control characters"
 
 
+class UnverifiedAddress(Conflict):
+    detail = "Nobody has verified this address: the account may be a stranger's"
+
+
+class Deactivated(Conflict):
+    detail = "This account is deactivated"
+
+
 def an_admin_is_left(leaving: UserId, admins: Collection[UserId]) -> None:
     """Raise `LastAdmin` if without `leaving` there were none of the active `admins`."""
     if set(admins) == {leaving}:
@@ -78,6 +86,19 @@ class User:
             email = normal_address(change.email)
             self.is_verified = self.is_verified and email == self.email
             self.email = email
+
+    def promote(self, *, unverified: bool) -> None:
+        """Make the user an admin, on behalf of whoever operates the service.
+
+        Anybody can register an address that is not theirs. So unless `unverified`, this raises
+        `UnverifiedAddress` when the address was not verified and the user is no admin yet. Raises
+        `Deactivated`.
+        """
+        if not self.is_active:
+            raise Deactivated
+        if not (self.is_verified or unverified or self.role is Role.ADMIN):
+            raise UnverifiedAddress
+        self.role = Role.ADMIN
 
     def administer(
         self,

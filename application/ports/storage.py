@@ -18,7 +18,7 @@ from domain.events import Event
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.posts import NewPost, Post, PostId
 from domain.sessions import NewSession, Session, SessionId
-from domain.users import NewUser, Role, User, UserId
+from domain.users import NewUser, User, UserId
 
 OutboxMessageId = NewType("OutboxMessageId", int)
 
@@ -61,8 +61,8 @@ class Users(Protocol):
         """
         ...
 
-    async def promote(self, email: str, role: Role) -> User | None:
-        """Give the user with this address the role; None when there is no such user."""
+    async def by_email(self, email: str) -> Credentials | None:
+        """The user with this address, locked as by `get`."""
         ...
 
 

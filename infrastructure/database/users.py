@@ -75,6 +75,7 @@ _LOCK = (
     .where(USERS.c.id == bindparam("id"))
     .with_for_update()
 )
+_LOCK_BY_EMAIL = _BY_EMAIL.with_for_update()
 _SAVE = (
     update(USERS)
     .values(
@@ -103,12 +104,6 @@ _ADMINS = (
     .where(USERS.c.role == Role.ADMIN.value, USERS.c.is_active)
     .order_by(USERS.c.id)
     .with_for_update()
-)
-_PROMOTE = (
-    update(USERS)
-    .values(role=bindparam("new_role"))
-    .where(USERS.c.email_key == bindparam("key"))
-    .returning(*USER_COLUMNS)
 )
 
 
@@ -184,6 +179,13 @@ class SqlUsers:
         records = await self._transaction.fetch(_LOCK, id=user_id)
         return _credentials_of(records[0]) if records else None
 
+    async def by_email(self, email: str) -> Credentials | None:
+        key = email_key(email)
+        if not _is_storable(key):
+            return None
+        records = await self._transaction.fetch(_LOCK_BY_EMAIL, email_key=key)
+        return _credentials_of(records[0]) if records else None
+
     async def save(self, user: User) -> None:
         await self._transaction.fetch(
             _SAVE,
@@ -210,10 +212,3 @@ class SqlUsers:
 
     async def admins(self) -> list[UserId]:
         return [UserId(record[0]) for record in await self._transaction.fetch(_ADMINS)]
-
-    async def promote(self, email: str, role: Role) -> User | None:
-        key = email_key(email)
-        if not _is_storable(key):
-            return None
-        records = await self._transaction.fetch(_PROMOTE, key=key, new_role=role.value)
-        return user_of(records[0]) if records else None

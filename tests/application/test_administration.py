@@ -3,13 +3,17 @@ from datetime import timedelta
 
 import pytest
 
+from application.auth import ClientInfo
 from application.services import Services
+from domain.passwords import WeakPassword
 from domain.policies import AdminsOnly
-from domain.users import EmailTaken, LastAdmin, Role, User
+from domain.sessions import InvalidCredentials, InvalidToken
+from domain.users import Deactivated, EmailTaken, LastAdmin, Role, UnverifiedAddress, User
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
 
 PASSWORD = "correct horse battery"
+NEW = "staple battery horse"
 
 
 @pytest.fixture
@@ -22,20 +26,77 @@ async def anna(services: Services) -> User:
     return await services.accounts.register(UserDraftFactory.build(), PASSWORD)
 
 
-async def test_a_user_becomes_an_admin_and_keeps_the_password(
+async def test_a_verified_user_becomes_an_admin_and_keeps_the_password(
     ports: FakePorts, services: Services
 ) -> None:
     anna = await services.accounts.register(
         UserDraftFactory.build(email="anna@example.com"), PASSWORD
     )
+    ports.storage.change_user(anna.id, is_verified=True)
     before = ports.storage.committed.accounts[anna.id].password
 
     promoted = await services.administration.make_admin("Anna@Example.com")
 
     assert promoted is not None
-    assert asdict(promoted) == asdict(anna) | {"role": Role.ADMIN}
+    assert asdict(promoted) == asdict(anna) | {"role": Role.ADMIN, "is_verified": True}
     assert (await services.accounts.user(anna.id)).role is Role.ADMIN
     assert ports.storage.committed.accounts[anna.id].password == before
+
+
+async def test_who_registered_the_address_of_somebody_else_becomes_no_admin(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    for password in (None, NEW):
+        with pytest.raises(UnverifiedAddress):
+            await services.administration.make_admin(anna.email, password=password)
+    assert (await services.accounts.user(anna.id)).role is Role.MEMBER
+
+    await services.administration.make_admin(anna.email, unverified=True)
+    assert (await services.accounts.user(anna.id)).role is Role.ADMIN
+
+
+async def test_a_deactivated_user_becomes_no_admin(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.storage.change_user(anna.id, is_active=False, is_verified=True)
+
+    with pytest.raises(Deactivated):
+        await services.administration.make_admin(anna.email, unverified=True, password=NEW)
+
+
+async def test_a_new_password_for_an_admin_ends_their_sessions_and_codes(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    login = await services.auth.login(anna.email, PASSWORD, ClientInfo())
+    await services.codes.ask_for_reset(anna.email)
+    assert await services.mail.deliver_next()
+
+    await services.administration.make_admin(anna.email, unverified=True, password=NEW)
+
+    with pytest.raises(InvalidToken):
+        await services.auth.authenticate(login.access_token)
+    assert ports.storage.committed.codes == {}
+    with pytest.raises(InvalidCredentials):
+        await services.auth.login(anna.email, PASSWORD, ClientInfo())
+    await services.auth.login(anna.email, NEW, ClientInfo())
+    names = [entry.event.name for entry in ports.storage.committed.events]
+    assert names[-3:] == ["user_promoted", "password_reset", "logged_in"]
+
+
+async def test_a_weak_password_makes_no_admin(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    with pytest.raises(WeakPassword):
+        await services.administration.make_admin(anna.email, unverified=True, password="short")
+    assert (await services.accounts.user(anna.id)).role is Role.MEMBER
+
+
+async def test_who_is_an_admin_already_may_be_made_one_again(
+    ports: FakePorts, services: Services, admin: User
+) -> None:
+    assert await services.administration.make_admin(admin.email) is not None
+    names = [entry.event.name for entry in ports.storage.committed.events]
+    assert names == ["user_registered"]
 
 
 async def test_an_unknown_address_becomes_no_admin(ports: FakePorts, services: Services) -> None:
@@ -50,7 +111,7 @@ async def test_the_audit_tells_of_registrations_and_promotions(
     with pytest.raises(EmailTaken):
         await services.accounts.register(UserDraftFactory.build(email=anna.email), PASSWORD)
     ports.clock.advance(timedelta(hours=1))
-    await services.administration.make_admin(anna.email)
+    await services.administration.make_admin(anna.email, unverified=True)
     await services.administration.make_admin("nobody@example.com")
 
     told = [entry.event for entry in ports.storage.committed.events]

@@ -107,7 +107,10 @@ async def test_a_password_changes_only_from_the_one_that_is_known(backend: Backe
     assert await password_of(backend, bert) == PASSWORD
 
 
-async def test_a_user_who_is_got_is_locked_until_the_unit_of_work_ends(backend: Backend) -> None:
+@pytest.mark.parametrize("by", ["id", "address"])
+async def test_a_user_who_is_got_is_locked_until_the_unit_of_work_ends(
+    backend: Backend, by: str
+) -> None:
     anna = await backend.add_user()
 
     async def deactivate() -> None:
@@ -119,7 +122,7 @@ async def test_a_user_who_is_got_is_locked_until_the_unit_of_work_ends(backend: 
             await uow.commit()
 
     async with backend.storage() as uow:
-        found = await uow.users.get(anna.id)
+        found = await (uow.users.get(anna.id) if by == "id" else uow.users.by_email(anna.email))
         assert found is not None
         second = asyncio.create_task(deactivate())
         done, _ = await asyncio.wait([second], timeout=0.05)

@@ -253,6 +253,10 @@ class FakeUsers:
         account = (await self._uow.state()).accounts.get(user_id)
         return Credentials(user=copy(account.user), password=account.password) if account else None
 
+    async def by_email(self, email: str) -> Credentials | None:
+        account = (await self._uow.state()).account(email)
+        return Credentials(user=copy(account.user), password=account.password) if account else None
+
     async def save(self, user: User) -> None:
         state = await self._uow.state()
         namesake = state.account(user.email)
@@ -278,15 +282,6 @@ class FakeUsers:
         state = await self._uow.state()
         users = [account.user for account in state.accounts.values()]
         return sorted(user.id for user in users if user.role is Role.ADMIN and user.is_active)
-
-    async def promote(self, email: str, role: Role) -> User | None:
-        state = await self._uow.state()
-        account = state.account(email)
-        if account is None:
-            return None
-        promoted = replace(account.user, role=role)
-        state.accounts[promoted.id] = replace(account, user=copy(promoted))
-        return promoted
 
 
 class FakeSessions:

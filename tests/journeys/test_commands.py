@@ -275,7 +275,7 @@ def test_the_mode_of_the_secret_does_not_hang_on_the_umask(place: Place) -> None
 
 
 @on_both_databases
-def test_an_admin_is_made_of_nothing_or_of_a_user_who_keeps_their_password(
+def test_an_admin_is_registered_and_keeps_the_password_when_made_one_again(
     service: Service,
 ) -> None:
     def create_admin(email: str, password: str) -> str:
@@ -287,13 +287,29 @@ def test_an_admin_is_made_of_nothing_or_of_a_user_who_keeps_their_password(
         "boss@example.com is registered as an admin\n"
     )
     with service.client() as client:
-        client.post("/users", json={"email": "anna@example.com", "password": PASSWORD})
-        anna = log_in(client, "anna@example.com")
-        assert "same password as before" in create_admin("ANNA@example.com", "x\n")
-        assert client.get("/users/me", headers=anna).json()["role"] == "admin"
-        log_in(client, "anna@example.com")
         boss = client.get("/users/me", headers=log_in(client, "boss@example.com")).json()
         assert (boss["role"], boss["email"]) == ("admin", "boss@example.com")
+    assert "the password kept" in create_admin("BOSS@example.com", "")
+
+
+def test_the_account_of_a_stranger_becomes_an_admin_only_without_the_stranger(
+    service: Service,
+) -> None:
+    command = ("create-admin", "ops@example.com", "--password-stdin")
+    new = "staple battery horse"
+    with service.client() as client:
+        client.post("/users", json={"email": "ops@example.com", "password": PASSWORD})
+        stranger = log_in(client, "ops@example.com")
+
+        refusal = service.place.refusal(*command, given=f"{new}\n")
+        assert "may be a stranger's; --unverified --reset-password" in refusal
+        assert client.get("/users/me", headers=stranger).json()["role"] == "member"
+        done = service.place.run(*command, "--unverified", "--reset-password", given=f"{new}\n")
+        assert done.stdout == "ops@example.com is an admin now, the password replaced\n"
+
+        assert client.get("/users/me", headers=stranger).status_code == 401
+        ours = log_in(client, "ops@example.com", new)
+        assert client.get("/users/me", headers=ours).json()["role"] == "admin"
 
 
 @pytest.mark.parametrize(
@@ -302,7 +318,7 @@ def test_an_admin_is_made_of_nothing_or_of_a_user_who_keeps_their_password(
         ("boss@example.com", "short\n", "12 to 128 characters"),
         ("boss@example.com", "", "12 to 128 characters"),
         ("boss@example.com", "boss@example.com\n", "e-mail address"),
-        ("boss", f"{PASSWORD}\n", "EMAIL: email must be an address"),
+        ("boss", f"{PASSWORD}\n", "email must be an address"),
     ],
 )
 def test_a_weak_password_and_a_bad_address_make_no_admin(
