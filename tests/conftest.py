@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from infrastructure.database import schema
-from tests.postgres import PostgresServer, running_postgres
+from tests.postgres import MIGRATED, PostgresServer, prepared_cluster, running_postgres
 from tests.secrecy import SECRECY
 from tests.valkey import ValkeyServer, running_valkey
+
+MIGRATIONS = Path(schema.__file__).parent / "migrations"
 
 _serial = count(1)
 
@@ -30,17 +32,15 @@ def no_secret_is_logged() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    with running_postgres() as server:
+    """A server that has the database MIGRATED."""
+
+    def prepare(server: PostgresServer) -> None:
+        server.create_database(MIGRATED)
+        schema.migrate(server.url(MIGRATED))
+
+    key = b"".join(file.read_bytes() for file in sorted(MIGRATIONS.rglob("*.py")))
+    with running_postgres(cluster=prepared_cluster(prepare, key=key)) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def migrated_postgres(postgres: PostgresServer) -> str:
-    """The name of a database to make copies of."""
-    name = "migrated"
-    postgres.create_database(name)
-    schema.migrate(postgres.url(name))
-    return name
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +57,9 @@ def empty_postgres_url(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer, migrated_postgres: str) -> Iterator[str]:
-    yield from _database(postgres, template=migrated_postgres)
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """A migrated database, empty."""
+    yield from _database(postgres, template=MIGRATED)
 
 
 @pytest.fixture

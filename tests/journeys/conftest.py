@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.processes import Launcher, Place, Service
-from tests.postgres import PostgresServer
+from tests.postgres import MIGRATED, PostgresServer
 
 
 @pytest.fixture(scope="module", params=["sqlite"])
@@ -47,8 +47,7 @@ def service(
             yield it
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    template: str = request.getfixturevalue("migrated_postgres")
-    server.create_database(directory.name, template=template)
+    server.create_database(directory.name, template=MIGRATED)
     with Place(launcher, directory, server.url(directory.name)).serving() as it:
         yield it
     server.drop_database(directory.name)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.journeys.processes import TIME_BUDGET, Launcher, Place, Service
-from tests.postgres import PostgresServer, running_postgres
+from tests.postgres import MIGRATED, PostgresServer, running_postgres
 from tests.proxy import Proxy, proxy_to
 
 PERSON = {"email": "anna@example.com", "password": "correct horse battery"}
@@ -126,13 +126,12 @@ def client_of(service: Service) -> httpx.Client:
 @pytest.fixture(scope="module")
 def scene(
     postgres: PostgresServer,
-    migrated_postgres: str,
     launcher: Launcher,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Scene]:
     """A service whose database is behind a proxy, with a role that may be kept out."""
     name = "outages"
-    postgres.create_database(name, template=migrated_postgres)
+    postgres.create_database(name, template=MIGRATED)
     postgres.execute("CREATE ROLE app LOGIN IN ROLE gatepost")
     with proxy_to(postgres.port) as proxy:
         url = f"postgresql://app@127.0.0.1:{proxy.port}/{name}"
@@ -262,12 +261,10 @@ class Pair:
 
 
 @pytest.fixture
-def pair(
-    postgres: PostgresServer, migrated_postgres: str, launcher: Launcher, tmp_path: Path
-) -> Iterator[Pair]:
+def pair(postgres: PostgresServer, launcher: Launcher, tmp_path: Path) -> Iterator[Pair]:
     with running_postgres(primary=postgres) as primary:
         primary.promote()
-        primary.create_database("pair", template=migrated_postgres)
+        primary.create_database("pair", template=MIGRATED)
         with running_postgres(primary=primary) as standby:
             primary.commit_on("*")
             hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
