@@ -11,14 +11,11 @@ from stat import S_ISVTX
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from application.ports.mail import MailNotSent
 from application.services import Ports
 from infrastructure.database.driver.engine import sqlite_path
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
 from infrastructure.database.driver.statements import Database, DatabaseUnavailable, TakesNoChanges
-from infrastructure.limits import SharedLimits
-from infrastructure.mail import SmtpMailer
 from infrastructure.passwords import is_common
 from infrastructure.settings import PREFIX, Settings
 from infrastructure.tokens import keyfile
@@ -61,15 +58,12 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
             found += await _database_role(database, settings.database_connections)
     if settings.replica:
         found += await _replica(settings.replica)
-    if isinstance(ports.limits, SharedLimits):
-        if not await ports.limits.is_shared():
-            found.append(_harm("REDIS_URL", "Redis does not answer; each worker counts for itself"))
-        await ports.limits.close()
-    if isinstance(ports.mailer, SmtpMailer):
-        try:
-            await ports.mailer.check()
-        except MailNotSent as error:
-            found.append(_harm("SMTP_URL", f"mails could not be sent: {error}"))
+    asked = {"REDIS_URL": ports.limits, "SMTP_URL": ports.mailer, "ISSUER": ports.tokens}
+    for setting, adapter in asked.items():
+        if problem := await adapter.check():
+            found.append(_harm(setting, problem))
+    for adapter in ports.adapters:
+        await adapter.close()
     return sorted(found, key=lambda finding: finding.kind, reverse=True)
 
 

@@ -29,7 +29,7 @@ from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.limits import NoLimits, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
 from infrastructure.mail import ConsoleMailer, SmtpMailer
-from infrastructure.metrics import build_metrics
+from infrastructure.metrics import Metrics
 from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
 from infrastructure.tokens import keyfile
@@ -83,7 +83,13 @@ def build(settings: Settings | None = None) -> FastAPI:
     replica = build_replica(settings, database)
     ports = build_ports(settings, database, replica=replica)
     metrics = (
-        build_metrics(logs=logs, passwords=ports.passwords, database=database)
+        Metrics(
+            [
+                *logs.readings(),
+                *database.readings(),
+                *(reading for adapter in ports.adapters for reading in adapter.readings()),
+            ]
+        )
         if settings.has_metrics
         else None
     )
@@ -106,8 +112,8 @@ def build(settings: Settings | None = None) -> FastAPI:
         if replica:
             await replica.close()
         await database.close()
-        if isinstance(ports.limits, SharedLimits):
-            await ports.limits.close()
+        for adapter in ports.adapters:
+            await adapter.close()
         if tracer_provider:
             await asyncio.to_thread(close_tracing, tracer_provider)
         logs.stop()
@@ -163,8 +169,6 @@ def build_ports(
         storage=sql_storage(database, counts_writes=settings.replica is not None),
         replica=ReplicaPosts(replica, queries) if replica else None,
         tokens=tokens,
-        has_local_login=not isinstance(tokens, IssuerTokens),
-        public_keys=tokens.jwk_set()["keys"] if isinstance(tokens, JoseTokens) else (),
         passwords=BcryptPasswords(cost=settings.bcrypt_cost, peppers=settings.peppers),
         limits=build_limits(settings),
         mailer=build_mailer(settings),

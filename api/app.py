@@ -104,7 +104,7 @@ def create_app(
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
     # Paths are tried in this order.
-    left_out = () if ports.has_local_login else LOCAL_LOGIN
+    left_out = () if ports.tokens.has_local_login else LOCAL_LOGIN
     for router in (*PROTECTED, *PUBLIC):
         if router not in left_out:
             app.include_router(router)

@@ -9,6 +9,7 @@ from application.auth import AuthService
 from application.mail import MailService
 from application.one_time_codes import OneTimeCodeService
 from application.passwords import PasswordCheck
+from application.ports.adapter import Adapter
 from application.ports.clock import Clock
 from application.ports.limits import Limits
 from application.ports.mail import Mailer
@@ -36,15 +37,15 @@ class Ports:
     clock: Clock
     replica: PostQueries | None = None
     """What posts are shown from; None: from `queries`. Nothing is decided by it."""
-    has_local_login: bool = True
-    """Whether users log in here. False: an outside provider issues their tokens."""
-    public_keys: Sequence[Mapping[str, str]] = ()
-    """What others verify our tokens with, as JWKs (RFC 7517)."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     public_url: str | None = None
     """The site that mails link to."""
     password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)
     post_options: PostOptions = DEFAULT_OPTIONS
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        return (self.tokens, self.passwords, self.limits, self.mailer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +116,7 @@ def build_services(ports: Ports) -> Services:
             options=ports.post_options,
         ),
         votes=VoteService(queries=ports.queries, storage=ports.storage),
-        public_keys=ports.public_keys,
+        public_keys=ports.tokens.public_keys,
         limits=ports.limits,
         readiness=ports.queries.ready,
     )

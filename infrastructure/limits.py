@@ -19,7 +19,7 @@ import limits
 from limits.aio.storage import RedisStorage
 
 from application.ports.clock import Clock
-from application.ports.limits import Hit, Limit, LimitStatus, TooManyRequests
+from application.ports.limits import Hit, Limit, Limits, LimitStatus, TooManyRequests
 
 _LONGEST = 366 * 86_400
 _TIMEOUT = 0.25
@@ -61,7 +61,7 @@ def check_redis_url(url: str) -> None:
         ) from None
 
 
-class NoLimits:
+class NoLimits(Limits):
     async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:  # noqa: ARG002
         return ()
 
@@ -74,7 +74,7 @@ class _Window:
     used: int = 0
 
 
-class ProcessLimits:
+class ProcessLimits(Limits):
     """Counts in this process: others that serve the same clients count for themselves."""
 
     def __init__(self, rates: Mapping[Limit, Rate], clock: Clock) -> None:
@@ -119,7 +119,7 @@ class ProcessLimits:
         return _standing(use.limit, self._rates[use.limit], window.used, left)
 
 
-class SharedLimits:
+class SharedLimits(Limits):
     """Counts in the Redis or Valkey at `url`; while that is down, in this process.
 
     What is counted by is hashed with `key`, the same in all processes, before it goes there.
@@ -146,13 +146,13 @@ class SharedLimits:
     async def close(self) -> None:
         await self._pool.disconnect()
 
-    async def is_shared(self) -> bool:
-        """Whether Redis answers."""
+    async def check(self) -> str | None:
         try:
             async with asyncio.timeout(_TIMEOUT):
-                return await self._storage.check()
+                answers = await self._storage.check()
         except TimeoutError:
-            return False
+            answers = False
+        return None if answers else "Redis does not answer; each worker counts for itself"
 
     async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
         answer = await self._ask(self._take, uses)

@@ -20,6 +20,7 @@ from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import JSONRenderer, format_exc_info
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from application.ports.adapter import Reading
 from infrastructure.redaction import redacted
 
 Format = Literal["console", "json"]
@@ -103,6 +104,16 @@ class Logs(logging.Handler):
             message = str(record.msg)
         fields = getattr(record, "fields", {}) | {"exc_info": record.exc_info}
         self._add((record.created, record.levelname.lower(), message, fields))
+
+    def readings(self) -> Sequence[Reading]:
+        return (
+            Reading(
+                "counter",
+                "gatepost_log_lines_dropped_total",
+                "Log lines that could not be written, or not in time",
+                lambda: self.dropped,
+            ),
+        )
 
     def stop(self) -> None:
         self._stopping.set()

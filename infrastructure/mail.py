@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from application.ports.mail import Mail, MailNotSent, MailRefused
+from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
 from domain.addresses import deliverable
 
 _TIMEOUT = 15.0
@@ -59,7 +59,7 @@ def _mapping_errors() -> Iterator[None]:
         raise MailRefused(type(error).__name__) from None
 
 
-class SmtpMailer:
+class SmtpMailer(Mailer):
     """`url` is `smtp://[user:password@]host[:port]`, encrypted when the server offers to be
     (STARTTLS), or `smtps://...`, encrypted from the start. A password is never sent in the clear.
     `sender` is an address, or a name with one: `Gatepost <gatepost@example.com>`.
@@ -91,11 +91,14 @@ class SmtpMailer:
             async with asyncio.timeout(_TIMEOUT):
                 await aiosmtplib.send(message, **self._server)
 
-    async def check(self) -> None:
-        """Connect and log in as for sending, and no more. Raises `MailNotSent`."""
-        with _mapping_errors():
-            async with asyncio.timeout(_TIMEOUT), aiosmtplib.SMTP(**self._server):
-                pass
+    async def check(self) -> str | None:
+        """Connect and log in as for sending, and send nothing."""
+        try:
+            with _mapping_errors():
+                async with asyncio.timeout(_TIMEOUT), aiosmtplib.SMTP(**self._server):
+                    return None
+        except (MailNotSent, MailRefused) as error:
+            return f"mails could not be sent: {error}"
 
     def _message(self, mail: Mail) -> EmailMessage:
         message = EmailMessage()
@@ -110,7 +113,7 @@ class SmtpMailer:
         return message
 
 
-class ConsoleMailer:
+class ConsoleMailer(Mailer):
     """Prints what would be sent: for trying things out."""
 
     async def send(self, mail: Mail) -> None:

@@ -7,7 +7,7 @@ a counter is the sum over all processes that there were, a gauge over those that
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,19 +17,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from application.ports.passwords import Passwords
-from infrastructure.database.driver.lookups import BATCHES
-from infrastructure.database.driver.postgresql import PostgresDatabase
-from infrastructure.database.driver.statements import Database
-from infrastructure.logs import Logs
-from infrastructure.passwords import BcryptPasswords
+from application.ports.adapter import Reading
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
 _PAUSE = 1.0
 """Seconds that the figures of another worker may be old."""
-
-Reading = tuple[str, Callable[[], int]]
-"""What it is, for people, and how to read it."""
 
 
 @contextmanager
@@ -44,20 +36,26 @@ def shared_metrics() -> Iterator[None]:
 
 
 class Metrics:
-    """The metrics of this process and, within `shared_metrics`, of all its siblings."""
+    """The metrics of this process and, within `shared_metrics`, of all its siblings.
 
-    def __init__(self, *, counters: Mapping[str, Reading], gauges: Mapping[str, Reading]) -> None:
+    `readings` are what the adapters count, as their ports' `readings()` list it.
+    """
+
+    def __init__(self, readings: Iterable[Reading]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         """For whoever counts more."""
-        self._counters = [
-            (Counter(name, text, registry=self.registry), read)
-            for name, (text, read) in counters.items()
-        ]
-        self._gauges = [
-            (Gauge(name, text, registry=self.registry, multiprocess_mode="livesum"), read)
-            for name, (text, read) in gauges.items()
-        ]
+        self._counters: list[tuple[Counter, Callable[[], int]]] = []
+        self._gauges: list[tuple[Gauge, Callable[[], int]]] = []
+        for each in readings:
+            if each.kind == "counter":
+                counter = Counter(each.name, each.text, registry=self.registry)
+                self._counters.append((counter, each.read))
+            else:
+                gauge = Gauge(
+                    each.name, each.text, registry=self.registry, multiprocess_mode="livesum"
+                )
+                self._gauges.append((gauge, each.read))
         self._counted = [0] * len(self._counters)
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -75,7 +73,7 @@ class Metrics:
         return encode(registry), media_type
 
     def read(self) -> None:
-        """Bring the metrics up to what the adapters tell."""
+        """Copy what the adapters counted into the metrics."""
         for index, (counter, read) in enumerate(self._counters):
             now = read()
             counter.inc(now - self._counted[index])
@@ -88,48 +86,6 @@ class Metrics:
         while True:
             self.read()
             await asyncio.sleep(_PAUSE)
-
-
-def build_metrics(*, logs: Logs, passwords: Passwords, database: Database) -> Metrics:
-    counters: dict[str, Reading] = {
-        "gatepost_log_lines_dropped_total": (
-            "Log lines that could not be written, or not in time",
-            lambda: logs.dropped,
-        ),
-    }
-    gauges: dict[str, Reading] = {}
-    if isinstance(passwords, BcryptPasswords):
-        counters["gatepost_hashing_refused_total"] = (
-            "Passwords that were not looked at, because too many others waited",
-            lambda: passwords.refused,
-        )
-        gauges["gatepost_hashing_waiting"] = (
-            "Passwords that wait for a thread to hash them",
-            lambda: passwords.waiting,
-        )
-    if isinstance(database, PostgresDatabase):
-        pool = database.pool
-        counters["gatepost_lookup_queries_total"] = (
-            "Queries that looked records up by their keys",
-            lambda: BATCHES.queries,
-        )
-        counters["gatepost_lookup_keys_total"] = (
-            "Keys that were looked up by these queries",
-            lambda: BATCHES.keys,
-        )
-        gauges["gatepost_database_connections_max"] = (
-            "Connections that there may be",
-            lambda: pool.size,
-        )
-        gauges["gatepost_database_connections_in_use"] = (
-            "Connections that are at work",
-            lambda: pool.in_use,
-        )
-        gauges["gatepost_database_connections_waiting"] = (
-            "Requests that wait for a connection",
-            lambda: pool.waiting,
-        )
-    return Metrics(counters=counters, gauges=gauges)
 
 
 def _forget_dead_workers(directory: Path) -> None:

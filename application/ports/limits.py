@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from application.ports.adapter import Adapter
 from domain.addresses import email_key
 from domain.errors import TooMany
 
@@ -74,7 +75,7 @@ class TooManyRequests(TooMany):
         self.retry_after = standing.resets_in
 
 
-class Limits(Protocol):
+class Limits(Adapter, Protocol):
     """Never raises because of the limits' own store: it limits as well as it can."""
 
     async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:

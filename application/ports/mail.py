@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from application.ports.adapter import Adapter
+
 
 class MailNotSent(Exception):
     """Not this time; the next attempt may succeed."""
@@ -21,7 +23,7 @@ class Mail:
     """The same as `text`, for programs that show it."""
 
 
-class Mailer(Protocol):
+class Mailer(Adapter, Protocol):
     async def send(self, mail: Mail) -> None:
         """Hand `mail` on, within 15 seconds. Raises `MailNotSent` or `MailRefused`; neither repeats
         the address or what the mail says.

@@ -2,11 +2,13 @@
 
 from typing import NewType, Protocol
 
+from application.ports.adapter import Adapter
+
 PasswordHash = NewType("PasswordHash", str)
 """A salted hash with all that is needed to check against it, but no pepper."""
 
 
-class Passwords(Protocol):
+class Passwords(Adapter, Protocol):
     """Slow on purpose; runs aside, so that other requests go on.
 
     Every method raises `domain.errors.Unavailable` at once when more work waits than can be done.

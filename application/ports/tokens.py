@@ -1,9 +1,11 @@
 """Access tokens, as a port: what they are made of is the adapter's business."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from application.ports.adapter import Adapter
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
 
@@ -29,7 +31,17 @@ though RFC 7519 would allow it (section 4.1.4): a token ends on time, and a clie
 """
 
 
-class Tokens(Protocol):
+class Tokens(Adapter, Protocol):
+    @property
+    def has_local_login(self) -> bool:
+        """Whether users log in here. False: an outside provider issues their tokens."""
+        return True
+
+    @property
+    def public_keys(self) -> Sequence[Mapping[str, str]]:
+        """The keys that others verify our tokens with, as JWKs (RFC 7517)."""
+        return ()
+
     async def issue(self, claims: Claims) -> str:
         """A bearer token (RFC 6750, section 2.1: visible ASCII) that says `claims`."""
         ...

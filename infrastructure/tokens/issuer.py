@@ -22,7 +22,7 @@ from jose.backends.cryptography_backend import CryptographyECKey, CryptographyRS
 from jose.exceptions import JOSEError
 
 from application.external_identities import ExternalIdentity
-from application.ports.tokens import LEEWAY, Claims
+from application.ports.tokens import LEEWAY, Claims, Tokens
 from domain.errors import Unavailable
 from domain.sessions import InvalidToken, Session, SessionId
 from domain.users import User
@@ -66,7 +66,7 @@ class _Genuine:
     expires_at: datetime
 
 
-class IssuerTokens:
+class IssuerTokens(Tokens):
     """The token port on an outside provider, which issues; here tokens are only verified.
 
     A token's session is its own life: nobody but the provider can end it, except by deactivating
@@ -101,6 +101,10 @@ class IssuerTokens:
         self._remembered: OrderedDict[str, _Genuine] = OrderedDict()
         self._room = remembered
         self._in_thread: asyncio.Task[None] | None = None
+
+    @property
+    def has_local_login(self) -> bool:
+        return False
 
     async def issue(self, claims: Claims) -> str:
         raise NotImplementedError("The provider issues the tokens")

@@ -30,7 +30,7 @@ from jose.backends.cryptography_backend import (
 from jose.exceptions import JOSEError
 from jose.utils import base64url_encode
 
-from application.ports.tokens import LEEWAY, Claims
+from application.ports.tokens import LEEWAY, Claims, Tokens
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 from infrastructure.tokens.weak_secrets import weakness
@@ -154,7 +154,7 @@ class _Genuine:
     valid_from: datetime
 
 
-class JoseTokens:
+class JoseTokens(Tokens):
     """The token port on python-jose: the last key signs, all of them verify."""
 
     def __init__(
@@ -209,9 +209,10 @@ class JoseTokens:
             self._remembered.move_to_end(token)
         return genuine.claims
 
-    def jwk_set(self) -> dict[str, list[Mapping[str, str]]]:
-        """The public halves of all keys that have one, for others to verify with (RFC 7517)."""
-        return {"keys": [key.public for key in self._all if key.public is not None]}
+    @property
+    def public_keys(self) -> Sequence[Mapping[str, str]]:
+        """Of all keys that have a public half."""
+        return [key.public for key in self._all if key.public is not None]
 
     def _sign(self, payload: bytes, key: SigningKey) -> str:
         headers = {"kid": key.kid, "typ": "at+jwt"}  # RFC 9068, section 2.1

@@ -9,7 +9,7 @@ import secrets
 from datetime import datetime
 from hashlib import sha256
 
-from application.ports.tokens import LEEWAY, Claims
+from application.ports.tokens import LEEWAY, Claims, Tokens
 from application.retries import retried
 from domain.sessions import InvalidToken
 from infrastructure.database.access_tokens import access_token_lookup, add, found_of
@@ -18,7 +18,7 @@ from infrastructure.database.driver.statements import ConstraintViolated, Databa
 _LENGTH = 43  # characters of 256 bits
 
 
-class OpaqueTokens:
+class OpaqueTokens(Tokens):
     """The token port on the database that has the sessions."""
 
     def __init__(self, database: Database) -> None:

@@ -39,6 +39,6 @@ async def gate(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator
         clock=clock,
         cors_origins=[CORS_ORIGIN],
         log_email=True,
-        metrics=Metrics(counters={}, gauges={}),
+        metrics=Metrics([]),
     ) as gate:
         yield gate

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 import main
-from application.ports.tokens import Claims
+from application.ports.tokens import Claims, Tokens
 from application.services import build_services
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
@@ -34,7 +34,7 @@ _CHANGE_HASH = (
 )
 
 
-class TinyTokens:
+class TinyTokens(Tokens):
     """All that a technology is: what a token says, and an HMAC of it."""
 
     def __init__(self, key: bytes) -> None:

@@ -101,7 +101,7 @@ async def test_a_refusal_by_a_rule_of_posts_is_no_limit_of_requests(gate: ApiCli
     app = create_app(
         replace(gate.ports, post_options=PostOptions(per_day=1)),
         cursor_key=b"k" * 32,
-        metrics=Metrics(counters={}, gauges={}),
+        metrics=Metrics([]),
         access_log=note,
     )
     anna = await gate.person()

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Dialect, Insert, Update
 
 from api.app import create_app
-from infrastructure.database.driver.statements import Clause, Record, Transaction
+from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import sql_storage
 from tests.api.client import PASSWORD, ApiClient, Person, client_of
 
 
-class Counted:
+class Counted(Database):
     """A database that notes what it is asked for. Rows that are sent with the commit are no
     statements of their own.
     """

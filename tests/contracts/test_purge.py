@@ -230,7 +230,7 @@ class CountingDatabase:
         self.is_remote = database.is_remote
         self.open, self.close = database.open, database.close
         self.fetch, self.fetch_long = database.fetch, database.fetch_long
-        self.check = database.check
+        self.check, self.readings = database.check, database.readings
         self.counts: list[list[int]] = []
         """Of each transaction that was begun."""
 

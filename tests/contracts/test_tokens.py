@@ -67,7 +67,7 @@ ADAPTERS: dict[str, Callable[[int], Tokens]] = {
 }
 
 
-class OutsideTokens:
+class OutsideTokens(Tokens):
     """Tokens of a provider, whose subject names the user and the session."""
 
     def __init__(self, name: str) -> None:
@@ -105,7 +105,7 @@ class OutsideTokens:
         return httpx.Response(200, json={"keys": [self._key.as_dict(private=False)]})
 
 
-class OpaqueOnSqlite:
+class OpaqueOnSqlite(Tokens):
     """Opaque tokens, with a session made up for whatever claims are asked for."""
 
     def __init__(self, path: Path) -> None:

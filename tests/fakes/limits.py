@@ -1,10 +1,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from application.ports.limits import Hit, Limit, LimitStatus, TooManyRequests
+from application.ports.limits import Hit, Limit, Limits, LimitStatus, TooManyRequests
 
 
-class FakeLimits:
+class FakeLimits(Limits):
     """Counts everything and limits what `quotas` names; `pass_window` makes all windows end."""
 
     def __init__(self, quotas: Mapping[Limit, int] | None = None) -> None:

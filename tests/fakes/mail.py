@@ -1,8 +1,8 @@
-from application.ports.mail import Mail
+from application.ports.mail import Mail, Mailer
 from tests.secrecy import SECRECY
 
 
-class FakeMailer:
+class FakeMailer(Mailer):
     """Keeps what was `sent`. Set `trouble` to have it raised instead."""
 
     def __init__(self) -> None:

@@ -1,12 +1,12 @@
 import secrets
 from hashlib import sha256
 
-from application.ports.passwords import PasswordHash
+from application.ports.passwords import PasswordHash, Passwords
 from domain.errors import Unavailable
 from domain.passwords import PASSWORD_INPUT_MAX, normalized
 
 
-class FakePasswords:
+class FakePasswords(Passwords):
     """Salted, but fast. `work` counts what bcrypt would have been slow at; set `busy` to have all
     of it refused, and add hashes to `outdated` for them to be that.
     """

@@ -1,11 +1,11 @@
 import secrets
 from datetime import datetime
 
-from application.ports.tokens import Claims
+from application.ports.tokens import Claims, Tokens
 from domain.sessions import InvalidToken
 
 
-class FakeTokens:
+class FakeTokens(Tokens):
     """Tokens that are only names of claims, which stand in `issued`: look, or take one away."""
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from infrastructure.database.driver.lookups import BATCH_MAX, SharedLookup, look
 from infrastructure.database.driver.postgresql import DIALECT
 from infrastructure.database.driver.statements import (
     Clause,
+    Database,
     DatabaseUnavailable,
     Record,
     Transaction,
@@ -39,7 +40,7 @@ class Query:
     error: Exception | None = None
 
 
-class SteppedDatabase:
+class SteppedDatabase(Database):
     """Rows are (key, how often it was written). Queries run and land when the test says so."""
 
     dialect: Dialect = DIALECT

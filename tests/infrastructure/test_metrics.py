@@ -11,7 +11,7 @@ from infrastructure.database.driver.statements import Database, DatabaseUnavaila
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.logs import Logs
-from infrastructure.metrics import Metrics, build_metrics
+from infrastructure.metrics import Metrics
 from infrastructure.passwords import BcryptPasswords, HashingBusy
 from tests.prometheus import Scrape
 
@@ -22,7 +22,7 @@ def metrics_of(database: Database, passwords: BcryptPasswords | None = None) -> 
     logs = Logs("json")
     logs.stop()
     passwords = passwords or BcryptPasswords(cost=4)
-    return build_metrics(logs=logs, passwords=passwords, database=database)
+    return Metrics([*logs.readings(), *passwords.readings(), *database.readings()])
 
 
 async def scrape(metrics: Metrics) -> Scrape:

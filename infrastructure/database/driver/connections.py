@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
+from application.ports.adapter import Reading
 from infrastructure.database.driver.statements import Record
 from infrastructure.database.driver.time_budget import Deadline
 
@@ -230,3 +231,13 @@ class ConnectionPool:
         self._close_idle()
         if self._closing:
             await asyncio.wait(self._closing)
+
+    def readings(self) -> Sequence[Reading]:
+        return tuple(
+            Reading("gauge", f"gatepost_database_connections_{name}", text, read)
+            for name, text, read in (
+                ("max", "Connections that there may be", lambda: self.size),
+                ("in_use", "Connections that are at work", lambda: self.in_use),
+                ("waiting", "Requests that wait for a connection", lambda: self.waiting),
+            )
+        )

@@ -17,6 +17,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from application.ports.adapter import Reading
 from infrastructure.database.driver.statements import Clause, Database, DatabaseUnavailable, Record
 from infrastructure.database.driver.time_budget import Deadline
 
@@ -32,6 +33,22 @@ class Batches:
 
     queries: int = 0
     keys: int = 0
+
+    def readings(self) -> Sequence[Reading]:
+        return (
+            Reading(
+                "counter",
+                "gatepost_lookup_queries_total",
+                "Queries that looked records up by their keys",
+                lambda: self.queries,
+            ),
+            Reading(
+                "counter",
+                "gatepost_lookup_keys_total",
+                "Keys that were looked up by these queries",
+                lambda: self.keys,
+            ),
+        )
 
 
 BATCHES = Batches()

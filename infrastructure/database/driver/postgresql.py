@@ -16,14 +16,16 @@ from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.dialects.postgresql import asyncpg as sqlalchemy_asyncpg
 
+from application.ports.adapter import Reading
 from application.ports.storage import SerializationFailure
 from application.retries import retried
 from infrastructure.database.driver.connections import DOWN, ConnectionPool, is_refusal
-from infrastructure.database.driver.lookups import SharedLookup
+from infrastructure.database.driver.lookups import BATCHES, SharedLookup
 from infrastructure.database.driver.rows import IDS
 from infrastructure.database.driver.statements import (
     Clause,
     ConstraintViolated,
+    Database,
     DatabaseUnavailable,
     OutcomeUnknown,
     Record,
@@ -74,7 +76,7 @@ async def _sent(commit: Awaitable[object]) -> None:
         raise OutcomeUnknown from error
 
 
-class PostgresDatabase:
+class PostgresDatabase(Database):
     """At most `size` connections, made when needed. Whoever waits longer than `timeout` seconds,
     for a connection or for an answer and in all turns of a request together, is told that the
     database is unavailable; the log calls it by its `name`.
@@ -97,6 +99,9 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         await self.pool.close()
+
+    def readings(self) -> Sequence[Reading]:
+        return (*BATCHES.readings(), *self.pool.readings())
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         statement = compiled(clause, DIALECT)

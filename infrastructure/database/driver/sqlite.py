@@ -22,6 +22,7 @@ from infrastructure.database.driver.statements import (
     Clause,
     Compiled,
     ConstraintViolated,
+    Database,
     DatabaseUnavailable,
     OutcomeUnknown,
     Record,
@@ -110,7 +111,7 @@ def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
             return
 
 
-class SqliteDatabase:
+class SqliteDatabase(Database):
     """Two connections that read, one that writes; other processes may do the same to the file.
     Whoever waits longer than `timeout` seconds, for a lock or for the disk and in all turns of a
     request together, is told that the database is unavailable.

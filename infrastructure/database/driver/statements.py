@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Delete, Dialect, Insert, Select, Update
 
+from application.ports.adapter import Reading
 from domain.errors import Unavailable
 
 Record = Sequence[Any]
@@ -156,6 +157,10 @@ class Database(Reader, Protocol):
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    def readings(self) -> Sequence[Reading]:
+        """What metrics show of it."""
+        return ()
 
     async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
         """The same for a `clause` that may take its time, which must not hold up the others."""
