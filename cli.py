@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import secrets
 import sys
 from contextlib import nullcontext
@@ -116,9 +117,9 @@ def serve(
         timeout_graceful_shutdown=10,
     )
     config.drain_seconds = settings.drain
-    name = f"[{host}]" if ":" in host else host
-    url = f"http://{name}:{listener.getsockname()[1]}"
+    url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
+    os.environ["WEB_CONCURRENCY"] = str(workers)  # each worker uses its share of the cores
     if workers == 1:
         Server(config).run(sockets=[listener])
     else:

@@ -26,6 +26,7 @@ from infrastructure.database.driver.statements import Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import Replica, ReplicaPosts
 from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.hashing_queue import hashing_threads
 from infrastructure.limits import NoLimits, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
 from infrastructure.mail import ConsoleMailer, SmtpMailer
@@ -169,7 +170,9 @@ def build_ports(
         storage=sql_storage(database, counts_writes=settings.replica is not None),
         replica=ReplicaPosts(replica, queries) if replica else None,
         tokens=tokens,
-        passwords=BcryptPasswords(cost=settings.bcrypt_cost, peppers=settings.peppers),
+        passwords=BcryptPasswords(
+            cost=settings.bcrypt_cost, peppers=settings.peppers, threads=hashing_threads()
+        ),
         limits=build_limits(settings),
         mailer=build_mailer(settings),
         clock=system_clock,

@@ -17,21 +17,23 @@ from domain.sessions import InvalidToken, network_of
 
 @dataclass(frozen=True, slots=True)
 class RequestLimit:
-    """A dependency that counts a request by `limit` and by what `key` finds in it, once.
+    """A dependency that counts a request by `limit` and by what `counted_by` finds in it, once.
 
     A route evaluates it after authentication and before its body is read. Raises
     `TooManyRequests`.
     """
 
     limit: Limit
-    key: Callable[[Request], str]
+    counted_by: Callable[[Request], str]
 
     async def __call__(self, request: Request) -> None:
         context = request_context(request)
         if not context.is_counted:
             services: Services = request.app.state.services
             context.is_counted = True
-            context.limit_statuses = await services.limits.hit(Hit(self.limit, self.key(request)))
+            context.limit_statuses = await services.limits.hit(
+                Hit(self.limit, self.counted_by(request))
+            )
 
 
 def _network(request: Request) -> str:

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
 from api.limits import limited_by_network
+from api.request_context import address_of
 from api.routing import protected_router, public_router
 from api.users import EmailAddress, NewPassword
 from application.ports.limits import Limit, account_hit
@@ -85,5 +86,6 @@ async def request_password_reset(body: ResetRequestBody, use_cases: UseCases) ->
     summary="Choose a new password",
     responses=problem_responses(400, 413, 415, 422, 503),
 )
-async def reset_password(body: ResetBody, use_cases: UseCases) -> None:
-    await use_cases.codes.reset(body.token, body.new_password.get_secret_value())
+async def reset_password(body: ResetBody, request: Request, use_cases: UseCases) -> None:
+    new_password = body.new_password.get_secret_value()
+    await use_cases.codes.reset(body.token, new_password, ip=address_of(request))

@@ -196,7 +196,9 @@ class UserView:
 async def register(
     body: Registration, request: Request, response: Response, use_cases: UseCases
 ) -> UserView:
-    user = await use_cases.accounts.register(body.to_draft(), body.password.get_secret_value())
+    user = await use_cases.accounts.register(
+        body.to_draft(), body.password.get_secret_value(), ip=address_of(request)
+    )
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/{user.id}"
     return UserView.of(user)
 

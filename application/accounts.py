@@ -4,13 +4,13 @@ from datetime import datetime
 
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash, Passwords
+from application.ports.passwords import PasswordHash, Passwords, Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
 from domain.passwords import PasswordCandidate, PasswordPolicy, WrongPassword, check_password
-from domain.sessions import SessionId
+from domain.sessions import SessionId, network_of
 from domain.users import (
     NewUser,
     ProfileChange,
@@ -46,11 +46,19 @@ class AccountService:
         self._clock = clock
         self._policy = password_policy
 
-    async def register(self, draft: UserDraft, password: str, role: Role = Role.MEMBER) -> User:
+    async def register(
+        self,
+        draft: UserDraft,
+        password: str,
+        role: Role = Role.MEMBER,
+        *,
+        ip: str | None = None,
+    ) -> User:
         """Store a new user. Raises the error of a broken rule, `WeakPassword` or `EmailTaken`."""
         user = register(draft, now=self._clock(), role=role)
         check_password(PasswordCandidate(password=password, email=user.email, policy=self._policy))
-        return await self._add(user, await self._passwords.hash(password))
+        requester = Requester(network_of(ip), is_known=False)
+        return await self._add(user, await self._passwords.hash(password, requester))
 
     @retried
     async def _add(self, user: NewUser, password: PasswordHash) -> User:
@@ -111,7 +119,8 @@ class AccountService:
         """And end all sessions but `keep`, and all one-time codes. Raises `WeakPassword`."""
         check_password(PasswordCandidate(password=new, email=user.email, policy=self._policy))
         known = await self._confirmed(user, current, ip)
-        await self._replace_password(known, await self._passwords.hash(new), keep)
+        requester = Requester(network_of(ip), is_known=True)
+        await self._replace_password(known, await self._passwords.hash(new, requester), keep)
 
     @retried
     async def _replace_password(
@@ -140,7 +149,7 @@ class AccountService:
             await uow.commit()
 
     async def _confirmed(self, user: User, password: str, ip: str | None) -> Credentials:
-        known = await self._check.credentials(user.email, password, ip)
+        known = await self._check.credentials(user.email, password, ip, is_logged_in=True)
         # The address may have gone on to somebody else by now.
         if known is None or known.user.id != user.id:
             raise WrongPassword

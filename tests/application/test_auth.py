@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from application.auth import AuthService, ClientInfo, Login
-from application.ports.passwords import PasswordHash
+from application.ports.passwords import SOMEBODY, PasswordHash, Requester
 from application.services import Services, build_services
 from domain.errors import Unavailable
 from domain.sessions import (
@@ -148,8 +148,10 @@ class SlowPasswords(FakePasswords):
         super().__init__()
         self._meanwhile = meanwhile
 
-    async def verify(self, password: str, known: PasswordHash | None) -> bool:
-        matches = await super().verify(password, known)
+    async def verify(
+        self, password: str, known: PasswordHash | None, requester: Requester = SOMEBODY
+    ) -> bool:
+        matches = await super().verify(password, known, requester)
         self._meanwhile()
         return matches
 

@@ -78,6 +78,17 @@ async def test_a_code_gives_a_new_password_once(
     assert await password_is(ports, NEW)
 
 
+async def test_a_queue_full_of_strangers_has_room_for_whoever_has_a_code(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    token = await reset_token(ports, services)
+    ports.passwords.full_for_strangers = True
+
+    await services.codes.reset(token, NEW, ip="203.0.113.1")
+
+    assert ports.passwords.requesters[-1].network == "203.0.113.1"
+
+
 async def test_of_many_uses_at_once_one_succeeds(
     ports: FakePorts, services: Services, anna: User
 ) -> None:

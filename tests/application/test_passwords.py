@@ -142,6 +142,57 @@ async def test_a_password_that_could_not_be_checked_is_no_failure(
     assert +ports.limits.used == {}
 
 
+async def test_a_queue_full_of_strangers_has_room_for_a_login_from_a_known_network(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.auth.login(EMAIL, PASSWORD, HOME)
+    ports.passwords.full_for_strangers = True
+
+    with pytest.raises(Unavailable):
+        await services.auth.login(EMAIL, PASSWORD, ELSEWHERE)
+    with pytest.raises(Unavailable):
+        await services.auth.login("nobody@example.com", PASSWORD, HOME)
+    assert (await services.auth.login(EMAIL, PASSWORD, HOME)).user.id == anna.id
+
+
+async def test_a_queue_full_of_strangers_has_room_for_a_user_who_is_logged_in(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.passwords.full_for_strangers = True
+
+    await services.accounts.change_password(
+        anna, current=PASSWORD, new="staple battery horse", keep=None, ip=ELSEWHERE.ip
+    )
+    await services.accounts.delete(anna, "staple battery horse", ip=ELSEWHERE.ip)
+
+    assert {each.network for each in ports.passwords.requesters[-3:]} == {ELSEWHERE.ip}
+
+
+async def test_an_outdated_hash_is_replaced_though_the_queue_is_full_of_strangers(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.auth.login(EMAIL, PASSWORD, HOME)
+    known = await ports.queries.credentials(EMAIL)
+    assert known is not None
+    ports.passwords.outdated.add(known.password)
+    ports.passwords.full_for_strangers = True
+
+    await services.auth.login(EMAIL, PASSWORD, HOME)
+
+    replaced = await ports.queries.credentials(EMAIL)
+    assert replaced is not None
+    assert replaced.password != known.password
+
+
+async def test_registrations_take_no_place_that_is_kept(
+    ports: FakePorts, services: Services
+) -> None:
+    ports.passwords.full_for_strangers = True
+
+    with pytest.raises(Unavailable):
+        await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD, ip=HOME.ip)
+
+
 async def test_many_guesses_at_once_get_no_further_than_one_by_one(
     ports: FakePorts, services: Services, anna: User
 ) -> None:

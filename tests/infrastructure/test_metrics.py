@@ -10,9 +10,10 @@ from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Database, DatabaseUnavailable
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.hashing_queue import HashingBusy
 from infrastructure.logs import Logs
 from infrastructure.metrics import Metrics
-from infrastructure.passwords import BcryptPasswords, HashingBusy
+from infrastructure.passwords import BcryptPasswords
 from tests.prometheus import Scrape
 
 CONNECTIONS = "gatepost_database_connections"
