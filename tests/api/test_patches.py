@@ -122,9 +122,10 @@ async def test_a_broken_rule_undoes_the_whole_patch(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
-    answer = await patch(gate, anna, post["id"], {"title": "New", "content": "\0"})
+    # Whitespace to the domain, and none to the schema.
+    answer = await patch(gate, anna, post["id"], {"title": "\x1c", "content": "New"})
 
-    problem_of(answer, 422, "nul_character")
+    problem_of(answer, 422, "bad_title")
     assert await read(gate, anna, post) == post
 
 
