@@ -286,6 +286,29 @@ async def test_a_new_sqlite_waits_for_another_process_that_is_at_it(tmp_path: Pa
         (await opening).close()
 
 
+def test_the_files_of_a_new_sqlite_are_its_owner_s_alone(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        with closing(connect(tmp_path / "gatepost.db", timeout=1)) as connection:
+            connection.execute("CREATE TABLE versions (number INTEGER)")
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(umask)
+
+    names = ("gatepost.db", "gatepost.db-wal", "gatepost.db-shm")
+    assert modes == dict.fromkeys(names, 0o600)
+
+
+def test_a_file_of_sqlite_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "gatepost.db"
+    path.touch()
+    path.chmod(0o640)
+
+    connect(path, timeout=1).close()
+
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 @pytest.mark.parametrize("kind", ["no directory", "a directory", "another file"])
 async def test_sqlite_that_cannot_be_opened_is_unavailable(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "gatepost.db"

@@ -6,6 +6,7 @@ the commit, which waits for the disk, run in a thread of their own.
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -82,7 +83,12 @@ def _constraint(message: str) -> str:
 
 
 def connect(path: Path, timeout: float) -> sqlite3.Connection:
-    """Manual transactions; foreign keys on; WAL, so that readers never wait for the writer."""
+    """Manual transactions; foreign keys on; WAL, so that readers never wait for the writer.
+
+    A new file is its owner's alone to read and write. SQLite gives `-wal` and `-shm` the same mode.
+    """
+    with suppress(OSError):  # SQLite says what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
         path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=512
     )
