@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from application.services import Ports
+from infrastructure.database import schema
 from infrastructure.database.driver.engine import sqlite_path
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
@@ -47,7 +48,7 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
     wrong with KEYS_FILE.
     """
     down = await ports.queries.ready()
-    found = [Finding("harm", part, DOWN[part]) for part in down]
+    found = [Finding("harm", part, await _reason(part, database)) for part in down]
     found += [*_settings(settings), *_others(settings)]
     found += _keys(settings, ports.clock())
     if sqlite_path(settings.database):
@@ -65,6 +66,16 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
     for adapter in ports.adapters:
         await adapter.close()
     return sorted(found, key=lambda finding: finding.kind, reverse=True)
+
+
+async def _reason(part: str, database: Database) -> str:
+    """Why `part` is down."""
+    if part == "migrations":
+        try:
+            await schema.revision(database)
+        except schema.ForeignSchema as error:
+            return str(error)
+    return DOWN[part]
 
 
 def _harm(setting: str, text: str) -> Finding:

@@ -266,6 +266,46 @@ def test_a_revision_of_other_code_is_refused_and_left_alone(url: str) -> None:
     assert ready(url) == ["migrations"]
 
 
+FOREIGN = {
+    "a random revision": ["CREATE TABLE users (id INTEGER)", "a1b2c3d4e5f6"],
+    "a numbered one": ["CREATE TABLE users (id INTEGER, email VARCHAR)", "0099"],
+    "an old number": ["CREATE TABLE people (id INTEGER)", "0001"],
+    "two heads": ["CREATE TABLE people (id INTEGER)", "0001", "0002"],
+}
+
+
+def let_others_migrate(url: str, statement: str, *revisions: str) -> None:
+    """As another application does it that has its tables in the same database."""
+    execute(url, statement)
+    execute(url, "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    for revision in revisions:
+        execute(url, f"INSERT INTO alembic_version VALUES ('{revision}')")
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_the_schema_of_another_application_is_refused_and_left_alone(url: str, kind: str) -> None:
+    let_others_migrate(url, *FOREIGN[kind])
+    before = tables(url)
+
+    with pytest.raises(schema.ForeignSchema, match=r"not ours: .* a schema of its own"):
+        schema.migrate(url)
+
+    assert tables(url) == before
+    assert ready(url) == ["migrations"]
+
+
+def test_a_schema_of_its_own_is_the_way_out(empty_postgres_url: str) -> None:
+    let_others_migrate(empty_postgres_url, *FOREIGN["a random revision"])
+    execute(empty_postgres_url, "CREATE SCHEMA ours")
+    url = f"{empty_postgres_url}?search_path=ours"
+
+    schema.migrate(url)
+
+    assert tables(url) == TABLES
+    assert ready(url) == []
+    assert tables(empty_postgres_url) == {"users"}
+
+
 def test_a_newer_revision_is_served_and_left_alone(url: str) -> None:
     schema.migrate(url)
     pretend(url, "9999")

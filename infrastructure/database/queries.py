@@ -14,11 +14,11 @@ from infrastructure.database import (
     one_time_codes,
     post_lists,
     posts,
-    schema,
     sessions,
     users,
 )
-from infrastructure.database.driver.statements import Database, DatabaseUnavailable
+from infrastructure.database.driver.statements import Database
+from infrastructure.database.readiness import Readiness
 
 
 class SqlQueries:
@@ -27,6 +27,7 @@ class SqlQueries:
         self._session = sessions.session_lookup(database)
         self._post = posts.post_lookup(database)
         self._identity = identities.identity_lookup(database)
+        self.ready = Readiness(database)
 
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
         record = await self._session(session_id)
@@ -65,11 +66,3 @@ class SqlQueries:
 
     async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
         return await events.events(self._database, limit, after)
-
-    async def ready(self) -> list[str]:
-        try:
-            stored = await schema.revision(self._database)
-            await self._database.check()
-        except DatabaseUnavailable:
-            return ["database"]
-        return [] if schema.serves(stored) else ["migrations"]

@@ -5,13 +5,24 @@ service find nothing to migrate.
 """
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from sqlalchemy import Connection, Select, column, create_engine, event, select, table, text
+from sqlalchemy import (
+    Connection,
+    Select,
+    column,
+    create_engine,
+    event,
+    inspect,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -24,6 +35,11 @@ if TYPE_CHECKING:
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _REVISION: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
+# Fails where the table is somebody else's: each of our revisions has this column.
+_OUR_REVISION = _REVISION.add_columns(
+    select(column("email_key")).select_from(table("users")).limit(1).scalar_subquery()
+)
+_OUR_NUMBERS = re.compile(r"\d{4}")
 _LOCK = 7_245_011_523  # any number that no other program locks
 
 
@@ -41,13 +57,45 @@ def newest() -> str:
     return max(file.name for file in _MIGRATIONS.glob("versions/*.py")).partition("_")[0]
 
 
+class MigrationFailed(Exception):
+    """One line that says why; the schema is as it was before."""
+
+
+class ForeignSchema(MigrationFailed):
+    """Another application has migrated this database, by Alembic too."""
+
+    def __init__(self, revisions: Sequence[str]) -> None:
+        super().__init__(
+            f"alembic_version is at {', '.join(revisions)}, which is not ours: another application"
+            " has its tables here. Give Gatepost a database of its own in DATABASE_URL, or on"
+            " PostgreSQL a schema of its own: CREATE SCHEMA gatepost, and ?search_path=gatepost"
+            " at the end of DATABASE_URL"
+        )
+
+
 async def revision(database: Database) -> str | None:
-    """The revision that `database` is at; None when it has never been migrated."""
+    """The revision that `database` is at; None when it has never been migrated. Raises
+    `ForeignSchema`.
+    """
+    is_ours = True
     try:
-        rows = await database.fetch(_REVISION)
+        rows = await database.fetch(_OUR_REVISION)
     except SchemaMissing:
+        is_ours = False
+        try:
+            rows = await database.fetch(_REVISION)
+        except SchemaMissing:
+            return None
+    return _known([row[0] for row in rows], is_ours=is_ours)
+
+
+def _known(revisions: Sequence[str], *, is_ours: bool) -> str | None:
+    """The one of `revisions`, as Alembic has stored them."""
+    if not revisions:
         return None
-    return str(rows[0][0]) if rows else None
+    if len(revisions) > 1 or not is_ours or not _OUR_NUMBERS.fullmatch(revisions[0]):
+        raise ForeignSchema(revisions)
+    return revisions[0]
 
 
 def serves(stored: str | None) -> bool:
@@ -59,17 +107,13 @@ def serves(stored: str | None) -> bool:
     return stored is not None and stored >= newest()
 
 
-class MigrationFailed(Exception):
-    """One line that says why; the schema is as it was before."""
-
-
 def migrate(url: str, revision: str = "head") -> str | None:
     """Bring the schema to `revision`, up or down. Several at once do it one after the other. One
     that is newer than this code stays as it is, so that an older release can be put back. Answers
     the revision that the schema is at then; None when it has none.
 
-    Raises `MigrationFailed` when the database can't be used, has a revision of other code, or
-    refuses a step.
+    Raises `MigrationFailed` when the database can't be used, has a revision that this code does not
+    know, or refuses a step; `ForeignSchema` when it is another application's.
     """
     from alembic import command
     from alembic.migration import MigrationContext
@@ -80,7 +124,7 @@ def migrate(url: str, revision: str = "head") -> str | None:
     def work(connection: Connection) -> None:
         nonlocal stored
         context = MigrationContext.configure(connection)
-        stored = context.get_current_revision()
+        stored = _known(context.get_current_heads(), is_ours=_has_our_users(connection))
         if revision == "head" and serves(stored):
             return
         alembic = config()
@@ -101,6 +145,13 @@ def migrate(url: str, revision: str = "head") -> str | None:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise MigrationFailed(f"The database does not answer: {type(error).__name__}") from error
     return stored
+
+
+def _has_our_users(connection: Connection) -> bool:
+    found = inspect(connection)
+    return found.has_table("users") and "email_key" in {
+        column["name"] for column in found.get_columns("users")
+    }
 
 
 def run(url: str, work: Callable[[Connection], object]) -> None:

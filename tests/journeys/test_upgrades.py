@@ -29,6 +29,20 @@ def test_a_schema_that_has_more_than_the_code_knows_is_served(place: Place) -> N
         everyday(client, "anna@example.com")
 
 
+@on_both_databases
+def test_a_database_that_another_application_migrated_is_refused(place: Place) -> None:
+    schema.migrate(place.database_url)
+
+    def migrate(connection: Connection) -> None:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'a1b2c3d4e5f6'"))
+
+    schema.run(place.database_url, migrate)
+
+    for command in (["serve", "--port", "0"], ["migrate"]):
+        assert place.refusal(*command).startswith("alembic_version is at a1b2c3d4e5f6, which is")
+    assert "harm: migrations: alembic_version is at a1b2" in place.run("check").stdout
+
+
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_an_older_schema_is_not_served(place: Place) -> None:
     schema.migrate(place.database_url, "-1")

@@ -55,7 +55,7 @@ def _mapping_errors(error: BaseException) -> Exception | None:
         return SerializationFailure()
     if isinstance(error, asyncpg.TransactionRollbackError):
         return DatabaseUnavailable()
-    if isinstance(error, asyncpg.UndefinedTableError):
+    if isinstance(error, (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)):
         return SchemaMissing()
     if isinstance(error, (asyncpg.ReadOnlySQLTransactionError, asyncpg.DiskFullError)):
         return TakesNoChanges()

@@ -48,7 +48,7 @@ def _mapping_errors(error: BaseException) -> Exception | None:
     if isinstance(error, sqlite3.IntegrityError):
         return ConstraintViolated(_constraint(str(error)))
     if isinstance(error, sqlite3.OperationalError):
-        missing = str(error).startswith("no such table")
+        missing = str(error).startswith(("no such table", "no such column"))
         return SchemaMissing() if missing else DatabaseUnavailable()
     if type(error) is sqlite3.DatabaseError:
         return DatabaseUnavailable()  # no database at all, or a damaged one

@@ -95,7 +95,7 @@ class DatabaseUnavailable(Unavailable):
 
 
 class SchemaMissing(DatabaseUnavailable):
-    """A table is not there."""
+    """A table or a column is not there."""
 
     detail = "The database has not been migrated: run `gatepost migrate`"
 

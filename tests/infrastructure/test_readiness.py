@@ -1,0 +1,64 @@
+"""How often the database is looked at for those who ask whether it serves."""
+
+import asyncio
+from typing import Any, cast
+
+from infrastructure.database import schema
+from infrastructure.database.driver.statements import Clause, Database, DatabaseUnavailable, Record
+from infrastructure.database.readiness import HOLDS, Readiness
+
+
+class Counting:
+    """A database that serves, unless it is `down`, and counts how often it is looked at."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.down = False
+
+    async def fetch(self, clause: Clause, **values: Any) -> list[Record]:
+        self.looks += 1
+        await asyncio.sleep(0)
+        if self.down:
+            raise DatabaseUnavailable
+        return [(schema.newest(), None)]
+
+    async def check(self) -> None: ...
+
+
+def readiness_of(database: Counting) -> Readiness:
+    return Readiness(cast("Database", database))
+
+
+async def test_one_look_is_for_all_who_ask_within_half_a_second() -> None:
+    database = Counting()
+    readiness = readiness_of(database)
+
+    assert await asyncio.gather(*(readiness() for _ in range(50))) == [[]] * 50
+    database.down = True
+    assert await readiness() == []
+
+    assert (database.looks, HOLDS) == (1, 0.5)
+
+
+async def test_who_asks_later_sees_what_is_then() -> None:
+    database = Counting()
+    readiness = readiness_of(database)
+    await readiness()
+    database.down = True
+
+    readiness._began -= HOLDS
+
+    assert await readiness() == ["database"]
+    assert database.looks == 2
+
+
+async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
+    database = Counting()
+    readiness = readiness_of(database)
+    first = asyncio.create_task(readiness())
+    second = asyncio.create_task(readiness())
+    await asyncio.sleep(0)
+
+    first.cancel()
+
+    assert await second == []
