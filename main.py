@@ -11,7 +11,6 @@ from typing import TypeVar
 from fastapi import FastAPI
 
 from api.app import create_app
-from application.external_identities import ExternalIdentityService
 from application.ports.limits import Limit, Limits
 from application.ports.mail import Mailer
 from application.ports.tokens import Tokens
@@ -46,7 +45,7 @@ def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
     return JoseTokens(_signing_keys(settings), issuer=settings.issuer, audience=settings.audience)
 
 
-def issuer_tokens(settings: Settings, database: Database) -> IssuerTokens:
+def issuer_tokens(settings: Settings, _: Database) -> IssuerTokens:
     missing = [name for name in ("issuer", "audience") if name not in settings.model_fields_set]
     if missing:
         raise BadSettings(
@@ -57,12 +56,10 @@ def issuer_tokens(settings: Settings, database: Database) -> IssuerTokens:
     urls = (settings.issuer, settings.jwks_url or "https:")
     if settings.in_production and not all(url.startswith("https:") for url in urls):
         raise BadSettings(f"{PREFIX}ISSUER, {PREFIX}JWKS_URL: must be https in production")
-    visitors = ExternalIdentityService(queries=SqlQueries(database), storage=sql_storage(database))
     return IssuerTokens(
         issuer=settings.issuer,
         audience=settings.audience,
         jwks_url=settings.jwks_url,
-        user_of=visitors.user,
     )
 
 

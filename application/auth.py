@@ -4,12 +4,13 @@ import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from application.external_identities import provision
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.passwords import PasswordHash
-from application.ports.queries import Credentials, Queries, RefreshLookup
-from application.ports.storage import Storage
-from application.ports.tokens import Claims, Tokens
+from application.ports.queries import Credentials, Queries
+from application.ports.storage import Storage, UnitOfWork
+from application.ports.tokens import Claims, ExternalClaims, Tokens
 from application.retries import retried
 from domain.events import Event
 from domain.sessions import (
@@ -63,15 +64,18 @@ class AuthService:
         self._clock = clock
         self._lifetimes = lifetimes
 
-    async def authenticate(self, token: str) -> tuple[User, Session]:
+    async def authenticate(self, token: str) -> tuple[User, Session | None]:
         """The user that the bearer of `token` is, and its session, as stored at this moment.
 
-        Raises `InvalidToken`, the same for every cause: a bad token, a session that is over, a
-        user who is gone or deactivated.
+        A token of an outside provider has no session here; at the first one, its user is
+        registered. Raises `InvalidToken`, the same for every cause: a bad token, a session that is
+        over, a user who is gone or deactivated.
         """
         now = self._clock()
         claims = await self._tokens.verify(token, now)
-        found = claims.found or await self._queries.session_user(claims.session_id)
+        if isinstance(claims, ExternalClaims):
+            return await self._external_user(claims, now), None
+        found = await self._queries.session_user(claims.session_id)
         if found is None:
             raise InvalidToken
         session, user = found
@@ -80,6 +84,14 @@ class AuthService:
         ):
             raise InvalidToken
         return user, session
+
+    async def _external_user(self, claims: ExternalClaims, now: datetime) -> User:
+        user = await provision(
+            claims.identity, queries=self._queries, storage=self._storage, now=now
+        )
+        if not user.accepts_tokens_from(claims.issued_at):
+            raise InvalidToken
+        return user
 
     async def login(self, email: str, password: str, device: ClientInfo) -> Login:
         """Start a session. Raises `InvalidCredentials`, the same in content and in time for an
@@ -101,19 +113,14 @@ class AuthService:
 
     async def _start(self, known: Credentials, password: str, device: ClientInfo) -> Login:
         password_hash = await self._passwords.up_to_date(known.password, password, device.ip)
-        refresh_token = _new_refresh_token()
-        session = await self._add_session(known, password_hash, refresh_token, device)
-        return await self._login(known.user, session, refresh_token)
+        return await self._add_session(known, password_hash, device)
 
     @retried
     async def _add_session(
-        self,
-        known: Credentials,
-        password_hash: PasswordHash,
-        refresh_token: str,
-        device: ClientInfo,
-    ) -> Session:
+        self, known: Credentials, password_hash: PasswordHash, device: ClientInfo
+    ) -> Login:
         now = self._clock()
+        refresh_token = _new_refresh_token()
         async with self._storage() as uow:
             if password_hash != known.password:
                 await uow.users.change_password(
@@ -130,23 +137,23 @@ class AuthService:
                 ),
                 password_hash,
             )
+            login = await self._login(uow, known.user, session, refresh_token)
             uow.record(_event("logged_in", session, now))
             await uow.commit()
-        return session
+        return login
 
     async def refresh(self, refresh_token: str) -> Login:
-        """Continue a session; another refresh token takes the place of this one, which is spent.
+        """Continue a session, and rotate its refresh token.
 
-        Raises `InvalidToken`, the same for every cause. A token that is used again after it was
-        spent is in two hands, one of them a thief's: its session is ended before that.
+        Raises `InvalidToken`, the same for every cause. Reuse of a rotated token means it was
+        stolen: the session is revoked before that.
         """
-        fresh_token = _new_refresh_token()
-        found = await self._rotate(refresh_hash(refresh_token), refresh_hash(fresh_token))
-        return await self._login(found.user, found.session, fresh_token)
+        return await self._rotate(refresh_hash(refresh_token))
 
     @retried
-    async def _rotate(self, used: str, fresh: str) -> RefreshLookup:
+    async def _rotate(self, used: str) -> Login:
         now = self._clock()
+        fresh_token = _new_refresh_token()
         found = await self._queries.refresh_lookup(used)
         if found is None:
             raise InvalidToken
@@ -154,16 +161,17 @@ class AuthService:
         if not found.is_spent:
             session.refresh(found.user, lifetimes=self._lifetimes, now=now)
         async with self._storage() as uow:
-            goes_on = not found.is_spent and await uow.sessions.rotate(
-                session, spent=used, fresh=fresh
-            )
-            if not goes_on and await uow.sessions.revoke(session.id, session.user_id, now):
-                # Nobody knows which of the two it was.
+            if not found.is_spent and await uow.sessions.rotate(
+                session, spent=used, fresh=refresh_hash(fresh_token)
+            ):
+                login = await self._login(uow, found.user, session, fresh_token)
+                await uow.commit()
+                return login
+            if await uow.sessions.revoke(session.id, session.user_id, now):
+                # Nobody knows whether the owner or the thief came second.
                 uow.record(replace(_event("refresh_token_reused", session, now), actor_id=None))
             await uow.commit()
-        if not goes_on:
-            raise InvalidToken
-        return found
+        raise InvalidToken
 
     @retried
     async def logout(self, session: Session) -> None:
@@ -206,7 +214,10 @@ class AuthService:
             )
             await uow.commit()
 
-    async def _login(self, user: User, session: Session, refresh_token: str) -> Login:
+    async def _login(
+        self, uow: UnitOfWork, user: User, session: Session, refresh_token: str
+    ) -> Login:
+        """With an access token that is issued in `uow`: a failure leaves the session as it was."""
         now = session.last_used_at
         issued_at = now.replace(microsecond=0)
         access_life = min(self._lifetimes.access, session.expires_at - now)
@@ -216,7 +227,8 @@ class AuthService:
                 session_id=session.id,
                 issued_at=issued_at,
                 expires_at=(issued_at + access_life).replace(microsecond=0),
-            )
+            ),
+            uow,
         )
         return Login(
             user=user,

@@ -97,6 +97,24 @@ class Sessions(Protocol):
         ...
 
 
+class AccessTokens(Protocol):
+    """Access tokens of technologies that store them."""
+
+    async def add(
+        self,
+        token_hash: str,
+        *,
+        session_id: SessionId,
+        issued_at: datetime,
+        expires_at: datetime,
+    ) -> None:
+        """Store a token, and remove those of its session that expired before `issued_at`.
+
+        `token_hash` is a SHA-256 in hexadecimal. Raises `AlreadyGone` when the session is.
+        """
+        ...
+
+
 class Identities(Protocol):
     async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
         """A verified user without a password, whom an outside provider knows by this name.
@@ -220,6 +238,8 @@ class UnitOfWork(Protocol):
     def users(self) -> Users: ...
     @property
     def sessions(self) -> Sessions: ...
+    @property
+    def access_tokens(self) -> AccessTokens: ...
     @property
     def identities(self) -> Identities: ...
     @property

@@ -1,33 +1,40 @@
 """Access tokens, as a port: what they are made of is the adapter's business."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from application.ports.adapter import Adapter
-from domain.sessions import Session, SessionId
-from domain.users import User, UserId
+from application.ports.storage import UnitOfWork
+from domain.external_identities import ExternalIdentity
+from domain.sessions import SessionId
+from domain.users import UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a token says. Moments are UTC and whole seconds (RFC 7519, section 2, NumericDate)."""
+    """What a token of ours says. Times are UTC, in whole seconds (RFC 7519, section 2)."""
 
     user_id: UserId
     session_id: SessionId
     issued_at: datetime
     expires_at: datetime
-    found: tuple[Session, User] | None = field(default=None, compare=False, repr=False)
-    """The session and its user as stored at this moment, from adapters that had to look anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalClaims:
+    """What a token of an outside provider says. It has no session here."""
+
+    identity: ExternalIdentity
+    issued_at: datetime
+    expires_at: datetime
 
 
 LEEWAY = timedelta(seconds=5)
-"""How far ahead of our clock a token may have been issued.
+"""How far ahead of our clock `issued_at` may be, because machines' clocks differ.
 
-Machines' clocks differ: with none, the next machine would refuse a token for a moment after login.
-With more, a token dated ahead could outlive a revocation of all that came before. `exp` has none,
-though RFC 7519 would allow it (section 4.1.4): a token ends on time, and a client can renew it.
+`expires_at` gets none, though RFC 7519, section 4.1.4, allows it: a client can renew its token.
 """
 
 
@@ -42,15 +49,18 @@ class Tokens(Adapter, Protocol):
         """The keys that others verify our tokens with, as JWKs (RFC 7517)."""
         return ()
 
-    async def issue(self, claims: Claims) -> str:
-        """A bearer token (RFC 6750, section 2.1: visible ASCII) that says `claims`."""
+    async def issue(self, claims: Claims, uow: UnitOfWork) -> str:
+        """A bearer token (RFC 6750, section 2.1: visible ASCII) that says `claims`.
+
+        It is valid once `uow` is committed. A technology that stores its tokens does so in `uow`,
+        so that a session never changes without its token.
+        """
         ...
 
-    async def verify(self, token: str, now: datetime) -> Claims:
-        """What `token` says, if this adapter issued it and it is not expired at `now`.
+    async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims:
+        """What `token` says, if it is genuine and valid at `now`.
 
-        Raises `domain.sessions.InvalidToken` for every string that is not such a token, and
-        `domain.errors.Unavailable` when that can't be told at the moment.
-        Whether the user and the session still stand is not looked at here.
+        Does not look at the user and the session. Raises `domain.sessions.InvalidToken` for every
+        other string, and `domain.errors.Unavailable` when it can't tell at the moment.
         """
         ...

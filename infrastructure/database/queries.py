@@ -10,7 +10,7 @@ from domain.sessions import Session, SessionId
 from domain.users import User, UserId
 from infrastructure.database import (
     events,
-    identities,
+    external_identities,
     one_time_codes,
     post_lists,
     posts,
@@ -26,7 +26,7 @@ class SqlQueries:
         self._database = database
         self._session = sessions.session_lookup(database)
         self._post = posts.post_lookup(database)
-        self._identity = identities.identity_lookup(database)
+        self._identity = external_identities.identity_lookup(database)
         self.ready = Readiness(database)
 
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
@@ -46,7 +46,7 @@ class SqlQueries:
         return await users.users(self._database, limit, after)
 
     async def by_identity(self, issuer: str, subject: str) -> User | None:
-        return await identities.by_identity(self._identity, issuer, subject)
+        return await external_identities.by_identity(self._identity, issuer, subject)
 
     async def credentials(self, email: str) -> Credentials | None:
         return await users.credentials(self._database, email)

@@ -11,6 +11,7 @@ from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import EmailTaken, UserId
 from infrastructure.database import events
+from infrastructure.database.access_tokens import SqlAccessTokens
 from infrastructure.database.driver.statements import (
     Clause,
     ConstraintViolated,
@@ -18,8 +19,8 @@ from infrastructure.database.driver.statements import (
     Record,
     Transaction,
 )
+from infrastructure.database.external_identities import SqlIdentities
 from infrastructure.database.idempotency import SqlIdempotency
-from infrastructure.database.identities import SqlIdentities
 from infrastructure.database.mail import SqlOutbox
 from infrastructure.database.one_time_codes import SqlOneTimeCodes
 from infrastructure.database.posts import SqlPosts
@@ -34,6 +35,7 @@ MEANING: dict[str, type[DomainError]] = {
     "uq_identities_key": EmailTaken,
     # SQLite does not say which foreign key it was.
     "fk": AlreadyGone,
+    "fk_access_tokens_session_id": AlreadyGone,
     "fk_one_time_codes_user_id": AlreadyGone,
     "fk_posts_owner_id": AlreadyGone,
     "fk_sessions_user_id": AlreadyGone,
@@ -66,6 +68,7 @@ class SqlUnitOfWork:
         self._recorded: list[Event] = []
         self.users = SqlUsers(self)
         self.sessions = SqlSessions(self)
+        self.access_tokens = SqlAccessTokens(self)
         self.identities = SqlIdentities(self)
         self.posts = SqlPosts(self)
         self.codes = SqlOneTimeCodes(self)

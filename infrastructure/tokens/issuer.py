@@ -10,7 +10,7 @@ import logging
 import re
 from base64 import urlsafe_b64decode
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,11 +21,11 @@ from jose.backends.base import Key
 from jose.backends.cryptography_backend import CryptographyECKey, CryptographyRSAKey
 from jose.exceptions import JOSEError
 
-from application.external_identities import ExternalIdentity
-from application.ports.tokens import LEEWAY, Claims, Tokens
+from application.ports.storage import UnitOfWork
+from application.ports.tokens import LEEWAY, Claims, ExternalClaims, Tokens
 from domain.errors import Unavailable
-from domain.sessions import InvalidToken, Session, SessionId
-from domain.users import User
+from domain.external_identities import ExternalIdentity
+from domain.sessions import InvalidToken
 from infrastructure.tokens.jose import BASE64URL, moment, parsed
 
 TOKEN_MAX = 8192  # Characters: other providers put more into a token than we do.
@@ -58,12 +58,10 @@ class _ProviderKey:
 
 @dataclass(frozen=True, slots=True)
 class _Genuine:
-    """A token that the provider signed, for us: it holds from `valid_from` until `expires_at`."""
+    """A token that the provider signed for us, valid from `valid_from` until its claims expire."""
 
-    visitor: ExternalIdentity
-    issued_at: datetime
+    claims: ExternalClaims
     valid_from: datetime
-    expires_at: datetime
 
 
 class IssuerTokens(Tokens):
@@ -79,7 +77,6 @@ class IssuerTokens(Tokens):
         issuer: str,
         audience: str,
         jwks_url: str | None,
-        user_of: Callable[[ExternalIdentity, datetime], Awaitable[User]],
         timeout: float = 2.0,
         remembered: int = 10_000,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -91,7 +88,6 @@ class IssuerTokens(Tokens):
         self._issuer = issuer
         self._audience = audience
         self._jwks_url = jwks_url
-        self._user_of = user_of
         self._timeout = timeout
         self._transport = transport
         self._keys: Mapping[str, _ProviderKey] = {}
@@ -106,38 +102,20 @@ class IssuerTokens(Tokens):
     def has_local_login(self) -> bool:
         return False
 
-    async def issue(self, claims: Claims) -> str:
+    async def issue(self, claims: Claims, uow: UnitOfWork) -> str:
         raise NotImplementedError("The provider issues the tokens")
 
-    async def verify(self, token: str, now: datetime) -> Claims:
+    async def verify(self, token: str, now: datetime) -> ExternalClaims:
         self._look_again_aside(now)
         genuine = self._remembered.get(token) or await self._read(token, now)
-        if genuine is None or not genuine.valid_from <= now < genuine.expires_at:
+        if genuine is None or not genuine.valid_from <= now < genuine.claims.expires_at:
             self._remembered.pop(token, None)
             raise InvalidToken
         self._remembered[token] = genuine
         self._remembered.move_to_end(token)
         if len(self._remembered) > self._room:
             self._remembered.popitem(last=False)
-        visitor, issued_at, expires_at = genuine.visitor, genuine.issued_at, genuine.expires_at
-        user = await self._user_of(visitor, now)
-        session = Session(
-            id=SessionId(0),
-            user_id=user.id,
-            created_at=issued_at,
-            last_used_at=issued_at,
-            expires_at=expires_at,
-            revoked_at=None,
-            user_agent=None,
-            ip=None,
-        )
-        return Claims(
-            user_id=user.id,
-            session_id=session.id,
-            issued_at=issued_at,
-            expires_at=expires_at,
-            found=(session, user),
-        )
+        return genuine.claims
 
     async def _read(self, token: str, now: datetime) -> _Genuine | None:
         """What `token` says, whatever the time is; None when it is not our issuer's for us."""
@@ -170,13 +148,14 @@ class IssuerTokens(Tokens):
         ):
             raise ValueError
         is_verified = isinstance(email, str) and said.get("email_verified") is True
-        visitor = ExternalIdentity(
+        identity = ExternalIdentity(
             issuer=self._issuer,
             subject=subject,
             verified_email=email if is_verified else None,
             name=name if isinstance(name, str) else None,
         )
-        return _Genuine(visitor, issued_at, starts_at - LEEWAY, expires_at)
+        claims = ExternalClaims(identity=identity, issued_at=issued_at, expires_at=expires_at)
+        return _Genuine(claims, starts_at - LEEWAY)
 
     async def _key(self, kid: str, now: datetime) -> _ProviderKey | None:
         """Raises `ProviderSilent` when there are no keys at all."""

@@ -30,6 +30,7 @@ from jose.backends.cryptography_backend import (
 from jose.exceptions import JOSEError
 from jose.utils import base64url_encode
 
+from application.ports.storage import UnitOfWork
 from application.ports.tokens import LEEWAY, Claims, Tokens
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
@@ -179,7 +180,7 @@ class JoseTokens(Tokens):
         self._remembered: OrderedDict[str, _Genuine] = OrderedDict()
         self._room = remembered
 
-    async def issue(self, claims: Claims) -> str:
+    async def issue(self, claims: Claims, uow: UnitOfWork) -> str:  # noqa: ARG002  nothing is stored
         said = {
             "iss": self._issuer,
             "aud": self._audience,

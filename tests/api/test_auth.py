@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from application.ports.tokens import Claims
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, problem_of
+from tests.fakes.tokens import issued
 
 
 async def test_a_login_answers_with_tokens_that_nobody_may_keep(gate: ApiClient) -> None:
@@ -174,13 +176,14 @@ async def test_whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same(
     anna = await gate.person()
     foreign = JoseTokens([hs256_key(b"qB7nW3xK9vT5mZ1sL8dH4jR6cY2gF0pA")], issuer="x", audience="x")
     claims = await gate.ports.tokens.verify(anna.token, gate.clock())
+    assert isinstance(claims, Claims)
     head, payload, signature = anna.token.split(".")
     wrong = {
         "malformed": ["Bearer x"],
         "forged": [f"Bearer {head}.{payload}.{signature[::-1]}"],
         "changed": [f"Bearer {head}.{payload[:-2]}AA.{signature}"],
         "unsigned": [f"Bearer {head}.{payload}."],
-        "foreign": [f"Bearer {await foreign.issue(claims)}"],
+        "foreign": [f"Bearer {await issued(foreign, claims)}"],
         "cut": [f"Bearer {anna.token[:-1]}"],
         "long": [f"Bearer {anna.token}{'A' * 5000}"],
         "padded": [f"Bearer {anna.token}="],

@@ -21,6 +21,7 @@ from domain.users import Role, User, UserId
 from tests.factories import UserDraftFactory
 from tests.fakes.passwords import FakePasswords
 from tests.fakes.ports import FakePorts
+from tests.fakes.tokens import issued
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -249,6 +250,7 @@ async def test_a_token_leads_to_its_user(auth: AuthService, anna: User, login: L
     user, session = await auth.authenticate(login.access_token)
 
     assert asdict(user) == asdict(anna)
+    assert session is not None
     assert asdict(session) == asdict(login.session)
 
 
@@ -326,7 +328,7 @@ async def test_a_token_that_names_another_user_or_session_is_refused(
     other_session = replace(claims, session_id=SessionId(claims.session_id + 1000))
 
     for other in (other_user, other_session):
-        assert await refuses(auth, await ports.tokens.issue(other))
+        assert await refuses(auth, await issued(ports.tokens, other))
 
 
 async def test_a_storage_that_is_down_is_no_bad_token(
@@ -336,6 +338,30 @@ async def test_a_storage_that_is_down_is_no_bad_token(
 
     with pytest.raises(Unavailable):
         await auth.authenticate(login.access_token)
+
+
+async def test_a_login_whose_token_could_not_be_issued_leaves_no_session(
+    ports: FakePorts, auth: AuthService, anna: User
+) -> None:
+    ports.tokens.trouble = Unavailable()
+
+    with pytest.raises(Unavailable):
+        await auth.login(anna.email, PASSWORD, ClientInfo())
+
+    assert ports.storage.committed.sessions == {}
+
+
+async def test_a_refresh_whose_token_could_not_be_issued_may_be_sent_again(
+    ports: FakePorts, auth: AuthService, login: Login
+) -> None:
+    ports.tokens.trouble = Unavailable()
+    with pytest.raises(Unavailable):
+        await auth.refresh(login.refresh_token)
+
+    ports.tokens.trouble = None
+    refreshed = await auth.refresh(login.refresh_token)
+
+    await auth.authenticate(refreshed.access_token)
 
 
 # Going on
@@ -361,6 +387,7 @@ async def test_a_refresh_goes_on_with_the_session_and_new_tokens(
 
     assert refreshed.refresh_token != login.refresh_token
     user, session = await auth.authenticate(refreshed.access_token)
+    assert session is not None
     assert user.id == login.user.id
     assert session.id == login.session.id
     assert session.created_at == login.session.created_at

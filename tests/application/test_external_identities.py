@@ -2,36 +2,39 @@
 
 import asyncio
 from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 
 import pytest
 
-from application.external_identities import ExternalIdentity, ExternalIdentityService
+from application.auth import AuthService
+from application.external_identities import provision
+from application.ports.tokens import ExternalClaims
+from application.services import build_services
+from domain.external_identities import ExternalIdentity
 from domain.sessions import InvalidToken
-from domain.users import Role
+from domain.users import Role, User
 from tests.factories import NewUserFactory
 from tests.fakes.clock import NOON
 from tests.fakes.ports import FakePorts
+from tests.fakes.tokens import FakeTokens
 
 ANNA = ExternalIdentity(
     issuer="https://provider.test", subject="1", verified_email="anna@example.com", name="Anna"
 )
 
 
-@pytest.fixture
-def visitors(ports: FakePorts) -> ExternalIdentityService:
-    return ExternalIdentityService(queries=ports.queries, storage=ports.storage)
+async def provisioned(ports: FakePorts, identity: ExternalIdentity = ANNA) -> User:
+    return await provision(identity, queries=ports.queries, storage=ports.storage, now=NOON)
 
 
-async def refuses(visitors: ExternalIdentityService, visitor: ExternalIdentity) -> bool:
+async def refuses(ports: FakePorts, identity: ExternalIdentity) -> bool:
     with pytest.raises(InvalidToken):
-        await visitors.user(visitor, NOON)
+        await provisioned(ports, identity)
     return True
 
 
-async def test_a_user_is_made_at_first_sight(
-    ports: FakePorts, visitors: ExternalIdentityService
-) -> None:
-    user = await visitors.user(ANNA, NOON)
+async def test_a_user_is_made_at_first_sight(ports: FakePorts) -> None:
+    user = await provisioned(ports)
 
     assert (user.email, user.name, user.role) == ("anna@example.com", "Anna", Role.MEMBER)
     assert user.is_verified
@@ -40,54 +43,42 @@ async def test_a_user_is_made_at_first_sight(
     assert (entry.event.name, entry.event.subject) == ("user_registered", f"user:{user.id}")
 
 
-async def test_from_then_on_the_user_is_the_same_whatever_the_token_says(
-    ports: FakePorts, visitors: ExternalIdentityService
-) -> None:
-    user = await visitors.user(ANNA, NOON)
+async def test_from_then_on_the_user_is_the_same_whatever_the_token_says(ports: FakePorts) -> None:
+    user = await provisioned(ports)
     ports.storage.change_user(user.id, name="Hanna")
 
     for changes in ({}, {"verified_email": None}, {"verified_email": "b@example.com", "name": "B"}):
-        again = await visitors.user(replace(ANNA, **changes), NOON)
+        again = await provisioned(ports, replace(ANNA, **changes))
         assert (again.id, again.email, again.name) == (user.id, "anna@example.com", "Hanna")
     assert len(ports.storage.committed.events) == 1
 
 
-async def test_a_claimed_address_is_stored_in_its_normal_form(
-    ports: FakePorts, visitors: ExternalIdentityService
-) -> None:
-    user = await visitors.user(replace(ANNA, verified_email=" anna@FAß.example"), NOON)
+async def test_a_claimed_address_is_stored_in_its_normal_form(ports: FakePorts) -> None:
+    user = await provisioned(ports, replace(ANNA, verified_email=" anna@FAß.example"))
 
     assert user.email == "anna@faß.example"
     other = replace(ANNA, subject="2", verified_email="ANNA@xn--fa-hia.example")
-    assert await refuses(visitors, other)
+    assert await refuses(ports, other)
 
 
-async def test_without_a_verified_address_nobody_is_made(
-    ports: FakePorts, visitors: ExternalIdentityService
-) -> None:
-    assert await refuses(visitors, replace(ANNA, verified_email=None))
+async def test_without_a_verified_address_nobody_is_made(ports: FakePorts) -> None:
+    assert await refuses(ports, replace(ANNA, verified_email=None))
     assert ports.storage.committed.accounts == {}
 
 
 @pytest.mark.parametrize("email", ["", "anna", "a\0@example.com", "x" * 300 + "@example.com"])
-async def test_an_address_that_breaks_a_rule_is_no_address(
-    ports: FakePorts, visitors: ExternalIdentityService, email: str
-) -> None:
-    assert await refuses(visitors, replace(ANNA, verified_email=email))
+async def test_an_address_that_breaks_a_rule_is_no_address(ports: FakePorts, email: str) -> None:
+    assert await refuses(ports, replace(ANNA, verified_email=email))
     assert ports.storage.committed.accounts == {}
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 101])
-async def test_a_name_that_breaks_a_rule_is_left_out(
-    visitors: ExternalIdentityService, name: str
-) -> None:
-    assert (await visitors.user(replace(ANNA, name=name), NOON)).name is None
+async def test_a_name_that_breaks_a_rule_is_left_out(ports: FakePorts, name: str) -> None:
+    assert (await provisioned(ports, replace(ANNA, name=name))).name is None
 
 
 @pytest.mark.parametrize("email", ["anna@example.com", "ANNA@Example.com"])
-async def test_an_address_that_another_account_has_is_refused(
-    ports: FakePorts, visitors: ExternalIdentityService, email: str
-) -> None:
+async def test_an_address_that_another_account_has_is_refused(ports: FakePorts, email: str) -> None:
     async with ports.storage() as uow:
         registered = await uow.users.add(
             NewUserFactory.build(email=email), await ports.passwords.hash("x")
@@ -95,7 +86,7 @@ async def test_an_address_that_another_account_has_is_refused(
         await uow.commit()
     before = asdict(registered)
 
-    assert await refuses(visitors, ANNA)
+    assert await refuses(ports, ANNA)
 
     found = await ports.queries.user(registered.id)
     assert found is not None
@@ -103,17 +94,51 @@ async def test_an_address_that_another_account_has_is_refused(
 
 
 async def test_the_same_subject_of_another_issuer_is_another_person(
-    visitors: ExternalIdentityService,
+    ports: FakePorts,
 ) -> None:
-    await visitors.user(ANNA, NOON)
+    await provisioned(ports)
 
-    assert await refuses(visitors, replace(ANNA, issuer="https://evil.test"))
+    assert await refuses(ports, replace(ANNA, issuer="https://evil.test"))
 
 
-async def test_of_many_first_sights_at_once_one_user_comes(
-    ports: FakePorts, visitors: ExternalIdentityService
-) -> None:
-    users = await asyncio.gather(*(visitors.user(ANNA, NOON) for _ in range(5)))
+async def test_of_many_first_sights_at_once_one_user_comes(ports: FakePorts) -> None:
+    users = await asyncio.gather(*(provisioned(ports) for _ in range(5)))
 
     assert len({user.id for user in users}) == 1
     assert len(ports.storage.committed.accounts) == 1
+
+
+class ProviderTokens(FakeTokens):
+    """Every token says that its bearer is Anna, as issued at `NOON`."""
+
+    async def verify(self, token: str, now: datetime) -> ExternalClaims:
+        return ExternalClaims(identity=ANNA, issued_at=NOON, expires_at=NOON + timedelta(hours=1))
+
+
+@pytest.fixture
+def auth(ports: FakePorts) -> AuthService:
+    return build_services(replace(ports, tokens=ProviderTokens())).auth
+
+
+async def test_a_token_of_the_provider_leads_to_its_user_without_a_session(
+    ports: FakePorts, auth: AuthService
+) -> None:
+    user, session = await auth.authenticate("any")
+    again, _ = await auth.authenticate("any")
+
+    assert session is None
+    assert again.id == user.id == (await provisioned(ports)).id
+
+
+async def test_the_user_of_a_provider_can_be_shut_out_here(
+    ports: FakePorts, auth: AuthService
+) -> None:
+    user, _ = await auth.authenticate("any")
+
+    for changes in ({"is_active": False}, {"tokens_valid_from": NOON + timedelta(seconds=1)}):
+        before = asdict(user)
+        ports.storage.change_user(user.id, **changes)
+        with pytest.raises(InvalidToken):
+            await auth.authenticate("any")
+        ports.storage.change_user(user.id, **{name: before[name] for name in changes})
+    await auth.authenticate("any")

@@ -15,17 +15,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from application.external_identities import ExternalIdentity
-from application.ports.tokens import Claims, Tokens
+from application.ports.storage import Storage, UnitOfWork
+from application.ports.tokens import Claims, ExternalClaims, Tokens
 from domain.sessions import InvalidToken, SessionId
-from domain.users import User, UserId
+from domain.users import UserId
 from infrastructure.database.driver.engine import open_database
+from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key, jwk_key, new_jwk
 from infrastructure.tokens.opaque import OpaqueTokens
 from tests.api.test_another_technology import TinyTokens
-from tests.factories import UserFactory
-from tests.fakes.tokens import FakeTokens
+from tests.fakes.storage import FakeStorage
+from tests.fakes.tokens import FakeTokens, issued
 from tests.infrastructure.test_issuer import rsa_key, signed
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -76,11 +77,10 @@ class OutsideTokens(Tokens):
             issuer="https://provider.test",
             audience="gatepost",
             jwks_url="https://provider.test/keys",
-            user_of=self._user_of,
             transport=httpx.MockTransport(self._keys),
         )
 
-    async def issue(self, claims: Claims) -> str:
+    async def issue(self, claims: Claims, uow: UnitOfWork) -> str:
         said = {
             "iss": "https://provider.test",
             "aud": "gatepost",
@@ -93,25 +93,46 @@ class OutsideTokens(Tokens):
 
     async def verify(self, token: str, now: datetime) -> Claims:
         claims = await self._tokens.verify(token, now)
-        assert claims.found is not None
-        return replace(claims, session_id=SessionId(int(claims.found[1].email)))
-
-    async def _user_of(self, visitor: ExternalIdentity, now: datetime) -> User:
-        user_id, session_id = map(int, visitor.subject.split())
-        user: User = UserFactory.build(id=user_id, email=str(session_id))
-        return user
+        user_id, session_id = map(int, claims.identity.subject.split())
+        return Claims(
+            user_id=UserId(user_id),
+            session_id=SessionId(session_id),
+            issued_at=claims.issued_at,
+            expires_at=claims.expires_at,
+        )
 
     def _keys(self, request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"keys": [self._key.as_dict(private=False)]})
 
 
-class OpaqueOnSqlite(Tokens):
+class Technology:
+    """Tokens, and a storage to issue them in."""
+
+    def __init__(self, tokens: Tokens, storage: Storage) -> None:
+        self._tokens = tokens
+        self._storage = storage
+
+    async def issue(self, claims: Claims) -> str:
+        return await issued(self._tokens, claims, self._storage)
+
+    async def issue_and_undo(self, claims: Claims) -> str:
+        async with self._storage() as uow:
+            return await self._tokens.issue(claims, uow)
+
+    async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims:
+        return await self._tokens.verify(token, now)
+
+
+class OpaqueOnSqlite(Technology):
     """Opaque tokens, with a session made up for whatever claims are asked for."""
 
     def __init__(self, path: Path) -> None:
         self._database = open_database(f"sqlite:///{path}")
         self._direct = sqlite3.connect(path, isolation_level=None)
-        self._tokens: Tokens | None = None
+        super().__init__(OpaqueTokens(self._database), sql_storage(self._database))
+
+    async def open(self) -> None:
+        await self._database.open()
 
     async def issue(self, claims: Claims) -> str:
         self._direct.execute(
@@ -126,55 +147,45 @@ class OpaqueOnSqlite(Tokens):
             " ON CONFLICT (id) DO UPDATE SET user_id = excluded.user_id",
             (claims.session_id, claims.user_id, str(claims.session_id)),
         )
-        return await (await self._opened()).issue(claims)
-
-    async def verify(self, token: str, now: datetime) -> Claims:
-        return await (await self._opened()).verify(token, now)
+        return await super().issue(claims)
 
     async def close(self) -> None:
         self._direct.close()
-        if self._tokens:
-            await self._database.close()
-
-    async def _opened(self) -> Tokens:
-        if self._tokens is None:
-            await self._database.open()
-            self._tokens = OpaqueTokens(self._database)
-        return self._tokens
+        await self._database.close()
 
 
 @pytest.fixture(params=[*ADAPTERS, "opaque"])
-async def adapter(
+async def adapters(
     request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[Callable[[int], Tokens]]:
-    """Makes the technology's tokens: with a secret, or a store, for each number."""
+) -> AsyncIterator[tuple[Technology, Technology]]:
+    """The technology's tokens, twice: each with its own secret, or its own store."""
     if request.param != "opaque":
-        yield ADAPTERS[request.param]
+        make = ADAPTERS[request.param]
+        yield Technology(make(1), FakeStorage()), Technology(make(2), FakeStorage())
         return
     migrated: Path = request.getfixturevalue("migrated_sqlite")
-    made: list[OpaqueOnSqlite] = []
-
-    def opaque(serial: int) -> Tokens:
-        made.append(OpaqueOnSqlite(Path(shutil.copy(migrated, tmp_path / f"{serial}.db"))))
-        return made[-1]
-
-    yield opaque
-    for tokens in made:
+    one, two = (
+        OpaqueOnSqlite(Path(shutil.copy(migrated, tmp_path / name))) for name in ("1.db", "2.db")
+    )
+    for tokens in (one, two):
+        await tokens.open()
+    yield one, two
+    for tokens in (one, two):
         await tokens.close()
 
 
 @pytest.fixture
-def tokens(adapter: Callable[[int], Tokens]) -> Tokens:
-    return adapter(1)
+def tokens(adapters: tuple[Technology, Technology]) -> Technology:
+    return adapters[0]
 
 
 @pytest.fixture
-def foreign(adapter: Callable[[int], Tokens]) -> Tokens:
+def foreign(adapters: tuple[Technology, Technology]) -> Technology:
     """The same technology with other secrets."""
-    return adapter(2)
+    return adapters[1]
 
 
-async def refuses(tokens: Tokens, token: str, now: datetime = NOW) -> bool:
+async def refuses(tokens: Technology, token: str, now: datetime = NOW) -> bool:
     with pytest.raises(InvalidToken) as refusal:
         await tokens.verify(token, now)
     # One and the same for every cause, and nothing attached that would tell.
@@ -190,7 +201,7 @@ moments = st.integers(0, 250_000_000_000).map(lambda n: datetime.fromtimestamp(n
 @given(user=ids, session=ids, issued_at=moments, life=st.integers(1, 10**9))
 @example(user=2**63 - 1, session=2**63 - 1, issued_at=ISSUED_AT, life=1)
 async def test_a_token_says_what_it_was_issued_for(
-    tokens: Tokens, user: int, session: int, issued_at: datetime, life: int
+    tokens: Technology, user: int, session: int, issued_at: datetime, life: int
 ) -> None:
     claims = Claims(
         user_id=UserId(user),
@@ -205,22 +216,31 @@ async def test_a_token_says_what_it_was_issued_for(
     assert await tokens.verify(token, claims.expires_at - timedelta(microseconds=1)) == claims
 
 
-async def test_a_token_goes_into_a_header_as_it_is(tokens: Tokens) -> None:
+async def test_a_token_is_valid_with_the_commit_of_its_unit_of_work(tokens: Technology) -> None:
+    token = await tokens.issue(CLAIMS)
+    undone = await tokens.issue_and_undo(CLAIMS)
+
+    assert await tokens.verify(token, NOW) == CLAIMS
+    if isinstance(tokens, OpaqueOnSqlite):  # the only one that stores its tokens
+        assert await refuses(tokens, undone)
+
+
+async def test_a_token_goes_into_a_header_as_it_is(tokens: Technology) -> None:
     # RFC 6750, section 2.1: b64token.
     assert re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", await tokens.issue(CLAIMS))
 
 
-async def test_no_two_tokens_are_the_same(tokens: Tokens) -> None:
+async def test_no_two_tokens_are_the_same(tokens: Technology) -> None:
     assert len({await tokens.issue(CLAIMS) for _ in range(100)}) == 100
 
 
-async def test_a_token_works_again_and_again(tokens: Tokens) -> None:
+async def test_a_token_works_again_and_again(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
 
     assert [await tokens.verify(token, NOW) for _ in range(3)] == [CLAIMS] * 3
 
 
-async def test_tokens_do_not_disturb_one_another(tokens: Tokens) -> None:
+async def test_tokens_do_not_disturb_one_another(tokens: Technology) -> None:
     other_claims = replace(CLAIMS, user_id=UserId(8), session_id=SessionId(42))
     token, other = await tokens.issue(CLAIMS), await tokens.issue(other_claims)
 
@@ -230,13 +250,13 @@ async def test_tokens_do_not_disturb_one_another(tokens: Tokens) -> None:
 
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(microseconds=1), timedelta(days=9000)])
-async def test_an_expired_token_is_refused(tokens: Tokens, late: timedelta) -> None:
+async def test_an_expired_token_is_refused(tokens: Technology, late: timedelta) -> None:
     token = await tokens.issue(CLAIMS)
 
     assert await refuses(tokens, token, CLAIMS.expires_at + late)
 
 
-async def test_a_token_expires_although_it_was_verified_before(tokens: Tokens) -> None:
+async def test_a_token_expires_although_it_was_verified_before(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
     await tokens.verify(token, CLAIMS.expires_at - SECOND)
 
@@ -244,14 +264,14 @@ async def test_a_token_expires_although_it_was_verified_before(tokens: Tokens) -
     assert await refuses(tokens, token, CLAIMS.expires_at)
 
 
-async def test_a_token_issued_in_the_future_is_refused(tokens: Tokens) -> None:
+async def test_a_token_issued_in_the_future_is_refused(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
 
     assert await refuses(tokens, token, ISSUED_AT - HALF_A_MINUTE)
 
 
 async def test_a_token_issued_in_the_future_is_refused_although_it_was_verified_before(
-    tokens: Tokens,
+    tokens: Technology,
 ) -> None:
     token = await tokens.issue(CLAIMS)
     await tokens.verify(token, NOW)
@@ -260,7 +280,7 @@ async def test_a_token_issued_in_the_future_is_refused_although_it_was_verified_
     assert await tokens.verify(token, NOW) == CLAIMS
 
 
-async def test_a_foreign_token_is_refused(tokens: Tokens, foreign: Tokens) -> None:
+async def test_a_foreign_token_is_refused(tokens: Technology, foreign: Technology) -> None:
     await tokens.issue(CLAIMS)
     token = await foreign.issue(CLAIMS)
     await foreign.verify(token, NOW)
@@ -290,13 +310,13 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
-async def test_garbage_is_refused(tokens: Tokens, garbage: str) -> None:
+async def test_garbage_is_refused(tokens: Technology, garbage: str) -> None:
     assert await refuses(tokens, garbage)
 
 
 @quick
 @given(text=st.text(st.characters(exclude_categories=[])))
-async def test_no_text_is_a_token_by_chance(tokens: Tokens, text: str) -> None:
+async def test_no_text_is_a_token_by_chance(tokens: Technology, text: str) -> None:
     assert await refuses(tokens, text)
 
 
@@ -304,7 +324,7 @@ ADDITIONS = [" ", "\n", "\r\n", "\t", "\0", "=", ".", "a", "A", "\ud800", "é", 
 
 
 @pytest.mark.parametrize("addition", ADDITIONS, ids=lambda text: ascii(text[:6]))
-async def test_nothing_may_stand_around_a_token(tokens: Tokens, addition: str) -> None:
+async def test_nothing_may_stand_around_a_token(tokens: Technology, addition: str) -> None:
     token = await tokens.issue(CLAIMS)
     await tokens.verify(token, NOW)
 
@@ -325,7 +345,7 @@ characters = st.sampled_from("AQgwz019-_.=+/ \n\0é\ud800") | st.characters(excl
     remembered=st.booleans(),
 )
 async def test_no_change_of_a_token_but_none_verifies(
-    tokens: Tokens, place: int, taken: int, put: str, remembered: bool
+    tokens: Technology, place: int, taken: int, put: str, remembered: bool
 ) -> None:
     token = await tokens.issue(CLAIMS)
     if remembered:
@@ -338,7 +358,7 @@ async def test_no_change_of_a_token_but_none_verifies(
     assert await tokens.verify(token, NOW) == CLAIMS
 
 
-async def test_no_other_last_character_verifies(tokens: Tokens) -> None:
+async def test_no_other_last_character_verifies(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
 
     for code in range(128):
@@ -346,7 +366,7 @@ async def test_no_other_last_character_verifies(tokens: Tokens) -> None:
             assert await refuses(tokens, token[:-1] + chr(code))
 
 
-async def test_no_part_of_a_token_verifies(tokens: Tokens) -> None:
+async def test_no_part_of_a_token_verifies(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
 
     for cut in range(1, len(token)):
@@ -354,7 +374,7 @@ async def test_no_part_of_a_token_verifies(tokens: Tokens) -> None:
         assert await refuses(tokens, token[cut:])
 
 
-async def test_parts_of_two_tokens_make_none(tokens: Tokens) -> None:
+async def test_parts_of_two_tokens_make_none(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
     other = await tokens.issue(replace(CLAIMS, user_id=UserId(1)))
 
@@ -364,7 +384,7 @@ async def test_parts_of_two_tokens_make_none(tokens: Tokens) -> None:
             assert await refuses(tokens, mixed)
 
 
-async def test_a_token_in_another_case_is_refused(tokens: Tokens) -> None:
+async def test_a_token_in_another_case_is_refused(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
 
     assert await refuses(tokens, token.upper())

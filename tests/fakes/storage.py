@@ -17,6 +17,7 @@ from typing import Any
 from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, Credentials, PostDetails
 from application.ports.storage import (
+    AccessTokens,
     IdempotencyRecord,
     OutboxMessage,
     OutboxMessageId,
@@ -52,6 +53,8 @@ class State:
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     refresh_hashes: dict[str, SessionId] = field(default_factory=dict)
     """Of each session; the last one is the one that continues it, those before are spent."""
+    access_tokens: dict[str, SessionId] = field(default_factory=dict)
+    """By the token's hash."""
     identities: dict[tuple[str, str], UserId] = field(default_factory=dict)
     """By issuer and subject."""
     posts: dict[PostId, Post] = field(default_factory=dict)
@@ -66,6 +69,7 @@ class State:
             dict(self.accounts),
             dict(self.sessions),
             dict(self.refresh_hashes),
+            dict(self.access_tokens),
             dict(self.identities),
             dict(self.posts),
             set(self.votes),
@@ -172,6 +176,7 @@ class FakeUnitOfWork:
         self._recorded: list[Event] = []
         self.users = FakeUsers(self)
         self.sessions = FakeSessions(self)
+        self.access_tokens = FakeAccessTokens(self)
         self.identities = FakeIdentities(self)
         self.posts = FakePosts(self)
         self.codes = FakeOneTimeCodes(self)
@@ -336,6 +341,24 @@ class FakeSessions:
         for id_, session in state.sessions.items():
             if id_ in ids:
                 state.sessions[id_] = replace(session, revoked_at=now)
+
+
+class FakeAccessTokens(AccessTokens):
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(
+        self,
+        token_hash: str,
+        *,
+        session_id: SessionId,
+        issued_at: datetime,
+        expires_at: datetime,
+    ) -> None:
+        state = await self._uow.state()
+        if session_id not in state.sessions:
+            raise self._uow.refuse(AlreadyGone)
+        state.access_tokens[token_hash] = session_id
 
 
 class FakeIdentities:

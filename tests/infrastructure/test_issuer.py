@@ -6,7 +6,6 @@ import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -18,13 +17,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
-from application.external_identities import ExternalIdentity
-from application.ports.tokens import Claims
+from application.ports.tokens import Claims, ExternalClaims
 from domain.errors import Unavailable
-from domain.sessions import InvalidToken
-from domain.users import User, UserId
+from domain.external_identities import ExternalIdentity
+from domain.sessions import InvalidToken, SessionId
+from domain.users import UserId
 from infrastructure.tokens.issuer import AGAIN, STALE, TOKEN_MAX, IssuerTokens
-from tests.factories import UserFactory
+from tests.fakes.tokens import issued
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 IAT = int(NOW.timestamp())
@@ -58,9 +57,6 @@ class Provider:
         self.discovery: dict[str, Any] = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys"}
         self.asked = 0
         self.down = False
-        self.visitors: list[ExternalIdentity] = []
-        self.user: User = UserFactory.build(id=7)
-        self.user.tokens_valid_from = datetime.fromtimestamp(0, UTC)
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.01)
@@ -76,14 +72,9 @@ class Provider:
             issuer=ISSUER,
             audience=AUDIENCE,
             jwks_url=jwks_url,
-            user_of=self.user_of,
             remembered=remembered,
             transport=httpx.MockTransport(self),
         )
-
-    async def user_of(self, visitor: ExternalIdentity, now: datetime) -> User:
-        self.visitors.append(visitor)
-        return self.user
 
 
 @pytest.fixture
@@ -107,24 +98,18 @@ async def refuses(tokens: IssuerTokens, token: str, now: datetime = NOW) -> bool
     return str(refusal.value) == InvalidToken.detail
 
 
-async def test_a_token_leads_to_the_user_of_its_subject(
-    provider: Provider, tokens: IssuerTokens, key: RSAKey
+async def test_a_token_says_who_its_bearer_is_and_for_how_long(
+    tokens: IssuerTokens, key: RSAKey
 ) -> None:
     said = SAID | {"email": "anna@example.com", "email_verified": True, "name": "Anna"}
 
-    claims = await tokens.verify(signed(key, said), NOW)
-
-    assert provider.visitors == [
-        ExternalIdentity(
+    assert await tokens.verify(signed(key, said), NOW) == ExternalClaims(
+        identity=ExternalIdentity(
             issuer=ISSUER, subject="anna", verified_email="anna@example.com", name="Anna"
-        )
-    ]
-    assert (claims.user_id, claims.issued_at) == (UserId(7), NOW.replace(microsecond=0))
-    assert claims.found is not None
-    session, user = claims.found
-    assert user is provider.user
-    assert session.is_valid_for(user, issued_at=claims.issued_at, now=NOW)
-    assert session.expires_at == claims.expires_at
+        ),
+        issued_at=datetime.fromtimestamp(IAT, UTC),
+        expires_at=datetime.fromtimestamp(IAT + 600, UTC),
+    )
 
 
 async def test_keys_may_come_from_an_address_that_is_set(provider: Provider, key: RSAKey) -> None:
@@ -168,10 +153,9 @@ BAD_CLAIMS: dict[str, Any] = {
 
 @pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS)
 async def test_a_bad_claim_refuses_the_token(
-    provider: Provider, tokens: IssuerTokens, key: RSAKey, changes: dict[str, Any]
+    tokens: IssuerTokens, key: RSAKey, changes: dict[str, Any]
 ) -> None:
     assert await refuses(tokens, signed(key, SAID | changes))
-    assert provider.visitors == []
 
 
 async def test_our_audience_may_be_one_of_several(tokens: IssuerTokens, key: RSAKey) -> None:
@@ -180,15 +164,15 @@ async def test_our_audience_may_be_one_of_several(tokens: IssuerTokens, key: RSA
 
 @pytest.mark.parametrize("verified", [False, None, "true", 1, "absent"])
 async def test_an_address_counts_only_when_the_provider_calls_it_verified(
-    provider: Provider, tokens: IssuerTokens, key: RSAKey, verified: object
+    tokens: IssuerTokens, key: RSAKey, verified: object
 ) -> None:
     said = SAID | {"email": "anna@example.com"}
     if verified != "absent":
         said |= {"email_verified": verified}
 
-    await tokens.verify(signed(key, said), NOW)
+    claims = await tokens.verify(signed(key, said), NOW)
 
-    assert provider.visitors[0].verified_email is None
+    assert claims.identity.verified_email is None
 
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -404,18 +388,8 @@ async def test_only_so_many_signatures_are_remembered_and_none_that_was_refused(
     assert len(tokens._remembered) == 3
 
 
-async def test_a_visitor_is_looked_up_with_every_request(
-    provider: Provider, tokens: IssuerTokens, key: RSAKey
-) -> None:
-    token = signed(key, SAID)
-
-    for number in (1, 2):
-        await tokens.verify(token, NOW)
-        assert len(provider.visitors) == number
-
-
-async def test_nothing_is_issued_here(tokens: IssuerTokens, key: RSAKey) -> None:
-    claims: Claims = await tokens.verify(signed(key, SAID), NOW)
+async def test_nothing_is_issued_here(tokens: IssuerTokens) -> None:
+    claims = Claims(user_id=UserId(7), session_id=SessionId(41), issued_at=NOW, expires_at=NOW)
 
     with pytest.raises(NotImplementedError):
-        await tokens.issue(replace(claims))
+        await issued(tokens, claims)

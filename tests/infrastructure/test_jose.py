@@ -40,6 +40,7 @@ from infrastructure.tokens.jose import (
     new_jwk,
 )
 from infrastructure.tokens.weak_secrets import weakness
+from tests.fakes.tokens import issued
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 ISSUED_AT = NOW.replace(microsecond=0)
@@ -67,7 +68,7 @@ def tokens() -> JoseTokens:
 
 @pytest.fixture
 async def token(tokens: JoseTokens) -> str:
-    return await tokens.issue(CLAIMS)
+    return await issued(tokens, CLAIMS)
 
 
 def encoded(data: bytes) -> str:
@@ -440,7 +441,7 @@ async def test_junk_in_a_segment_is_refused(
 
 
 async def test_the_other_base64_alphabet_is_refused(tokens: JoseTokens) -> None:
-    with_both = (await tokens.issue(CLAIMS) for _ in itertools.count())
+    with_both = (await issued(tokens, CLAIMS) for _ in itertools.count())
     token = await anext(token async for token in with_both if re.search(r"-.*_|_.*-", token))
 
     assert await refuses(tokens, token.replace("-", "+"))
@@ -568,16 +569,16 @@ async def test_a_remembered_signature_is_the_verifiers_own(tokens: JoseTokens, t
 @pytest.mark.parametrize("remembered", [0, 1, 3])
 async def test_only_so_many_signatures_are_remembered(remembered: int) -> None:
     tokens = jose(KEY, remembered=remembered)
-    issued = [await tokens.issue(CLAIMS) for _ in range(5)]
+    several = [await issued(tokens, CLAIMS) for _ in range(5)]
 
-    for token in issued * 2 + issued[::-1]:
+    for token in several * 2 + several[::-1]:
         assert await tokens.verify(token, NOW) == CLAIMS
         assert len(tokens._remembered) <= remembered
 
 
 async def test_the_signature_used_longest_ago_is_forgotten_first() -> None:
     tokens = jose(KEY, remembered=2)
-    first, second, third = [await tokens.issue(CLAIMS) for _ in range(3)]
+    first, second, third = [await issued(tokens, CLAIMS) for _ in range(3)]
 
     for token in (first, second, first, third):
         await tokens.verify(token, NOW)
@@ -605,7 +606,7 @@ async def test_a_token_seen_to_be_expired_is_forgotten(tokens: JoseTokens, token
 async def test_the_last_key_signs_and_all_of_them_verify(tokens: JoseTokens, token: str) -> None:
     newer = hs256_key(OTHER_SECRET)
     both = jose(KEY, newer)
-    new_token = await both.issue(CLAIMS)
+    new_token = await issued(both, CLAIMS)
 
     assert json.loads(opened(new_token)[0])["kid"] == newer.kid
     assert await both.verify(token, NOW) == await both.verify(new_token, NOW) == CLAIMS
@@ -749,7 +750,7 @@ def ec_public(jwk: dict[str, str]) -> ec.EllipticCurvePublicKey:
 
 async def test_anybody_verifies_rs256_with_the_public_key() -> None:
     tokens = jose(jwk_key(JWKS["RS256"]))
-    message, _, signature = (await tokens.issue(CLAIMS)).rpartition(".")
+    message, _, signature = (await issued(tokens, CLAIMS)).rpartition(".")
 
     rsa_public(dict(tokens.public_keys[0])).verify(
         decoded(signature), message.encode(), padding.PKCS1v15(), hashes.SHA256()
@@ -761,7 +762,7 @@ async def test_anybody_verifies_es256_with_the_public_key() -> None:
     public = ec_public(dict(tokens.public_keys[0]))
 
     for _ in range(20):  # Half of all signatures are turned into their twin.
-        message, _, signature = (await tokens.issue(CLAIMS)).rpartition(".")
+        message, _, signature = (await issued(tokens, CLAIMS)).rpartition(".")
         raw = decoded(signature)
         r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
         public.verify(encode_dss_signature(r, s), message.encode(), ec.ECDSA(hashes.SHA256()))
@@ -770,7 +771,7 @@ async def test_anybody_verifies_es256_with_the_public_key() -> None:
 async def test_the_twin_of_an_es256_signature_is_refused() -> None:
     # (r, -s) is a valid signature whenever (r, s) is.
     tokens = jose(jwk_key(JWKS["ES256"]))
-    message, _, signature = (await tokens.issue(CLAIMS)).rpartition(".")
+    message, _, signature = (await issued(tokens, CLAIMS)).rpartition(".")
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     raw = decoded(signature)
     twin = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
@@ -789,14 +790,14 @@ async def test_the_twin_of_an_es256_signature_is_refused() -> None:
 )
 async def test_a_degenerate_es256_signature_is_refused(signature: bytes) -> None:
     tokens = jose(jwk_key(JWKS["ES256"]))
-    header, payload = opened(await tokens.issue(CLAIMS))
+    header, payload = opened(await issued(tokens, CLAIMS))
 
     assert await refuses(tokens, signed(header, payload, lambda message: signature))
 
 
 async def test_an_es256_signature_in_der_is_refused() -> None:
     tokens = jose(jwk_key(JWKS["ES256"]))
-    message, _, signature = (await tokens.issue(CLAIMS)).rpartition(".")
+    message, _, signature = (await issued(tokens, CLAIMS)).rpartition(".")
     raw = decoded(signature)
     der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
 
@@ -809,7 +810,7 @@ async def test_a_public_key_used_as_an_hmac_secret_signs_nothing(algorithm: str)
     # The classic confusion: what is public would be a secret if `alg` decided (RFC 8725, 2.1).
     key = jwk_key(JWKS[algorithm])
     tokens = jose(KEY, key)
-    header, payload = opened(await tokens.issue(CLAIMS))
+    header, payload = opened(await issued(tokens, CLAIMS))
     jwk = JWKS[algorithm]
     public = pem(rsa_public(jwk) if algorithm == "RS256" else ec_public(jwk))
     told = json.dumps(tokens.public_keys[0]).encode()
@@ -828,7 +829,7 @@ async def test_keys_of_several_technologies_go_together() -> None:
     every = jose(*keys)
 
     for key in keys:
-        assert await every.verify(await jose(key).issue(CLAIMS), NOW) == CLAIMS
+        assert await every.verify(await issued(jose(key), CLAIMS), NOW) == CLAIMS
 
 
 @asymmetric
@@ -862,7 +863,7 @@ async def test_tokens_of_a_key_with_a_kid_of_its_own_say_that_kid(algorithm: str
     key = jwk_key({**JWKS[algorithm], "kid": "2026 ü"})
     tokens = jose(key)
 
-    token = await tokens.issue(CLAIMS)
+    token = await issued(tokens, CLAIMS)
 
     assert json.loads(opened(token)[0])["kid"] == "2026 ü"
     assert await tokens.verify(token, NOW) == CLAIMS
@@ -933,7 +934,7 @@ def test_an_unfit_key_is_refused_and_not_repeated(jwk: object) -> None:
 async def test_an_rsa_key_without_its_factors_will_do() -> None:
     tokens = jose(jwk_key(rsa_jwk(2048)))
 
-    token = await tokens.issue(CLAIMS)
+    token = await issued(tokens, CLAIMS)
 
     assert await tokens.verify(token, NOW) == CLAIMS
     assert len(token) < 1024
