@@ -142,7 +142,7 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
     if isinstance(error, (TooMany, Unavailable)):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TooManyRequests):
-        request_context(request).limit_statuses = [error.standing]
+        request_context(request).limit_statuses = [error.status]
     return _problem(request, STATUSES[kind], error.code, error.detail, headers=headers)
 
 

@@ -10,61 +10,60 @@ from dataclasses import dataclass
 from fastapi import Request, params
 
 from api.request_context import address_of, request_context
-from application.ports.limits import Hit, Limit, LimitStatus
+from application.ports.limits import Hit, Limit, LimitStatus, network_hits
 from application.services import Services
-from domain.sessions import InvalidToken, network_of
+from domain.sessions import InvalidToken
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimit:
-    """A dependency that counts a request by `limit` and by what `counted_by` finds in it, once.
+    """A dependency that counts a request by `limit`, once, as the `hits` that it makes of it.
 
     A route evaluates it after authentication and before its body is read. Raises
     `TooManyRequests`.
     """
 
     limit: Limit
-    counted_by: Callable[[Request], str]
+    hits: Callable[[Limit, Request], Sequence[Hit]]
 
     async def __call__(self, request: Request) -> None:
         context = request_context(request)
         if not context.is_counted:
             services: Services = request.app.state.services
             context.is_counted = True
-            context.limit_statuses = await services.limits.hit(
-                Hit(self.limit, self.counted_by(request))
-            )
+            statuses = await services.limits.hit(*self.hits(self.limit, request))
+            context.limit_statuses = statuses[:1]  # that of its own network, not of the site
 
 
-def _network(request: Request) -> str:
-    return network_of(address_of(request))
+def _by_network(limit: Limit, request: Request) -> Sequence[Hit]:
+    return network_hits(limit, address_of(request))
 
 
-def _user(request: Request) -> str:
+def _by_user(limit: Limit, request: Request) -> Sequence[Hit]:
     user = request_context(request).user
     if user is None:
         raise InvalidToken
-    return str(user.id)
+    return [Hit(limit, str(user.id))]
 
 
-def _session(request: Request) -> str:
+def _by_session(limit: Limit, request: Request) -> Sequence[Hit]:
     session = request_context(request).session
     if session is None:
         raise InvalidToken
-    return str(session.id)
+    return [Hit(limit, str(session.id))]
 
 
 def limited_by_network(limit: Limit) -> params.Depends:
     """For a route's `dependencies`: its requests are counted by the network they come from."""
-    return params.Depends(RequestLimit(limit, _network))
+    return params.Depends(RequestLimit(limit, _by_network))
 
 
 def limited_by_session(limit: Limit) -> params.Depends:
     """For the `dependencies` of a protected route that is not counted as a write."""
-    return params.Depends(RequestLimit(limit, _session))
+    return params.Depends(RequestLimit(limit, _by_session))
 
 
-by_writes = RequestLimit(Limit.WRITES, _user)
+by_writes = RequestLimit(Limit.WRITES, _by_user)
 """The limit of every protected route that changes something and names no other."""
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NewType
 
 from domain.errors import NotFound, Unauthenticated
@@ -98,20 +98,34 @@ class NewSession:
 
 
 def network_of(ip: str | None) -> str:
-    """What counts as one place of all that an address can be.
+    """The network that limits group addresses by: an IPv4 address itself, or the /64 of IPv6.
 
-    Of IPv6, a subscriber has a /64 at the least, so that is one place. What is no address (of a
-    Unix socket there is none) stays as it is.
+    Every subscriber of IPv6 has at least a /64. Text that is no address is returned unchanged, and
+    None, the client of a Unix socket, as an empty text.
     """
+    address = _address(ip)
+    if address is None:
+        return ip or ""
+    return _prefix(address, 64) if isinstance(address, IPv6Address) else str(address)
+
+
+def site_of(ip: str | None) -> str | None:
+    """The /48 of an IPv6 address, which is what a site is given at most (RFC 6177); else None."""
+    address = _address(ip)
+    return _prefix(address, 48) if isinstance(address, IPv6Address) else None
+
+
+def _address(ip: str | None) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(ip or "")
     except ValueError:
-        return ip or ""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is None:
-            return f"{IPv6Address(int(address) >> 64 << 64)}/64"
-        address = address.ipv4_mapped
-    return str(address)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _prefix(address: IPv6Address, bits: int) -> str:
+    rest = 128 - bits
+    return f"{IPv6Address(int(address) >> rest << rest)}/{bits}"
 
 
 def refresh_hash(token: str) -> str:

@@ -1,7 +1,7 @@
-"""Limits: counted in this process, or in a Redis or Valkey that several share.
+"""Limits, counted in this process or in a Redis or Valkey that several processes share.
 
-docs/decisions/0012-limits.md says why the windows are fixed and why the process counts by itself.
-The client of Redis is imported only where there is one: it takes a while.
+docs/decisions/0012-limits.md says why windows are fixed, and why the process does its own counting.
+The client of Redis is imported only where it is used, because importing it takes long.
 """
 
 import asyncio
@@ -11,19 +11,24 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from math import ceil
+from secrets import token_bytes
 from time import time
 from typing import TypeVar
 
 import limits
 from limits.aio.storage import RedisStorage
 
+from application.ports.adapter import Reading
 from application.ports.clock import Clock
 from application.ports.limits import Hit, Limit, Limits, LimitStatus, TooManyRequests
 
+WINDOWS_MAX = 50_000
+"""Windows of one limit that a process keeps, some 250 bytes each."""
 _LONGEST = 366 * 86_400
 _TIMEOUT = 0.25
-"""Seconds that a request waits for Redis at the most, once every `_PAUSE`."""
+"""Seconds that a request waits for Redis. While it is down, one request waits every `_PAUSE`."""
 _PAUSE = timedelta(seconds=1)
 
 T = TypeVar("T")
@@ -62,67 +67,98 @@ def check_redis_url(url: str) -> None:
 
 
 class NoLimits(Limits):
-    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:  # noqa: ARG002
+    async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:  # noqa: ARG002
         return ()
 
-    async def release(self, *uses: Hit) -> None: ...
+    async def release(self, *hits: Hit) -> None: ...
 
 
 @dataclass(slots=True)
 class _Window:
-    ends_at: datetime
+    ends_at: float
+    """Seconds since the epoch."""
     used: int = 0
 
 
-class ProcessLimits(Limits):
-    """Counts in this process: others that serve the same clients count for themselves."""
+_NO_WINDOW = _Window(0.0)
 
-    def __init__(self, rates: Mapping[Limit, Rate], clock: Clock) -> None:
+
+class ProcessLimits(Limits):
+    """Counts in the memory of this process; other processes count for themselves.
+
+    Keeps at most `windows_max` windows of each limit, and none that counts nothing. When there are
+    more, the one that ends first is forgotten. Keys are kept as digests.
+    """
+
+    def __init__(
+        self, rates: Mapping[Limit, Rate], clock: Clock, *, windows_max: int = WINDOWS_MAX
+    ) -> None:
         self._rates = rates
         self._clock = clock
-        # Of each limit in the order in which they end, so that those that are over are at hand.
-        self._windows: dict[Limit, OrderedDict[str, _Window]] = {
+        self._windows_max = windows_max
+        self._digest_key = token_bytes(16)
+        # The windows of a limit have one length, so they stand in the order in which they end.
+        self._windows: dict[Limit, OrderedDict[bytes, _Window]] = {
             limit: OrderedDict() for limit in Limit
         }
 
-    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
-        now = self._clock()
-        windows = [self._window(use, now) for use in uses]
-        for use, window in zip(uses, windows, strict=True):
-            if window.used >= self._rates[use.limit].quota:
-                raise TooManyRequests(self._standing(use, window, now))
-        for window in windows:
-            window.used += 1
-        return [self._standing(use, window, now) for use, window in zip(uses, windows, strict=True)]
+    async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:
+        now = self._clock().timestamp()
+        keyed = [(hit, self._digest(hit)) for hit in hits]
+        for hit, key in keyed:
+            window = self._windows[hit.limit].get(key, _NO_WINDOW)
+            if now < window.ends_at and window.used >= self._quota(hit):
+                raise TooManyRequests(self._status(hit, window, now))
+        return [self._status(hit, self._count(hit, key, now), now) for hit, key in keyed]
 
-    async def release(self, *uses: Hit) -> None:
-        now = self._clock()
-        for use in uses:
-            window = self._window(use, now)
-            window.used = max(0, window.used - 1)
+    async def release(self, *hits: Hit) -> None:
+        for hit in hits:
+            windows, key = self._windows[hit.limit], self._digest(hit)
+            if window := windows.get(key):
+                window.used -= 1
+                if window.used <= 0:
+                    del windows[key]
 
-    def _window(self, use: Hit, now: datetime) -> _Window:
-        windows = self._windows[use.limit]
-        window = windows.get(use.key)
+    def readings(self) -> Sequence[Reading]:
+        return (
+            Reading(
+                "gauge",
+                "gatepost_limit_windows",
+                "Windows of limits that this process keeps in memory",
+                lambda: sum(map(len, self._windows.values())),
+            ),
+        )
+
+    def _count(self, hit: Hit, key: bytes, now: float) -> _Window:
+        windows = self._windows[hit.limit]
+        window = windows.get(key)
         if window is None or window.ends_at <= now:
-            windows.pop(use.key, None)
-            # Two for each that is added: there are never many that are over, nor many to remove.
+            windows.pop(key, None)
+            # At most two are removed for each one added, so that no request pays for many.
             for _ in range(2):
                 if windows and next(iter(windows.values())).ends_at <= now:
                     windows.popitem(last=False)
-            window = _Window(now + timedelta(seconds=self._rates[use.limit].window))
-            windows[use.key] = window
+            if len(windows) >= self._windows_max:
+                windows.popitem(last=False)
+            window = windows[key] = _Window(now + self._rates[hit.limit].window)
+        window.used += 1
         return window
 
-    def _standing(self, use: Hit, window: _Window, now: datetime) -> LimitStatus:
-        left = (window.ends_at - now).total_seconds()
-        return _standing(use.limit, self._rates[use.limit], window.used, left)
+    def _digest(self, hit: Hit) -> bytes:
+        text = hit.key.encode(errors="surrogatepass")
+        return blake2b(text, key=self._digest_key, digest_size=16).digest()
+
+    def _quota(self, hit: Hit) -> int:
+        return self._rates[hit.limit].quota * hit.quotas
+
+    def _status(self, hit: Hit, window: _Window, now: float) -> LimitStatus:
+        return _status(hit, self._rates[hit.limit], window.used, window.ends_at - now)
 
 
 class SharedLimits(Limits):
-    """Counts in the Redis or Valkey at `url`; while that is down, in this process.
+    """Counts in the Redis or Valkey at `url`, and in this process while that is down.
 
-    What is counted by is hashed with `key`, the same in all processes, before it goes there.
+    The keys of hits are hashed with `key`, which must be the same in all processes.
     """
 
     def __init__(self, rates: Mapping[Limit, Rate], clock: Clock, *, url: str, key: bytes) -> None:
@@ -141,7 +177,7 @@ class SharedLimits(Limits):
         )
         self._process = ProcessLimits(rates, clock)
         self._ask_again_at: datetime | None = None
-        """None while Redis is up, as far as we know."""
+        """None while Redis is believed to be up."""
 
     async def close(self) -> None:
         await self._pool.disconnect()
@@ -154,55 +190,58 @@ class SharedLimits(Limits):
             answers = False
         return None if answers else "Redis does not answer; each worker counts for itself"
 
-    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
-        answer = await self._ask(self._take, uses)
+    async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:
+        answer = await self._ask(self._hit, hits)
         if answer is None:
-            return await self._process.hit(*uses)
+            return await self._process.hit(*hits)
         if isinstance(answer, TooManyRequests):
             raise answer
         return answer
 
-    async def release(self, *uses: Hit) -> None:
-        if await self._ask(self._give_back, uses) is None:
-            await self._process.release(*uses)
+    async def release(self, *hits: Hit) -> None:
+        if await self._ask(self._release, hits) is None:
+            await self._process.release(*hits)
 
-    async def _take(self, uses: Sequence[Hit]) -> Sequence[LimitStatus] | TooManyRequests:
-        limit_statuses = []
-        for count, use in enumerate(uses, 1):
-            name, rate = self._name(use), self._rates[use.limit]
+    def readings(self) -> Sequence[Reading]:
+        return self._process.readings()
+
+    async def _hit(self, hits: Sequence[Hit]) -> Sequence[LimitStatus] | TooManyRequests:
+        statuses = []
+        for count, hit in enumerate(hits, 1):
+            name, rate = self._name(hit), self._rates[hit.limit]
             used = await self._storage.incr(name, rate.window)
-            # Redis tells whole seconds, rounded: with half of one more it is never too few.
+            # Redis rounds to whole seconds; half a second more makes it never too few.
             left = await self._storage.get_expiry(name) - time() + 0.5 if used > 1 else rate.window
-            limit_statuses.append(_standing(use.limit, rate, used, left))
-            if used > rate.quota:
-                await self._give_back(uses[:count])
-                return TooManyRequests(limit_statuses[-1])
-        return limit_statuses
+            statuses.append(_status(hit, rate, used, left))
+            if used > rate.quota * hit.quotas:
+                await self._release(hits[:count])
+                return TooManyRequests(statuses[-1])
+        return statuses
 
-    async def _give_back(self, uses: Sequence[Hit]) -> bool:
-        for use in uses:
-            await self._storage.incr(self._name(use), self._rates[use.limit].window, -1)
+    async def _release(self, hits: Sequence[Hit]) -> bool:
+        for hit in hits:
+            await self._storage.incr(self._name(hit), self._rates[hit.limit].window, -1)
         return True
 
-    def _name(self, use: Hit) -> str:
-        """With the rate in it: a changed one counts anew."""
-        rate = self._rates[use.limit]
-        digest = hmac.digest(self._key, use.key.encode(errors="surrogatepass"), "sha256")
-        return f"{use.limit}:{rate.quota}/{rate.window}:{digest[:16].hex()}"
+    def _name(self, hit: Hit) -> str:
+        """The name of a counter. It has the rate in it, so a changed rate starts a new one."""
+        rate = self._rates[hit.limit]
+        digest = hmac.digest(self._key, hit.key.encode(errors="surrogatepass"), "sha256")
+        return f"{hit.limit}:{rate.quota}/{rate.window}:{digest[:16].hex()}"
 
     async def _ask(
-        self, work: Callable[[Sequence[Hit]], Awaitable[T]], uses: Sequence[Hit]
+        self, work: Callable[[Sequence[Hit]], Awaitable[T]], hits: Sequence[Hit]
     ) -> T | None:
-        """What Redis answers; None when it is down."""
+        """The answer of Redis, or None while it is down."""
         was_down = self._ask_again_at is not None
         if self._ask_again_at is not None:
             now = self._clock()
             if now < self._ask_again_at:
                 return None
-            self._ask_again_at = now + _PAUSE  # for the others: this request is the one that waits
+            self._ask_again_at = now + _PAUSE  # other requests do not wait meanwhile
         try:
             async with asyncio.timeout(_TIMEOUT):
-                answer = await work(uses)
+                answer = await work(hits)
         except self._failures as error:
             if self._ask_again_at is None:
                 log.warning("Redis is down, limits are counted in each process: %r", error)
@@ -214,11 +253,12 @@ class SharedLimits(Limits):
         return answer
 
 
-def _standing(limit: Limit, rate: Rate, used: int, left: float) -> LimitStatus:
+def _status(hit: Hit, rate: Rate, used: int, left: float) -> LimitStatus:
+    quota = rate.quota * hit.quotas
     return LimitStatus(
-        limit=limit,
-        quota=rate.quota,
+        limit=hit.limit,
+        quota=quota,
         window=rate.window,
-        remaining=max(0, rate.quota - used),
+        remaining=max(0, quota - used),
         resets_in=max(1, min(rate.window, ceil(left))),
     )

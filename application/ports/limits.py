@@ -1,6 +1,6 @@
-"""Limits on how often something may be done, as a port. How often it is, is the adapter's setting.
+"""Limits on how often something may be done, as a port. The adapter knows the quotas.
 
-A limit is a quota for a window of time, which begins with the first use in it.
+A limit is a quota for a window of time. A window begins with the first use in it.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from typing import Protocol
 from application.ports.adapter import Adapter
 from domain.addresses import email_key
 from domain.errors import TooMany
+from domain.sessions import network_of, site_of
 
 
 class Limit(StrEnum):
-    """What is limited, and what its uses are counted by."""
+    """What is limited, and what uses are counted by."""
 
     LOGINS = "logins"
     """By network."""
@@ -40,10 +41,26 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One use of what `limit` limits, by whoever `key` stands for: the adapter's own secret."""
+    """One use of what `limit` limits, counted by `key`. An adapter keeps no key as it is."""
 
     limit: Limit
     key: str
+    quotas: int = 1
+    """How many times the quota of the limit this key may use up."""
+
+
+SITE_QUOTAS = 16
+"""Quotas that the networks of one IPv6 site share. A site has 65,536 networks, and may belong to
+one customer or to hundreds.
+"""
+
+
+def network_hits(limit: Limit, ip: str | None) -> list[Hit]:
+    """A use by network, and for IPv6 by site as well."""
+    hits = [Hit(limit, network_of(ip))]
+    if site := site_of(ip):
+        hits.append(Hit(limit, site, quotas=SITE_QUOTAS))
+    return hits
 
 
 def account_hit(limit: Limit, email: str, network: str = "") -> Hit:
@@ -53,7 +70,7 @@ def account_hit(limit: Limit, email: str, network: str = "") -> Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitStatus:
-    """How a limit stands for one key."""
+    """How much of a limit one key has used."""
 
     limit: Limit
     quota: int
@@ -62,29 +79,30 @@ class LimitStatus:
     remaining: int
     """Uses, of the quota."""
     resets_in: int
-    """Seconds until the whole quota is there again, or one more at the most."""
+    """Seconds until the quota starts over, rounded up; at least 1."""
 
 
 class TooManyRequests(TooMany):
     detail = "This was asked for too often"
 
-    def __init__(self, standing: LimitStatus) -> None:
+    def __init__(self, status: LimitStatus) -> None:
         super().__init__()
-        self.standing = standing
+        self.status = status
         """Of the limit that is used up."""
-        self.retry_after = standing.resets_in
+        self.retry_after = status.resets_in
 
 
 class Limits(Adapter, Protocol):
-    """Never raises because of the limits' own store: it limits as well as it can."""
+    """Never raises because its store is down: it limits as well as it can without."""
 
-    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
-        """Count all `uses`, and tell how each limit stands then; nothing if there are no limits.
+    async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:
+        """Count all `hits` and return the status of each; an empty sequence if nothing is limited.
 
-        Raises `TooManyRequests` for the first limit that is used up; then none is counted.
+        Raises `TooManyRequests` with the status of the first limit that is used up. Then none of
+        them is counted.
         """
         ...
 
-    async def release(self, *uses: Hit) -> None:
-        """Count `uses`, which were taken, no longer."""
+    async def release(self, *hits: Hit) -> None:
+        """Undo the counting of `hits`, which `hit` has counted."""
         ...

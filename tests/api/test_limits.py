@@ -167,6 +167,19 @@ async def test_addresses_of_one_ipv6_network_are_one(gate: ApiClient) -> None:
         assert (await registration(stranger, next(emails))).status_code == 201
 
 
+async def test_the_networks_of_one_ipv6_site_share_sixteen_quotas(gate: ApiClient) -> None:
+    for network in range(16):
+        async with client_of(gate.app, ip=f"2001:db8:1:{network:x}::1") as client:
+            answers = [await client.post("/users", json={}) for _ in range(20)]
+            assert set(statuses(answers)) == {422}
+            assert told(answers[0]) == Told("registrations", 20, 3600, 19, 3600)
+
+    async with client_of(gate.app, ip="2001:db8:1:ffff::1") as neighbour:
+        assert_refused(await neighbour.post("/users", json={}), "registrations", 320, 3600)
+    async with client_of(gate.app, ip="2001:db8:2::1") as stranger:
+        assert (await stranger.post("/users", json={})).status_code == 422
+
+
 async def test_logins_are_limited_by_network(gate: ApiClient) -> None:
     anna = await gate.person()
     logins = [await gate.log_in(anna.email) for _ in range(59)]

@@ -1,6 +1,7 @@
 """What every counting of limits does."""
 
 import asyncio
+import tracemalloc
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +10,16 @@ from datetime import timedelta
 import pytest
 
 from application.ports.clock import Clock
-from application.ports.limits import Hit, Limit, Limits, LimitStatus, TooManyRequests, account_hit
+from application.ports.limits import (
+    SITE_QUOTAS,
+    Hit,
+    Limit,
+    Limits,
+    LimitStatus,
+    TooManyRequests,
+    account_hit,
+    network_hits,
+)
 from infrastructure.clock import system_clock
 from infrastructure.limits import NoLimits, ProcessLimits, Rate, SharedLimits, rate
 from tests.fakes.clock import FakeClock
@@ -87,8 +97,8 @@ def limits(subject: Subject) -> Limits:
 async def exceeded(limits: Limits, *uses: Hit) -> LimitStatus:
     with pytest.raises(TooManyRequests) as refusal:
         await limits.hit(*uses)
-    assert refusal.value.retry_after == refusal.value.standing.resets_in
-    return refusal.value.standing
+    assert refusal.value.retry_after == refusal.value.status.resets_in
+    return refusal.value.status
 
 
 async def test_a_quota_is_counted_down_and_then_refused(limits: Limits) -> None:
@@ -130,6 +140,15 @@ async def test_what_is_refused_by_one_limit_is_counted_by_none(limits: Limits) -
         assert (await exceeded(limits, *uses)).limit is Limit.LOGIN_FAILURES
 
     assert (await limits.hit(login))[0].remaining == QUOTA - 1
+
+
+async def test_a_key_may_have_several_quotas_to_itself(limits: Limits) -> None:
+    site = Hit(Limit.WRITES, "2001:db8::/48", quotas=2)
+
+    remaining = [(await limits.hit(site))[0].remaining for _ in range(2 * QUOTA)]
+
+    assert remaining == [5, 4, 3, 2, 1, 0]
+    assert (await exceeded(limits, site)).quota == 2 * QUOTA
 
 
 async def test_several_limits_are_told_in_the_order_asked(limits: Limits) -> None:
@@ -201,6 +220,11 @@ async def test_a_window_begins_with_its_first_use_and_tells_its_end_in_whole_sec
     assert await resets_in() == 60
 
 
+def windows_of(limits: Limits) -> int:
+    (reading,) = limits.readings()
+    return reading.read()
+
+
 async def test_windows_that_are_over_are_forgotten() -> None:
     clock = FakeClock()
     limits = ProcessLimits(RATES, clock)
@@ -209,7 +233,7 @@ async def test_windows_that_are_over_are_forgotten() -> None:
         await limits.hit(Hit(Limit.WRITES, str(number)))
         clock.advance(timedelta(seconds=1))
 
-    assert len(limits._windows[Limit.WRITES]) <= 61
+    assert windows_of(limits) <= 61
 
 
 async def test_a_window_that_began_again_is_not_forgotten() -> None:
@@ -353,6 +377,69 @@ async def test_a_valkey_that_does_not_answer_holds_up_one_request_a_second(
     await limits.close()
     server.close()
     await server.wait_closed()
+
+
+# What only the process's own counting has
+
+
+async def test_a_window_that_counts_nothing_is_forgotten() -> None:
+    limits = ProcessLimits(RATES, FakeClock())
+    hits = [Hit(Limit.LOGIN_FAILURES, str(number)) for number in range(100)]
+
+    for hit in hits:
+        await limits.hit(hit)
+    assert windows_of(limits) == 100
+    await limits.release(*hits)
+    await limits.release(Hit(Limit.LOGIN_FAILURES, "never counted"))
+
+    assert windows_of(limits) == 0
+
+
+async def test_a_refused_hit_leaves_no_window_behind() -> None:
+    limits = ProcessLimits(RATES, FakeClock())
+    for _ in range(QUOTA):
+        await limits.hit(WRITE)
+
+    for number in range(100):
+        await exceeded(limits, Hit(Limit.LOGINS, str(number)), WRITE)
+
+    assert windows_of(limits) == 1
+
+
+async def test_there_are_never_more_windows_of_a_limit_than_the_most() -> None:
+    limits = ProcessLimits(RATES, FakeClock(), windows_max=10)
+    for number in range(30):
+        await limits.hit(Hit(Limit.LOGINS, str(number)))
+    await limits.hit(WRITE)
+
+    assert windows_of(limits) == 11
+    kept, forgotten = Hit(Limit.LOGINS, "20"), Hit(Limit.LOGINS, "0")
+    assert (await limits.hit(kept))[0].remaining == QUOTA - 2
+    assert (await limits.hit(forgotten))[0].remaining == QUOTA - 1
+
+
+async def test_a_long_key_takes_no_more_memory_than_a_short_one() -> None:
+    limits = ProcessLimits(RATES, FakeClock())
+    size = 100_000
+
+    tracemalloc.start()
+    for number in range(50):
+        await limits.hit(Hit(Limit.LOGIN_FAILURES, f"{number}" + "x" * size))
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert used < size
+    assert windows_of(limits) == 50
+
+
+def test_an_ipv6_client_counts_by_its_network_and_by_its_site() -> None:
+    assert network_hits(Limit.LOGINS, "2001:db8:1:2::7") == [
+        Hit(Limit.LOGINS, "2001:db8:1:2::/64"),
+        Hit(Limit.LOGINS, "2001:db8:1::/48", quotas=SITE_QUOTAS),
+    ]
+    for ip in ("192.0.2.1", "::ffff:192.0.2.1"):
+        assert network_hits(Limit.LOGINS, ip) == [Hit(Limit.LOGINS, "192.0.2.1")]
+    assert network_hits(Limit.LOGINS, None) == [Hit(Limit.LOGINS, "")]
 
 
 # Settings

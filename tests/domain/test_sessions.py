@@ -10,6 +10,7 @@ from domain.sessions import (
     Session,
     network_of,
     refresh_hash,
+    site_of,
 )
 from domain.users import User
 from tests.factories import NewSessionFactory, SessionFactory, UserFactory
@@ -109,3 +110,20 @@ def test_the_words_of_a_refusal_are_those_of_the_contract() -> None:
 )
 def test_an_ipv6_address_stands_for_its_64(ip: str | None, network: str) -> None:
     assert network_of(ip) == network
+
+
+@pytest.mark.parametrize(
+    ("ip", "site"),
+    [
+        ("2001:db8:1:2::7", "2001:db8:1::/48"),
+        ("2001:db8:1:ffff::", "2001:db8:1::/48"),
+        ("::1", "::/48"),
+        ("::ffff:192.0.2.1", None),
+        ("192.0.2.1", None),
+        ("a socket", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_an_ipv6_address_belongs_to_the_site_of_its_48(ip: str | None, site: str | None) -> None:
+    assert site_of(ip) == site

@@ -12,25 +12,25 @@ class FakeLimits(Limits):
         self.window = 60
         self.used: Counter[Hit] = Counter()
 
-    async def hit(self, *uses: Hit) -> Sequence[LimitStatus]:
-        for use in uses:
-            if self.used[use] >= self.quotas.get(use.limit, 10**9):
-                raise TooManyRequests(self._standing(use))
-        self.used.update(uses)
-        return [self._standing(use) for use in uses if use.limit in self.quotas]
+    async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:
+        for hit in hits:
+            if self.used[hit] >= self.quotas.get(hit.limit, 10**9) * hit.quotas:
+                raise TooManyRequests(self._status(hit))
+        self.used.update(hits)
+        return [self._status(hit) for hit in hits if hit.limit in self.quotas]
 
-    async def release(self, *uses: Hit) -> None:
-        self.used.subtract(uses)
+    async def release(self, *hits: Hit) -> None:
+        self.used.subtract(hits)
 
     def pass_window(self) -> None:
         self.used.clear()
 
-    def _standing(self, use: Hit) -> LimitStatus:
-        quota = self.quotas[use.limit]
+    def _status(self, hit: Hit) -> LimitStatus:
+        quota = self.quotas[hit.limit] * hit.quotas
         return LimitStatus(
-            limit=use.limit,
+            limit=hit.limit,
             quota=quota,
             window=self.window,
-            remaining=quota - self.used[use],
+            remaining=quota - self.used[hit],
             resets_in=self.window,
         )
