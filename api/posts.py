@@ -1,7 +1,8 @@
 """Posts of the current user and of others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Request, Response
@@ -14,7 +15,8 @@ from api.idempotency import REPLAYED, IdempotencyKey
 from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
 from application.ports.queries import PostDetails, PostList, Sort
-from domain.posts import CONTENT_MAX, TITLE_MAX, PostDraft, PostId, PostPatch
+from domain.fields import field_paths
+from domain.posts import CONTENT_MAX, TITLE_MAX, PostContent, PostId, PostPatch
 from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
 
@@ -51,15 +53,17 @@ class PostBody(BaseModel):
     content: Content
     published: bool = True
 
-    def to_draft(self) -> PostDraft:
-        published = self.published if "published" in self.model_fields_set else None
-        return PostDraft(title=self.title, content=self.content, published=published)
+    def to_content(self) -> PostContent:
+        return PostContent(**dict(self))
 
 
 class PostReplacementBody(PostBody):
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     published: bool = Field(True, description="Left out: as it was")
+
+    def to_patch(self) -> PostPatch:
+        return PostPatch(self.model_dump(exclude_unset=True))
 
 
 class PostPatchBody(BaseModel):
@@ -73,7 +77,7 @@ class PostPatchBody(BaseModel):
     published: bool = True
 
     def to_patch(self) -> PostPatch:
-        return PostPatch(**self.model_dump(exclude_unset=True))
+        return PostPatch(self.model_dump(exclude_unset=True))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,21 +102,14 @@ class PostView:
     voted: Annotated[bool, Field(description="Whether the current user voted for it")]
 
     @classmethod
-    def of(cls, seen: PostDetails) -> "PostView":
-        post = seen.post
-        return cls(
-            id=post.id,
-            title=post.title,
-            content=post.content,
-            published=post.published,
-            created_at=post.created_at,
-            updated_at=post.updated_at,
-            version=post.version,
-            owner_id=post.owner_id,
-            owner=OwnerView(id=post.owner_id, name=seen.owner_name),
-            votes=seen.votes,
-            voted=seen.voted,
-        )
+    def of(cls, details: PostDetails) -> "PostView":
+        owner = OwnerView(id=details.post.owner_id, name=details.owner_name)
+        return cls(owner=owner, **dict(zip(_NAMES, _READ(details), strict=True)))
+
+
+_PATHS = field_paths(PostDetails)
+_NAMES = [field.name for field in fields(PostView) if field.name != "owner"]
+_READ = attrgetter(*(_PATHS[name] for name in _NAMES))
 
 
 class PostsQuery(PageQuery):
@@ -199,9 +196,9 @@ async def create_post(
     key: IdempotencyKey,
 ) -> Response:
     if key is None:
-        seen, replayed = await use_cases.posts.write(body.to_draft(), user), False
+        seen, replayed = await use_cases.posts.write(body.to_content(), user), False
     else:
-        seen, replayed = await use_cases.posts.write_once(body.to_draft(), user, key)
+        seen, replayed = await use_cases.posts.write_once(body.to_content(), user, key)
     answer, headers = _represented(seen)
     if replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -239,7 +236,7 @@ async def replace_post(
     use_cases: UseCases,
     if_match: IfMatch,
 ) -> Response:
-    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_draft(), user, if_match))
+    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_patch(), user, if_match))
 
 
 @protected.patch(

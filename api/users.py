@@ -25,7 +25,6 @@ from api.routing import protected_router, public_router
 from application.ports.limits import Limit
 from domain.addresses import EMAIL_MAX, BadEmail, normal_address
 from domain.passwords import PASSWORD_INPUT_MAX
-from domain.policies import may_see_account
 from domain.users import NAME_MAX, ProfileChange, User, UserDraft, UserId
 
 public = public_router("users")
@@ -265,5 +264,5 @@ async def change_password(
 async def read_user(
     user_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
 ) -> UserView | PublicUserView:
-    subject = await use_cases.accounts.user(UserId(user_id))
-    return UserView.of(subject) if may_see_account(user, subject) else PublicUserView.of(subject)
+    subject, is_visible = await use_cases.accounts.read(UserId(user_id), user)
+    return UserView.of(subject) if is_visible else PublicUserView.of(subject)

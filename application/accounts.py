@@ -1,7 +1,5 @@
 """Accounts: registering, looking at who is there, and what users do to their own account."""
 
-from datetime import datetime
-
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.passwords import PasswordHash, Passwords, Requester
@@ -10,6 +8,7 @@ from application.ports.storage import Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
 from domain.passwords import PasswordCandidate, PasswordPolicy, WrongPassword, check_password
+from domain.policies import may_see_account
 from domain.sessions import SessionId, network_of
 from domain.users import (
     NewUser,
@@ -64,7 +63,14 @@ class AccountService:
     async def _add(self, user: NewUser, password: PasswordHash) -> User:
         async with self._storage() as uow:
             registered = await uow.users.add(user, password)
-            uow.record(_event("user_registered", registered, user.created_at))
+            uow.record(
+                Event.of(
+                    "user_registered",
+                    f"user:{registered.id}",
+                    actor_id=None,
+                    at=user.created_at,
+                )
+            )
             await uow.commit()
         return registered
 
@@ -74,6 +80,11 @@ class AccountService:
         if user is None:
             raise UserNotFound(user_id)
         return user
+
+    async def read(self, user_id: UserId, viewer: User) -> tuple[User, bool]:
+        """The user, and whether `viewer` may see the whole account. Raises `UserNotFound`."""
+        user = await self.user(user_id)
+        return user, may_see_account(viewer, user, self._clock())
 
     async def edit(
         self,
@@ -100,10 +111,10 @@ class AccountService:
             await uow.users.save(edited)
             now = self._clock()
             if change.renames:
-                uow.record(_event("user_renamed", user, now, actor=user.id))
+                uow.record(Event.of("user_renamed", f"user:{user.id}", actor_id=user.id, at=now))
             if change.email is not None:
                 await uow.codes.delete_all(user.id)
-                uow.record(_event("address_changed", user, now, actor=user.id))
+                uow.record(Event.of("address_changed", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
         return edited
 
@@ -132,7 +143,7 @@ class AccountService:
                 raise WrongPassword
             await uow.sessions.revoke_all(user.id, now, but=keep)
             await uow.codes.delete_all(user.id)
-            uow.record(_event("password_changed", user, now, actor=user.id))
+            uow.record(Event.of("password_changed", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
 
     async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
@@ -145,7 +156,8 @@ class AccountService:
         async with self._storage() as uow:
             an_admin_is_left(user.id, await uow.users.admins())
             await uow.users.remove(await _locked(uow, user, known))
-            uow.record(_event("user_deleted", user, self._clock(), actor=user.id))
+            now = self._clock()
+            uow.record(Event.of("user_deleted", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
 
     async def _confirmed(self, user: User, password: str, ip: str | None) -> Credentials:
@@ -164,7 +176,3 @@ async def _locked(uow: UnitOfWork, user: User, known: Credentials | None) -> Use
     if known is not None and found.password != known.password:
         raise WrongPassword
     return found.user
-
-
-def _event(name: str, user: User, at: datetime, actor: UserId | None = None) -> Event:
-    return Event(name=name, actor_id=actor, subject=f"user:{user.id}", at=at)

@@ -1,7 +1,5 @@
 """Administration: what admins do to the accounts of others, and the audit."""
 
-from datetime import datetime
-
 from application.ports.clock import Clock
 from application.ports.passwords import PasswordHash, Passwords
 from application.ports.queries import AuditEntry, Queries
@@ -55,17 +53,17 @@ class AdministrationService:
             found = await uow.users.by_email(email)
             if found is None:
                 return None
-            user = found.user
+            user, subject = found.user, f"user:{found.user.id}"
             was_admin = user.role is Role.ADMIN
             user.promote(unverified=unverified)
             if not was_admin:
                 await uow.users.save(user)
-                uow.record(_event("user_promoted", user, now))
+                uow.record(Event.of("user_promoted", subject, actor_id=None, at=now))
             if password is not None:
                 await uow.users.change_password(user.id, known=found.password, new=password)
                 await uow.sessions.revoke_all(user.id, now)
                 await uow.codes.delete_all(user.id)
-                uow.record(_event("password_reset", user, now))
+                uow.record(Event.of("password_reset", subject, actor_id=None, at=now))
             await uow.commit()
         return user
 
@@ -98,17 +96,18 @@ class AdministrationService:
             if found is None:
                 raise UserNotFound(user_id)
             user = found.user
-            old_role, was_active = user.role, user.is_active
+            subject, old_role, was_active = f"user:{user.id}", user.role, user.is_active
             user.administer(role=role, is_active=is_active, admins=admins, now=now)
             await uow.users.save(user)
             if user.role is not old_role:
-                uow.record(_event("role_changed", user, now, admin, role=user.role.value))
+                details = {"role": user.role.value}
+                uow.record(Event.of("role_changed", subject, actor_id=admin.id, at=now, **details))
             if user.is_active and not was_active:
-                uow.record(_event("user_reactivated", user, now, admin))
+                uow.record(Event.of("user_reactivated", subject, actor_id=admin.id, at=now))
             if was_active and not user.is_active:
                 await uow.sessions.revoke_all(user.id, now)
                 await uow.codes.delete_all(user.id)
-                uow.record(_event("user_deactivated", user, now, admin))
+                uow.record(Event.of("user_deactivated", subject, actor_id=admin.id, at=now))
             await uow.commit()
         return user
 
@@ -116,13 +115,3 @@ class AdministrationService:
 def _allow(actor: User) -> None:
     if not is_admin(actor):
         raise AdminsOnly
-
-
-def _event(name: str, user: User, at: datetime, actor: User | None = None, **details: str) -> Event:
-    return Event(
-        name=name,
-        actor_id=actor.id if actor else None,
-        subject=f"user:{user.id}",
-        at=at,
-        details=details,
-    )

@@ -1,7 +1,7 @@
 """Sessions from login to logout, and who is asking: the resolution of the current user."""
 
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from application.external_identities import provision
@@ -138,7 +138,8 @@ class AuthService:
                 password_hash,
             )
             login = await self._login(uow, known.user, session, refresh_token)
-            uow.record(_event("logged_in", session, now))
+            subject = f"session:{session.id}"
+            uow.record(Event.of("logged_in", subject, actor_id=session.user_id, at=now))
             await uow.commit()
         return login
 
@@ -169,7 +170,8 @@ class AuthService:
                 return login
             if await uow.sessions.revoke(session.id, session.user_id, now):
                 # Nobody knows whether the owner or the thief came second.
-                uow.record(replace(_event("refresh_token_reused", session, now), actor_id=None))
+                subject = f"session:{session.id}"
+                uow.record(Event.of("refresh_token_reused", subject, actor_id=None, at=now))
             await uow.commit()
         raise InvalidToken
 
@@ -179,7 +181,11 @@ class AuthService:
         now = self._clock()
         async with self._storage() as uow:
             if await uow.sessions.revoke(session.id, session.user_id, now):
-                uow.record(_event("logged_out", session, now))
+                uow.record(
+                    Event.of(
+                        "logged_out", f"session:{session.id}", actor_id=session.user_id, at=now
+                    )
+                )
             await uow.commit()
 
     async def sessions(self, user: User) -> list[Session]:
@@ -194,7 +200,7 @@ class AuthService:
             if not await uow.sessions.revoke(session_id, user.id, now):
                 raise SessionNotFound(session_id)
             subject = f"session:{session_id}"
-            uow.record(Event(name="session_ended", actor_id=user.id, subject=subject, at=now))
+            uow.record(Event.of("session_ended", subject, actor_id=user.id, at=now))
             await uow.commit()
 
     @retried
@@ -204,12 +210,8 @@ class AuthService:
         async with self._storage() as uow:
             ended = await uow.sessions.revoke_all(user.id, now)
             uow.record(
-                Event(
-                    name="sessions_ended",
-                    actor_id=user.id,
-                    subject=f"user:{user.id}",
-                    at=now,
-                    details={"sessions": ended},
+                Event.of(
+                    "sessions_ended", f"user:{user.id}", actor_id=user.id, at=now, sessions=ended
                 )
             )
             await uow.commit()
@@ -242,7 +244,3 @@ class AuthService:
 
 def _new_refresh_token() -> str:
     return secrets.token_urlsafe(32)
-
-
-def _event(name: str, session: Session, at: datetime) -> Event:
-    return Event(name=name, actor_id=session.user_id, subject=f"session:{session.id}", at=at)

@@ -44,12 +44,12 @@ async def _register(identity: ExternalIdentity, storage: Storage, now: datetime)
     async with storage() as uow:
         user = await uow.identities.add(new, issuer=identity.issuer, subject=identity.subject)
         uow.record(
-            Event(
-                name="user_registered",
+            Event.of(
+                "user_registered",
+                f"user:{user.id}",
                 actor_id=None,
-                subject=f"user:{user.id}",
                 at=now,
-                details={"issuer": identity.issuer},
+                issuer=identity.issuer,
             )
         )
         await uow.commit()

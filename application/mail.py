@@ -146,10 +146,10 @@ class MailService:
             await uow.codes.add(code)
             if letter.attempts == 1:
                 uow.record(
-                    Event(
-                        name=f"{letter.purpose.value}_requested",
+                    Event.of(
+                        f"{letter.purpose.value}_requested",
+                        f"user:{user.id}",
                         actor_id=None,
-                        subject=f"user:{user.id}",
                         at=now,
                     )
                 )

@@ -1,7 +1,6 @@
 """One-time codes: asking for them, and what they are good for."""
 
 from collections.abc import Callable
-from datetime import datetime
 
 from application.ports.clock import Clock
 from application.ports.passwords import PasswordHash, Passwords, Requester
@@ -55,7 +54,8 @@ class OneTimeCodeService:
             user = (await _use(uow, hash_, owner)).user
             user.is_verified = True
             await uow.users.save(user)
-            uow.record(_event("address_verified", user, self._clock()))
+            now = self._clock()
+            uow.record(Event.of("address_verified", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
 
     async def reset(self, token: str, password: str, *, ip: str | None = None) -> None:
@@ -77,7 +77,7 @@ class OneTimeCodeService:
             await uow.users.change_password(owner.id, known=known.password, new=password)
             await uow.codes.delete_all(owner.id)
             await uow.sessions.revoke_all(owner.id, now)
-            uow.record(_event("password_reset", owner, now))
+            uow.record(Event.of("password_reset", f"user:{owner.id}", actor_id=owner.id, at=now))
             await uow.commit()
 
     @retried
@@ -104,7 +104,3 @@ async def _use(uow: UnitOfWork, hash_: str, owner: User) -> Credentials:
     if found is None or not await uow.codes.consume(hash_):
         raise InvalidCode
     return found
-
-
-def _event(name: str, user: User, at: datetime) -> Event:
-    return Event(name=name, actor_id=user.id, subject=f"user:{user.id}", at=at)

@@ -9,24 +9,23 @@ from application.retries import retried
 from domain.events import Event
 from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint
 from domain.pages import Page
-from domain.policies import may_read_post
+from domain.policies import may_read
 from domain.posts import (
     DAY,
-    Deleting,
-    Post,
-    PostDraft,
+    POST_WRITTEN,
+    PostContent,
     PostId,
     PostNotFound,
     PostOptions,
     PostPatch,
-    Writing,
+    WriteContext,
     check_deletion,
     write,
 )
 from domain.users import User
 
 Versions = frozenset[int] | None
-"""Those that a change may be made to; None: whichever it is."""
+"""The versions that a change may be applied to; None: any."""
 
 
 class PostService:
@@ -39,21 +38,21 @@ class PostService:
         self._options = options
 
     @retried
-    async def write(self, draft: PostDraft, author: User) -> PostDetails:
+    async def write(self, draft: PostContent, author: User) -> PostDetails:
         """Store a new post of `author`. Raises the error of a broken rule."""
         async with self._storage(author.id) as uow:
-            seen = await self._write(uow, draft, author)
+            written = await self._write(uow, draft, author)
             await uow.commit()
-        return seen
+        return written
 
     @retried
     async def write_once(
-        self, draft: PostDraft, author: User, key: str
+        self, draft: PostContent, author: User, key: str
     ) -> tuple[PostDetails, bool]:
-        """As `write`, but for the same `key` again the first answer again, and True with it.
+        """As `write`, once for each `key`. A repeated request returns the first answer and True.
 
-        Raises `IdempotencyKeyReused` for another draft, `IdempotencyKeyInUse` while the first
-        still runs. Nothing is kept of what was refused.
+        Raises `IdempotencyKeyReused` if the key came with another draft, `IdempotencyKeyInUse` if
+        the first request is still running. A refused request stores nothing: its key stays free.
         """
         now = self._clock()
         async with self._storage(author.id) as uow:
@@ -62,79 +61,99 @@ class PostService:
             if kept is not None:
                 if kept.asked != asked:
                     raise IdempotencyKeyReused
-                # The first commit may have been cut short before all copies of the database had
-                # it. This one comes after it, so what is said now lasts.
+                # The first commit may have been cut short before every copy of the database had
+                # it. This one comes after it, so the answer lasts.
                 await uow.idempotency.save(kept)
                 await uow.commit()
                 return kept.answer, True
-            seen = await self._write(uow, draft, author)
+            written = await self._write(uow, draft, author)
             await uow.idempotency.save(
-                IdempotencyRecord(user_id=author.id, key=key, asked=asked, answer=seen, at=now)
+                IdempotencyRecord(user_id=author.id, key=key, asked=asked, answer=written, at=now)
             )
             await uow.commit()
-        return seen, False
+        return written, False
 
-    async def _write(self, uow: UnitOfWork, draft: PostDraft, author: User) -> PostDetails:
+    async def _write(self, uow: UnitOfWork, draft: PostContent, author: User) -> PostDetails:
         now = self._clock()
         quota = self._options.quota_of(author)
-        written = await uow.posts.written(author.id, now - DAY, quota) if quota else ()
-        writing = Writing(
+        times = await uow.posts.recent_post_times(author.id, now - DAY, quota) if quota else ()
+        context = WriteContext(
+            actor=author,
             draft=draft,
-            author=author,
             now=now,
             options=self._options,
-            written=written,
+            recent_post_times=times,
         )
-        post = await uow.posts.add(write(writing))
-        uow.record(_event("post_written", post, author, post.created_at))
-        return PostDetails(post=post, owner_name=author.name, votes=0, voted=False)
+        post = await uow.posts.add(write(context))
+        uow.record(Event.of(POST_WRITTEN, f"post:{post.id}", actor_id=author.id, at=now))
+        return PostDetails(
+            post=post,
+            visibility=post.visibility(now),
+            owner_name=author.name,
+            votes=0,
+            voted=False,
+        )
 
     async def list(self, wanted: PostList) -> Page[PostDetails]:
         """A page of the posts that the viewer may read. Raises `InvalidCursor`."""
-        return await self._queries.posts(wanted)
+        return await self._queries.posts(wanted, self._clock())
 
     async def read(self, post_id: PostId, reader: User) -> PostDetails:
-        """Raises `PostNotFound`, for a draft that the reader may not know of too."""
-        return ensure_readable(await self._queries.post(post_id, reader), post_id, reader)
+        """Raises `PostNotFound`, also for a draft that `reader` may not read."""
+        now = self._clock()
+        found = await self._queries.post(post_id, reader, now)
+        return ensure_readable(found, post_id, reader, now)
 
     @retried
     async def edit(
         self,
         post_id: PostId,
-        change: PostDraft | PostPatch,
+        patch: PostPatch,
         editor: User,
-        known: Versions = None,
+        expected_versions: Versions = None,
     ) -> PostDetails:
-        """Make the post say what `change` wants. Raises `PostNotFound` or the error of a broken
-        rule; `PostChanged` when its version is none of `known`.
+        """Apply `patch` to the post and return the result.
+
+        Raises `PostNotFound` as `read` does, `PostChanged` if the version is not an expected one,
+        or the error of a broken rule.
         """
+        now = self._clock()
         async with self._storage(editor.id) as uow:
-            seen = ensure_readable(await uow.posts.get(post_id, editor.id), post_id, editor)
-            if seen.post.edit(
-                change, editor=editor, now=self._clock(), known=known, options=self._options
+            found = await uow.posts.details(post_id, editor.id, now)
+            details = ensure_readable(found, post_id, editor, now)
+            post = details.post
+            if post.edit(
+                patch,
+                actor=editor,
+                now=now,
+                expected_versions=expected_versions,
+                options=self._options,
             ):
-                await uow.posts.save(seen.post)
-                uow.record(_event("post_edited", seen.post, editor, seen.post.updated_at))
+                await uow.posts.save(post)
+                uow.record(Event.of("post_edited", f"post:{post.id}", actor_id=editor.id, at=now))
                 await uow.commit()
-        return seen
+        details.visibility = post.visibility(now)
+        return details
 
     @retried
-    async def delete(self, post_id: PostId, editor: User, known: Versions = None) -> None:
-        """Raises `PostNotFound` or the error of a broken rule, as `edit` does."""
+    async def delete(
+        self, post_id: PostId, editor: User, expected_versions: Versions = None
+    ) -> None:
+        """Raises `PostNotFound`, `PostChanged` or the error of a broken rule, as `edit` does."""
+        now = self._clock()
         async with self._storage(editor.id) as uow:
-            post = ensure_readable(await uow.posts.get(post_id, editor.id), post_id, editor).post
-            check_deletion(Deleting(post=post, editor=editor, known=known))
+            found = await uow.posts.details(post_id, editor.id, now)
+            post = ensure_readable(found, post_id, editor, now).post
+            check_deletion(post, actor=editor, now=now, expected_versions=expected_versions)
             await uow.posts.remove(post)
-            uow.record(_event("post_deleted", post, editor, self._clock()))
+            uow.record(Event.of("post_deleted", f"post:{post.id}", actor_id=editor.id, at=now))
             await uow.commit()
 
 
-def _event(name: str, post: Post, actor: User, at: datetime) -> Event:
-    return Event(name=name, actor_id=actor.id, subject=f"post:{post.id}", at=at)
-
-
-def ensure_readable(seen: PostDetails | None, post_id: PostId, reader: User) -> PostDetails:
-    """`seen`, or `PostNotFound`: a hidden draft and a missing post are one answer."""
-    if seen is None or not may_read_post(reader, seen.post.owner_id, published=seen.post.published):
+def ensure_readable(
+    found: PostDetails | None, post_id: PostId, reader: User, now: datetime
+) -> PostDetails:
+    """`found`, or `PostNotFound`: a hidden draft and a missing post get the same answer."""
+    if found is None or not may_read(reader, found.post.owner_id, found.visibility, now):
         raise PostNotFound(post_id)
-    return seen
+    return found

@@ -115,7 +115,7 @@ def build_services(ports: Ports) -> Services:
             clock=ports.clock,
             options=ports.post_options,
         ),
-        votes=VoteService(queries=ports.queries, storage=ports.storage),
+        votes=VoteService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
         public_keys=ports.tokens.public_keys,
         limits=ports.limits,
         readiness=ports.queries.ready,

@@ -1,6 +1,7 @@
 """Votes: one for each user and post."""
 
-from application.ports.queries import PostQueries
+from application.ports.clock import Clock
+from application.ports.queries import PostDetails, PostQueries
 from application.ports.storage import Storage
 from application.posts import ensure_readable
 from application.retries import retried
@@ -10,17 +11,17 @@ from domain.users import User
 
 
 class VoteService:
-    """A vote is no event of the audit: it stands where it was cast, and who takes it back may."""
+    """Votes are not audited: they can be taken back, and the row itself says who voted."""
 
-    def __init__(self, *, queries: PostQueries, storage: Storage) -> None:
+    def __init__(self, *, queries: PostQueries, storage: Storage, clock: Clock) -> None:
         self._queries = queries
         self._storage = storage
+        self._clock = clock
 
     @retried
     async def cast(self, post_id: PostId, voter: User) -> None:
-        """Have the voter's vote on the post, cast now or before. Raises `PostNotFound`."""
-        seen = ensure_readable(await self._queries.post(post_id, voter), post_id, voter)
-        if seen.voted:
+        """Add the voter's vote, if it is not there yet. Raises `PostNotFound`."""
+        if (await self._readable(post_id, voter)).voted:
             return
         async with self._storage(voter.id) as uow:
             try:
@@ -31,10 +32,13 @@ class VoteService:
 
     @retried
     async def withdraw(self, post_id: PostId, voter: User) -> None:
-        """Have no vote of the voter on the post. Raises `PostNotFound`."""
-        seen = ensure_readable(await self._queries.post(post_id, voter), post_id, voter)
-        if not seen.voted:
+        """Remove the voter's vote, if there is one. Raises `PostNotFound`."""
+        if not (await self._readable(post_id, voter)).voted:
             return
         async with self._storage(voter.id) as uow:
             await uow.votes.remove(post_id, voter.id)
             await uow.commit()
+
+    async def _readable(self, post_id: PostId, voter: User) -> PostDetails:
+        now = self._clock()
+        return ensure_readable(await self._queries.post(post_id, voter, now), post_id, voter, now)

@@ -22,7 +22,7 @@ from domain.events import Event
 from domain.posts import NewPost
 from domain.users import User
 from infrastructure.database.driver.statements import Database, Record
-from infrastructure.database.posts import POSTS
+from infrastructure.database.posts import POST, POSTS
 from infrastructure.database.unit_of_work import SqlUnitOfWork
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 from infrastructure.database.votes import VOTES
@@ -70,7 +70,7 @@ async def seed(
     while batch := list(islice(written, BATCH)):
         seeded.votes += await _seed_posts(database, batch, authors, random, now)
         seeded.posts += len(batch)
-        seeded.drafts += sum(not post.published for post in batch)
+        seeded.drafts += sum(not post.content.published for post in batch)
         on_batch(seeded)
 
 
@@ -131,15 +131,9 @@ async def _seed_posts(
 def _row(random: Random, post: NewPost, now: datetime) -> dict[str, Any]:
     edited = random.random() < 0.1
     pause = timedelta(minutes=random.randrange(1, 5000)) if edited else timedelta()
-    return {
-        "owner_id": post.owner_id,
-        "title": post.title,
-        "content": post.content,
-        "published": post.published,
-        "created_at": post.created_at,
-        "updated_at": min(post.created_at + pause, now),
-        "version": 1 + edited,
-    }
+    row = POST.values(post.stored_as(0))
+    del row["id"]
+    return row | {"updated_at": min(post.created_at + pause, now), "version": 1 + edited}
 
 
 async def _add(

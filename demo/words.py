@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
-from domain.posts import NewPost, PostDraft, Writing, write
+from domain.posts import NewPost, PostContent, WriteContext, write
 from domain.users import NewUser, Role, User, UserDraft, register
 
 SPAN = timedelta(days=2 * 365)
@@ -156,7 +156,7 @@ def writings(
         # The square favours the first: they have been here for longer.
         author = authors[int(bisect_right(came, at) * random.random() ** 2)]
         draft = _draft(random)
-        yield write(Writing(draft=draft, author=author, now=at))
+        yield write(WriteContext(actor=author, draft=draft, now=at))
 
 
 def voters(random: Random, users: int) -> list[int]:
@@ -175,14 +175,14 @@ def _role(random: Random) -> Role:
     return Role.ADMIN if chance < 0.005 else Role.MODERATOR if chance < 0.03 else Role.MEMBER
 
 
-def _draft(random: Random) -> PostDraft:
+def _draft(random: Random) -> PostContent:
     place = random.randrange(len(_PLACES))
     sentences = random.sample(_SENTENCES, random.randrange(2, 7))
     title = random.choice(_TITLES).format_map(_words(random, place))
     text = [sentence.format_map(_words(random, place)) for sentence in sentences]
     middle = len(text) // 2
     content = " ".join(text[:middle]) + "\n\n" + " ".join(text[middle:])
-    return PostDraft(
+    return PostContent(
         title=title[0].upper() + title[1:], content=content, published=random.random() > 0.1
     )
 

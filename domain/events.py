@@ -1,4 +1,4 @@
-"""What happened, for the audit: who did what to what, and when. Never a secret."""
+"""Audit events: who did what to what, and when. They never contain a secret."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,22 @@ from domain.users import UserId
 
 EventId = NewType("EventId", int)
 
+Detail = str | int | bool | None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     name: str
     """In the past tense: "post_edited"."""
-    actor_id: UserId | None
-    """Who did it; None for the service itself and for somebody unknown."""
     subject: str
     """What it was done to, kind and id: "post:7"."""
+    actor_id: UserId | None
+    """Who did it; None for the service itself and for an unknown client."""
     at: datetime
-    details: Mapping[str, str | int | bool | None] = field(default_factory=dict)
+    details: Mapping[str, Detail] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, name: str, subject: str, *, actor_id: UserId | None, at: datetime, **details: Detail
+    ) -> "Event":
+        return cls(name=name, subject=subject, actor_id=actor_id, at=at, details=details)

@@ -1,23 +1,26 @@
-"""Posts and the rules of writing and editing them.
+"""Posts and the rules of writing, editing and deleting them.
 
-A rule is a function of what is about to happen; it raises its own error, or nothing. To add one,
-write both here and add the function to its tuple: HTTP answers with the status of the error's kind
-and the error's name as the code.
+A rule is a function of a `WriteContext`. It raises its error, or returns the content to go on with
+instead, or returns None. To add a rule, write it and its error here and list it in the tuple of the
+operation that it is for: HTTP answers with the status of the error's kind and the error's name as
+the code.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
-from typing import NewType
+from typing import Any, NewType
 
 from domain.errors import NotAllowed, NotFound, RuleBroken, Stale, TooMany
-from domain.policies import is_moderator, may_change_post
+from domain.policies import Visibility, is_moderator, may_change
 from domain.users import User, UserId
 
 TITLE_MAX = 200
 CONTENT_MAX = 100_000
 DAY = timedelta(hours=24)
+POST_WRITTEN = "post_written"
+"""Name of the event that each new post records. The quota counts these events."""
 
 PostId = NewType("PostId", int)
 
@@ -55,12 +58,12 @@ class NulCharacter(RuleBroken):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostOptions:
-    """What the business leaves open; `main` decides."""
+    """Optional rules; `main` fills it from the settings."""
 
     per_day: int | None = None
-    """Posts that a member may write in 24 hours; None: as many as they like."""
+    """Posts that a member may write in 24 hours; None: no quota."""
     drafts_until_verified: bool = False
-    """Whether what members write stays a draft until they have verified their address."""
+    """Whether posts of members stay drafts until the member's address is verified."""
 
     def quota_of(self, author: User) -> int | None:
         return None if is_moderator(author) else self.per_day
@@ -70,74 +73,68 @@ DEFAULT_OPTIONS = PostOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostDraft:
-    """What an author wants a post to say; `published` None leaves it as it is (new: published)."""
+class PostContent:
+    """What an author writes: everything of a post that a client may set, and nothing else.
+
+    Request bodies, answers, columns and stored answers follow these fields by name.
+    """
 
     title: str
     content: str
-    published: bool | None = None
+    published: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PostPatch:
-    """What an editor wants a post to say instead; None leaves it as it is."""
+    """New values for some fields of `PostContent`, by name. The other fields keep their value."""
 
-    title: str | None = None
-    content: str | None = None
-    published: bool | None = None
+    values: Mapping[str, Any]
 
-    def draft_of(self, post: "Post") -> PostDraft:
-        """What `post` says with this instead."""
-        return PostDraft(
-            title=post.title if self.title is None else self.title,
-            content=post.content if self.content is None else self.content,
-            published=self.published,
-        )
-
-
-NO_CHANGE = PostPatch()
+    def applied_to(self, content: PostContent) -> PostContent:
+        """Raises TypeError for a name that is no field."""
+        return replace(content, **self.values)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Post:
-    """A post; changed through `edit` alone, which counts `version` up."""
+    """A post. `edit` is the only way to change it, and counts `version` up."""
 
     id: PostId
     owner_id: UserId
-    title: str
-    content: str
-    published: bool
+    content: PostContent
     created_at: datetime
     updated_at: datetime
     version: int
 
+    def visibility(self, now: datetime) -> Visibility:  # noqa: ARG002  no field depends on it yet
+        """Who the post exists for at `now`. Nothing else decides this."""
+        return Visibility.PUBLIC if self.content.published else Visibility.PRIVATE
+
     def edit(
         self,
-        change: PostDraft | PostPatch,
+        patch: PostPatch,
         *,
-        editor: User,
+        actor: User,
         now: datetime,
-        known: frozenset[int] | None = None,
+        expected_versions: frozenset[int] | None = None,
         options: PostOptions = DEFAULT_OPTIONS,
-        rules: "tuple[EditingRule, ...] | None" = None,
     ) -> bool:
-        """Make the post say what `change` wants; whether it wanted anything. Raises the error of
-        the first rule that this breaks.
+        """Apply `patch`. Returns whether it had any values: the post is unchanged if not.
+
+        Raises the error of the first rule that is broken, and changes nothing then.
         """
-        draft = change.draft_of(self) if isinstance(change, PostPatch) else change
-        editing = Editing(
-            post=self, draft=draft, editor=editor, now=now, known=known, options=options
+        context = WriteContext(
+            actor=actor,
+            draft=patch.applied_to(self.content),
+            now=now,
+            post=self,
+            expected_versions=expected_versions,
+            options=options,
         )
-        for rule in EDITING_RULES if rules is None else rules:
-            other = rule(editing)
-            if other is not None:
-                editing = replace(editing, draft=other)
-        draft = editing.draft
-        if change == NO_CHANGE:
+        content = checked(context, EDITING_RULES)
+        if not patch.values:
             return False
-        self.title = draft.title.strip()
-        self.content = draft.content
-        self.published = self.published if draft.published is None else draft.published
+        self.content = content
         self.updated_at = now
         self.version += 1
         return True
@@ -145,133 +142,138 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPost:
-    """A post that passed the rules, ready to be stored."""
+    """A post that passed the rules and is not stored yet."""
 
     owner_id: UserId
-    title: str
-    content: str
-    published: bool
+    content: PostContent
     created_at: datetime
+
+    def stored_as(self, post_id: int) -> Post:
+        """The post that it becomes when it is stored under this id."""
+        return Post(
+            id=PostId(post_id),
+            owner_id=self.owner_id,
+            content=self.content,
+            created_at=self.created_at,
+            updated_at=self.created_at,
+            version=1,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
-    """A post about to be written: what a writing rule may look at."""
+class WriteContext:
+    """Everything that a rule may look at."""
 
-    draft: PostDraft
-    author: User
+    actor: User
+    """Who writes, edits or deletes."""
+    draft: PostContent
+    """The content that the post is to have. A deletion leaves it as it is."""
     now: datetime
+    post: Post | None = None
+    """The post as it is stored; None: it is a new one."""
+    expected_versions: frozenset[int] | None = None
+    """Versions that the client accepts (`If-Match`); None: any."""
     options: PostOptions = DEFAULT_OPTIONS
-    written: Sequence[datetime] = ()
-    """When the author wrote the posts of the last `DAY`, newest first; as many as the author's
-    quota and no more, and none without one.
+    recent_post_times: Sequence[datetime] = ()
+    """When the actor wrote posts in the last 24 hours, deleted ones included, newest first. At most
+    as many as the actor's quota; empty for an edit, a deletion, and an actor without a quota.
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Editing:
-    """A post about to be changed: what an editing rule may look at."""
-
-    post: Post
-    draft: PostDraft
-    editor: User
-    now: datetime
-    known: frozenset[int] | None = None
-    """Versions that the editor takes it for; None: whichever it is."""
-    options: PostOptions = DEFAULT_OPTIONS
+Rule = Callable[[WriteContext], PostContent | None]
+"""Raises its error, or returns the content to go on with instead of the draft, or None."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deleting:
-    """A post about to be deleted: what a deleting rule may look at."""
-
-    post: Post
-    editor: User
-    known: frozenset[int] | None = None
-    """As of `Editing`."""
-
-
-WritingRule = Callable[[Writing], PostDraft | None]
-"""Raises, or answers with the draft to go on with, or with nothing: then it is the same."""
-EditingRule = Callable[[Editing], PostDraft | None]
-DeletingRule = Callable[[Deleting], None]
-
-
-def title_is_in_bounds(change: Writing | Editing) -> None:
-    if not 1 <= len(change.draft.title.strip()) <= TITLE_MAX:
-        raise BadTitle
-
-
-def content_is_in_bounds(change: Writing | Editing) -> None:
-    if not 1 <= len(change.draft.content) <= CONTENT_MAX:
-        raise BadContent
-
-
-def text_has_no_nul(change: Writing | Editing) -> None:
-    # PostgreSQL's text type has no NUL.
-    if "\0" in change.draft.title or "\0" in change.draft.content:
-        raise NulCharacter
-
-
-def editor_may_change_it(change: Editing | Deleting) -> None:
-    if not may_change_post(change.editor, change.post.owner_id):
+def actor_may_change_it(context: WriteContext) -> None:
+    post = context.post
+    if post is not None and not may_change(context.actor, post.owner_id, context.now):
         raise NotPostOwner
 
 
-def editor_knows_its_version(change: Editing | Deleting) -> None:
-    if change.known is not None and change.post.version not in change.known:
+def version_is_expected(context: WriteContext) -> None:
+    post, expected = context.post, context.expected_versions
+    if post is not None and expected is not None and post.version not in expected:
         raise PostChanged
 
 
-def quota_is_kept(writing: Writing) -> None:
-    quota = writing.options.quota_of(writing.author)
-    if quota is not None and len(writing.written) >= quota:
-        raise QuotaReached(quota, writing.written[quota - 1] + DAY, writing.now)
+def title_is_trimmed(context: WriteContext) -> PostContent:
+    return replace(context.draft, title=context.draft.title.strip())
 
 
-def unverified_authors_keep_drafts(change: Writing | Editing) -> PostDraft | None:
-    author = change.author if isinstance(change, Writing) else change.editor
-    was_published = isinstance(change, Editing) and change.post.published
-    if not change.options.drafts_until_verified or author.is_verified or was_published:
+def title_is_in_bounds(context: WriteContext) -> None:
+    if not 1 <= len(context.draft.title) <= TITLE_MAX:
+        raise BadTitle
+
+
+def content_is_in_bounds(context: WriteContext) -> None:
+    if not 1 <= len(context.draft.content) <= CONTENT_MAX:
+        raise BadContent
+
+
+def text_has_no_nul(context: WriteContext) -> None:
+    # PostgreSQL's text type has no NUL.
+    if "\0" in context.draft.title or "\0" in context.draft.content:
+        raise NulCharacter
+
+
+def quota_is_kept(context: WriteContext) -> None:
+    quota, times = context.options.quota_of(context.actor), context.recent_post_times
+    if quota is not None and len(times) >= quota:
+        raise QuotaReached(quota, times[quota - 1] + DAY, context.now)
+
+
+def unverified_authors_keep_drafts(context: WriteContext) -> PostContent | None:
+    actor, post = context.actor, context.post
+    if not context.options.drafts_until_verified or actor.is_verified or is_moderator(actor):
         return None
-    return None if is_moderator(author) else replace(change.draft, published=False)
+    if post is not None and post.visibility(context.now) is Visibility.PUBLIC:
+        return None
+    return replace(context.draft, published=False)
 
 
-WRITING_RULES: tuple[WritingRule, ...] = (
+WRITING_RULES: tuple[Rule, ...] = (
+    title_is_trimmed,
     title_is_in_bounds,
     content_is_in_bounds,
     text_has_no_nul,
     quota_is_kept,
     unverified_authors_keep_drafts,
 )
-EDITING_RULES: tuple[EditingRule, ...] = (
-    editor_may_change_it,
-    editor_knows_its_version,
+EDITING_RULES: tuple[Rule, ...] = (
+    actor_may_change_it,
+    version_is_expected,
+    title_is_trimmed,
     title_is_in_bounds,
     content_is_in_bounds,
     text_has_no_nul,
     unverified_authors_keep_drafts,
 )
-DELETING_RULES: tuple[DeletingRule, ...] = (editor_may_change_it, editor_knows_its_version)
+DELETING_RULES: tuple[Rule, ...] = (actor_may_change_it, version_is_expected)
 
 
-def write(writing: Writing, rules: tuple[WritingRule, ...] = WRITING_RULES) -> NewPost:
-    """The post that is asked for. Raises the error of the first rule that it breaks."""
+def checked(context: WriteContext, rules: tuple[Rule, ...]) -> PostContent:
+    """Run `rules` in order; returns the content that they leave.
+
+    Raises the error of the first rule that is broken.
+    """
     for rule in rules:
-        other = rule(writing)
-        if other is not None:
-            writing = replace(writing, draft=other)
-    draft = writing.draft
-    return NewPost(
-        owner_id=writing.author.id,
-        title=draft.title.strip(),
-        content=draft.content,
-        published=draft.published is not False,
-        created_at=writing.now,
+        content = rule(context)
+        if content is not None:
+            context = replace(context, draft=content)
+    return context.draft
+
+
+def write(context: WriteContext) -> NewPost:
+    """The new post. Raises the error of the first of `WRITING_RULES` that is broken."""
+    content = checked(context, WRITING_RULES)
+    return NewPost(owner_id=context.actor.id, content=content, created_at=context.now)
+
+
+def check_deletion(
+    post: Post, *, actor: User, now: datetime, expected_versions: frozenset[int] | None = None
+) -> None:
+    """Raises the error of the first of `DELETING_RULES` that is broken."""
+    context = WriteContext(
+        actor=actor, draft=post.content, now=now, post=post, expected_versions=expected_versions
     )
-
-
-def check_deletion(deleting: Deleting, rules: tuple[DeletingRule, ...] = DELETING_RULES) -> None:
-    """Raise the error of the first rule that the deletion breaks."""
-    for rule in rules:
-        rule(deleting)
+    checked(context, DELETING_RULES)

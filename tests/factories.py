@@ -1,12 +1,14 @@
 # mypy: disable-error-code="no-untyped-call"
 """Valid objects of the domain. Name what a test is about; the rest does not matter to it."""
 
+from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 from factory.base import Factory
-from factory.declarations import LazyAttribute, SelfAttribute, Sequence
+from factory.declarations import LazyAttribute, SelfAttribute, Sequence, SubFactory
 
-from domain.posts import NewPost, Post, PostDraft
+from domain.posts import NewPost, Post, PostContent, PostPatch
 from domain.sessions import NewSession, Session, refresh_hash
 from domain.users import NewUser, Role, User, UserDraft
 from tests.fakes.clock import NOON
@@ -70,35 +72,40 @@ class NewSessionFactory(Factory[NewSession]):
     ip = "192.0.2.1"
 
 
-class PostDraftFactory(Factory[PostDraft]):
+class PostContentFactory(Factory[PostContent]):
     class Meta:
-        model = PostDraft
+        model = PostContent
 
     title = Sequence(lambda n: f"Title {n}")
     content = Sequence(lambda n: f"Content {n}")
-    published = None
+    published = True
+
+
+def post_patch(**content: Any) -> PostPatch:
+    """A patch of every field."""
+    return PostPatch(asdict(PostContentFactory.build(**content)))
 
 
 class NewPostFactory(Factory[NewPost]):
+    """Fields of the content are named `content__title` and so on."""
+
     class Meta:
         model = NewPost
 
     owner_id = 1000
-    title = Sequence(lambda n: f"Title {n}")
-    content = Sequence(lambda n: f"Content {n}")
-    published = True
+    content = SubFactory(PostContentFactory)
     created_at = NOON
 
 
 class PostFactory(Factory[Post]):
+    """Fields of the content are named `content__title` and so on."""
+
     class Meta:
         model = Post
 
     id = Sequence(lambda n: 3000 + n)
     owner_id = 1000
-    title = Sequence(lambda n: f"Title {n}")
-    content = Sequence(lambda n: f"Content {n}")
-    published = True
+    content = SubFactory(PostContentFactory)
     created_at = NOON
     updated_at = SelfAttribute("created_at")
     version = 1

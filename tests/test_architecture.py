@@ -181,6 +181,7 @@ def test_the_driver_knows_databases_and_no_concept() -> None:
     known = (
         "infrastructure.database.driver",
         "domain.errors",
+        "domain.fields",
         "application.time_budget",
         "application.ports.adapter.Reading",
         "application.retries",

@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "extending.md"
 
 _BLOCK = re.compile(r"^ *```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _PLACE = re.compile(
-    r"# (?P<file>\S+\.py)(?:, (?P<where>above|above each|below|instead of): (?P<line>.+))?\n"
+    r"# (?P<file>\S+\.py)(?:, (?P<where>(?:above|below)(?: each)?|instead of): (?P<line>.+))?\n"
 )
 
 
@@ -58,9 +58,9 @@ def follow(text: str, tree: Path) -> list[str]:
 def insert(file: Path, where: str, anchor: str, new: list[str]) -> None:
     lines = file.read_text().splitlines(keepends=True)
     places = [n for n, line in enumerate(lines) if line.strip() == anchor]
-    assert len(places) == 1 or (places and where == "above each"), f"{file}: {anchor}: {places}"
+    assert len(places) == 1 or (places and where.endswith(" each")), f"{file}: {anchor}: {places}"
     for at in reversed(places):
-        start = at + (where == "below")
+        start = at + where.startswith("below")
         end = at + (where == "instead of")
         lines[start : max(start, end)] = new
     file.write_text("".join(lines))

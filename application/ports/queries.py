@@ -13,6 +13,7 @@ from application.ports.passwords import PasswordHash
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode
 from domain.pages import Page
+from domain.policies import Visibility
 from domain.posts import Post, PostId
 from domain.search import Term
 from domain.sessions import Session, SessionId
@@ -27,9 +28,11 @@ class Credentials:
 
 @dataclass(slots=True, kw_only=True)
 class PostDetails:
-    """A post as one viewer sees it."""
+    """A post as one viewer sees it at one moment."""
 
     post: Post
+    visibility: Visibility
+    """`Post.visibility` at that moment."""
     owner_name: str | None
     votes: int
     voted: bool
@@ -42,14 +45,15 @@ class Sort(StrEnum):
     TOP = "top"
     """Most votes first; of as many, the newest."""
 
-    def key(self, seen: PostDetails) -> tuple[int, ...]:
-        """Where a list in this order goes on behind `seen`."""
-        return (seen.votes, seen.post.id) if self is Sort.TOP else (seen.post.id,)
+    def key(self, details: PostDetails) -> tuple[int, ...]:
+        """The sort key of a post: a page that follows it begins behind this key."""
+        post_id = details.post.id
+        return (details.votes, post_id) if self is Sort.TOP else (post_id,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostList:
-    """Which posts, as seen by whom, from behind `after`, `limit` at the most."""
+    """Which posts to list, and for whom: at most `limit`, from behind the sort key `after`."""
 
     viewer: User
     limit: int
@@ -58,7 +62,7 @@ class PostList:
     owner_id: UserId | None = None
     published: bool | None = None
     terms: tuple[Term, ...] = ()
-    """Only posts that have them all."""
+    """Only posts that contain all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,19 +86,22 @@ class RefreshLookup:
 
 
 class PostQueries(Protocol):
-    """What replicas can serve. An answer may be some seconds behind what others changed, but shows
-    all that its viewer changed in units of work that had an author.
+    """Reads that a replica can serve.
+
+    An answer may be some seconds behind the changes of others, but shows every change that its
+    viewer made in a unit of work that was opened with them as the author. `now` is the moment that
+    visibility is resolved at.
     """
 
-    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
-        """The post, draft or not."""
+    async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
+        """The post, whether the viewer may read it or not."""
         ...
 
-    async def posts(self, wanted: PostList) -> Page[PostDetails]:
+    async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
         """Only posts that the viewer may read. Raises `InvalidCursor` for a key of another form.
 
-        What a page begins behind is never further on in time than the page itself: a walk misses
-        nothing that was there throughout.
+        A page is never read from an older snapshot than the page before it, so paging never skips a
+        post that existed all along.
         """
         ...
 

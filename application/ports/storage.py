@@ -130,13 +130,17 @@ class Posts(Protocol):
         """Raises `AlreadyGone` when the owner is, here or at the commit."""
         ...
 
-    async def get(self, post_id: PostId, viewer: UserId) -> PostDetails | None:
-        """The post, locked for other units of work until this one ends."""
+    async def details(self, post_id: PostId, viewer: UserId, now: datetime) -> PostDetails | None:
+        """The post as `viewer` sees it, locked for other units of work until this one ends."""
         ...
 
-    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
-        """When the owner's posts of later than `since` were written, newest first, at most `limit`;
-        nobody else's unit of work adds one of theirs by this until this one ends.
+    async def recent_post_times(
+        self, author: UserId, since: datetime, limit: int
+    ) -> Sequence[datetime]:
+        """When the author wrote posts later than `since`, newest first, at most `limit`.
+
+        Read from the recorded `POST_WRITTEN` events, so that deleting a post takes none away. Locks
+        the author: concurrent units of work that call this for them wait until this one ends.
         """
         ...
 

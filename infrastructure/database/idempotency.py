@@ -88,7 +88,7 @@ class SqlIdempotency:
         if not records:
             return None
         asked, text, at = records[0]
-        answer = await self._answer_of(text, user_id)
+        answer = await self._answer_of(text, user_id, at)
         return IdempotencyRecord(user_id=user_id, key=key, asked=asked, answer=answer, at=at)
 
     async def save(self, kept: IdempotencyRecord) -> None:
@@ -101,7 +101,7 @@ class SqlIdempotency:
             at=kept.at,
         )
 
-    async def _answer_of(self, text: str, user_id: UserId) -> PostDetails:
+    async def _answer_of(self, text: str, user_id: UserId, at: datetime) -> PostDetails:
         """The answer that was stored as `text`.
 
         An older release has stored the fields that it knew. Those that were added since are taken
@@ -111,8 +111,18 @@ class SqlIdempotency:
             return _ANSWER.validate_json(text)
         except ValidationError:
             stored = json.loads(text)
-        current = await SqlPosts(self._transaction).get(PostId(stored["post"]["id"]), user_id)
+        post = stored["post"]
+        current = await SqlPosts(self._transaction).details(PostId(post["id"]), user_id, at)
         if current is None:
             raise AlreadyGone
-        post = asdict(current.post) | stored["post"]
-        return _ANSWER.validate_python(asdict(current) | stored | {"post": post})
+        if not isinstance(post.get("content"), dict):
+            post["content"] = dict(post)  # the first releases stored the content flat
+        return _ANSWER.validate_python(_completed(stored, asdict(current)))
+
+
+def _completed(stored: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    both = {name: stored[name] for name in stored.keys() & current.keys()}
+    for name, value in both.items():
+        if isinstance(value, dict):
+            both[name] = _completed(value, current[name])
+    return current | both

@@ -1,11 +1,13 @@
 """Lists of posts: one statement for each combination of order and filters."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Dialect,
     FromClause,
@@ -26,7 +28,7 @@ from domain.policies import is_moderator
 from infrastructure.database import search
 from infrastructure.database.driver.rows import BigId
 from infrastructure.database.driver.statements import Database, Record
-from infrastructure.database.posts import POSTS, SEEN, post_details_of
+from infrastructure.database.posts import DETAILS, POSTS, PUBLIC, post_details_of
 
 
 class _ByteLength(FunctionElement[int]):
@@ -56,10 +58,10 @@ def in_order(sort: Sort, posts: FromClause) -> tuple[ColumnElement[Any], ...]:
 
 _SIZE = _ByteLength(POSTS.c.content)
 _TEXT = case((bindparam("longest", type_=BigId) >= _SIZE, POSTS.c.content)).label("content")
-_LISTED = SEEN.with_only_columns(
-    *(_TEXT if column is POSTS.c.content else column for column in SEEN.selected_columns), _SIZE
+_LISTED = DETAILS.with_only_columns(
+    *(_TEXT if column is POSTS.c.content else column for column in DETAILS.selected_columns), _SIZE
 )
-"""As `SEEN`, with the size of the content, which is None where it is over `longest` bytes."""
+"""As `DETAILS`, with the size of the content, which is None where it is over `longest` bytes."""
 
 _SHORT = PAGE_BYTES // LIMIT_MAX
 _ANY_LENGTH = 2**62
@@ -91,19 +93,19 @@ def _page(
     if owner:
         statement = statement.where(POSTS.c.owner_id == bindparam("owner_id"))
     if published:
-        statement = statement.where(POSTS.c.published == bindparam("published"))
+        statement = statement.where(bindparam("published", type_=Boolean) == PUBLIC)
     if not drafts_of_others:
-        statement = statement.where(or_(POSTS.c.published, POSTS.c.owner_id == bindparam("viewer")))
+        statement = statement.where(or_(PUBLIC, POSTS.c.owner_id == bindparam("viewer")))
     return statement
 
 
-async def posts(database: Database, wanted: PostList) -> Page[PostDetails]:
+async def posts(database: Database, wanted: PostList, now: datetime) -> Page[PostDetails]:
     """A page that never loads much more than `PAGE_BYTES` of content, however long the posts are.
 
     The first query brings short posts only, and the sizes of all. Where there are longer ones, the
     second brings as many posts as fit.
     """
-    statement, values = page_query(wanted, database.dialect)
+    statement, values = page_query(wanted, now, database.dialect)
     records = await database.fetch_long(statement, **values)
     if any_is_long(records):
         sizes = accumulate(size for *_, size in records)
@@ -111,7 +113,7 @@ async def posts(database: Database, wanted: PostList) -> Page[PostDetails]:
         limit = min(limit, wanted.limit)
         values |= {"limit": limit + 1, "longest": _ANY_LENGTH}
         records = await database.fetch_long(statement, **values)
-    return page_of(wanted, records)
+    return page_of(wanted, now, records)
 
 
 def any_is_long(records: Sequence[Record]) -> bool:
@@ -119,7 +121,9 @@ def any_is_long(records: Sequence[Record]) -> bool:
     return any(size > _SHORT for *_, size in records)
 
 
-def page_query(wanted: PostList, dialect: Dialect) -> tuple[Select[Any], dict[str, Any]]:
+def page_query(
+    wanted: PostList, now: datetime, dialect: Dialect
+) -> tuple[Select[Any], dict[str, Any]]:
     """The statement and the values of its parameters. Raises `InvalidCursor`."""
     after = wanted.after or ()
     if wanted.after is not None and len(after) != len(in_order(wanted.sort, POSTS)):
@@ -134,6 +138,7 @@ def page_query(wanted: PostList, dialect: Dialect) -> tuple[Select[Any], dict[st
     )
     return statement, {
         "viewer": wanted.viewer.id,
+        "now": now,
         "limit": wanted.limit + 1,
         "longest": _SHORT,
         "owner_id": wanted.owner_id,
@@ -143,8 +148,8 @@ def page_query(wanted: PostList, dialect: Dialect) -> tuple[Select[Any], dict[st
     }
 
 
-def page_of(wanted: PostList, records: Sequence[Record]) -> Page[PostDetails]:
-    items = [post_details_of(columns) for *columns, _ in records[: wanted.limit]]
-    items = items[: page_length([item.post.content for item in items])]
+def page_of(wanted: PostList, now: datetime, records: Sequence[Record]) -> Page[PostDetails]:
+    items = [post_details_of(columns, now) for *columns, _ in records[: wanted.limit]]
+    items = items[: page_length([item.post.content.content for item in items])]
     more = len(records) > len(items)
     return Page(items, next=wanted.sort.key(items[-1]) if more else None)

@@ -4,25 +4,33 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import (
+    ColumnElement,
     Index,
     and_,
     bindparam,
     column,
-    delete,
     exists,
     func,
-    insert,
+    literal_column,
     select,
-    update,
 )
-from sqlmodel import Field
 
 from application.ports.queries import PostDetails
-from domain.posts import NewPost, Post, PostChanged, PostId
+from domain.posts import POST_WRITTEN, Post, PostChanged, PostId
 from domain.users import UserId
 from infrastructure.database.driver.lookups import Lookup, lookup
-from infrastructure.database.driver.rows import IDS, BigId, Row, identity, moment, reference, table
-from infrastructure.database.driver.statements import Database, Record, Transaction
+from infrastructure.database.driver.mapping import Mapping, Repository
+from infrastructure.database.driver.rows import (
+    IDS,
+    BigId,
+    Row,
+    identity,
+    moment,
+    reference,
+    server_default,
+)
+from infrastructure.database.driver.statements import Database, Record
+from infrastructure.database.events import EVENTS
 from infrastructure.database.users import USERS
 from infrastructure.database.votes import VOTES
 
@@ -43,24 +51,17 @@ class PostRow(Row, table=True):
     created_at: datetime = moment()
     updated_at: datetime = moment()
     version: int
-    votes: int = Field(sa_column_kwargs={"server_default": "0"})
+    votes: int = server_default("0")
 
 
-POSTS = table(PostRow)
+POST = Mapping(PostRow, Post)
+POSTS = POST.table
 
-POST_COLUMNS = (
-    POSTS.c.id,
-    POSTS.c.owner_id,
-    POSTS.c.title,
-    POSTS.c.content,
-    POSTS.c.published,
-    POSTS.c.created_at,
-    POSTS.c.updated_at,
-    POSTS.c.version,
-)
+PUBLIC: ColumnElement[bool] = POSTS.c.published
+"""`Post.visibility` in SQL: whether it is PUBLIC at the time `now`."""
 
-SEEN = select(
-    *POST_COLUMNS,
+DETAILS = select(
+    *POST.columns,
     USERS.c.name,
     POSTS.c.votes,
     exists()
@@ -68,7 +69,7 @@ SEEN = select(
     .label("voted"),
 ).join(USERS, USERS.c.id == POSTS.c.owner_id)
 
-_BY_ID = SEEN.where(POSTS.c.id == bindparam("id"))
+_BY_ID = DETAILS.where(POSTS.c.id == bindparam("id"))
 WANTED = (
     func.unnest(bindparam("id", type_=IDS), bindparam("viewer", type_=IDS))
     .table_valued(column("post_id", BigId), column("viewer_id", BigId), name="wanted")
@@ -78,7 +79,7 @@ BY_IDS = (
     select(
         WANTED.c.post_id,
         WANTED.c.viewer_id,
-        *POST_COLUMNS,
+        *POST.columns,
         USERS.c.name,
         POSTS.c.votes,
         VOTES.c.user_id.is_not(None).label("voted"),
@@ -89,74 +90,33 @@ BY_IDS = (
     .outerjoin(VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == WANTED.c.viewer_id))
 )
 _LOCK = _BY_ID.with_for_update(of=POSTS)
-_LOCK_OWNER = (
-    select(USERS.c.id).where(USERS.c.id == bindparam("owner_id")).with_for_update(key_share=True)
+_LOCK_AUTHOR = (
+    select(USERS.c.id).where(USERS.c.id == bindparam("author")).with_for_update(key_share=True)
 )
+# Written into the statement, since a partial index is used only where the planner sees the value.
+_POST_WRITTEN: ColumnElement[str] = literal_column(f"'{POST_WRITTEN}'")
 _LATEST = (
-    select(POSTS.c.created_at, POSTS.c.id)
-    .where(POSTS.c.owner_id == bindparam("owner_id"))
-    .order_by(POSTS.c.id.desc())
+    select(EVENTS.c.at, EVENTS.c.id)
+    .where(EVENTS.c.actor_id == bindparam("author"), EVENTS.c.name == _POST_WRITTEN)
+    .order_by(EVENTS.c.id.desc())
     .limit(bindparam("limit", type_=BigId))
     .subquery()
 )
-_WRITTEN = (
-    select(_LATEST.c.created_at)
-    .where(_LATEST.c.created_at > bindparam("since"))
-    .order_by(_LATEST.c.id.desc())
-)
-_ADD = (
-    insert(POSTS)
-    .values(
-        id=bindparam("id"),
-        owner_id=bindparam("owner_id"),
-        title=bindparam("title"),
-        content=bindparam("content"),
-        published=bindparam("published"),
-        created_at=bindparam("created_at"),
-        updated_at=bindparam("created_at"),
-        version=1,
-    )
-    .returning(POSTS.c.id)
-)
-_SAVE = (
-    update(POSTS)
-    .values(
-        title=bindparam("new_title"),
-        content=bindparam("new_content"),
-        published=bindparam("new_published"),
-        updated_at=bindparam("new_updated_at"),
-        version=bindparam("new_version"),
-    )
-    .where(POSTS.c.id == bindparam("key"), POSTS.c.version == bindparam("new_version") - 1)
-    .returning(POSTS.c.id)
-)
-_REMOVE = (
-    delete(POSTS)
-    .where(POSTS.c.id == bindparam("key"), POSTS.c.version == bindparam("known_version"))
-    .returning(POSTS.c.id)
+_RECENT_TIMES = (
+    select(_LATEST.c.at).where(_LATEST.c.at > bindparam("since")).order_by(_LATEST.c.id.desc())
 )
 
 
-def post_of(record: Record) -> Post:
-    """The post in the `POST_COLUMNS` of a record."""
-    id_, owner_id, title, content, published, created_at, updated_at, version = record
-    return Post(
-        id=PostId(id_),
-        owner_id=UserId(owner_id),
-        title=title,
-        content=content,
-        published=published,
-        created_at=created_at,
-        updated_at=updated_at,
-        version=version,
-    )
-
-
-def post_details_of(record: Record) -> PostDetails:
-    width = len(POST_COLUMNS)
-    owner_name, votes, voted = record[width:]
+def post_details_of(record: Record, now: datetime) -> PostDetails:
+    """The post in a record of `DETAILS`, as it is seen at `now`."""
+    post = POST.of(record)
+    owner_name, votes, voted = record[len(POST.columns) :]
     return PostDetails(
-        post=post_of(record[:width]), owner_name=owner_name, votes=votes, voted=voted
+        post=post,
+        visibility=post.visibility(now),
+        owner_name=owner_name,
+        votes=votes,
+        voted=voted,
     )
 
 
@@ -165,53 +125,21 @@ def post_lookup(database: Database) -> Lookup:
     return lookup(database, one=_BY_ID, many=BY_IDS, key=["id", "viewer"])
 
 
-class SqlPosts:
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
+class SqlPosts(Repository[Post]):
+    mapping = POST
+    stale = PostChanged
 
-    async def add(self, post: NewPost) -> Post:
-        new_id = await self._transaction.add(
-            _ADD,
-            owner_id=post.owner_id,
-            title=post.title,
-            content=post.content,
-            published=post.published,
-            created_at=post.created_at,
-        )
-        return Post(
-            id=PostId(new_id),
-            owner_id=post.owner_id,
-            title=post.title,
-            content=post.content,
-            published=post.published,
-            created_at=post.created_at,
-            updated_at=post.created_at,
-            version=1,
-        )
-
-    async def get(self, post_id: PostId, viewer: UserId) -> PostDetails | None:
+    async def details(self, post_id: PostId, viewer: UserId, now: datetime) -> PostDetails | None:
         records = await self._transaction.fetch(_LOCK, id=post_id, viewer=viewer)
-        return post_details_of(records[0]) if records else None
+        return post_details_of(records[0], now) if records else None
 
-    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
-        # Two statements: one sees what was committed before it began to wait.
-        await self._transaction.fetch(_LOCK_OWNER, owner_id=owner)
-        records = await self._transaction.fetch(_WRITTEN, owner_id=owner, since=since, limit=limit)
-        return [created_at for (created_at,) in records]
-
-    async def save(self, post: Post) -> None:
-        saved = await self._transaction.fetch(
-            _SAVE,
-            key=post.id,
-            new_title=post.title,
-            new_content=post.content,
-            new_published=post.published,
-            new_updated_at=post.updated_at,
-            new_version=post.version,
+    async def recent_post_times(
+        self, author: UserId, since: datetime, limit: int
+    ) -> Sequence[datetime]:
+        # Two statements: a statement sees only what was committed before it began, and the first
+        # one may wait.
+        await self._transaction.fetch(_LOCK_AUTHOR, author=author)
+        records = await self._transaction.fetch(
+            _RECENT_TIMES, author=author, since=since, limit=limit
         )
-        if not saved:
-            raise PostChanged
-
-    async def remove(self, post: Post) -> None:
-        if not await self._transaction.fetch(_REMOVE, key=post.id, known_version=post.version):
-            raise PostChanged
+        return [at for (at,) in records]

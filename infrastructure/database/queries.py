@@ -57,12 +57,12 @@ class SqlQueries:
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
         return await one_time_codes.code(self._database, code_hash)
 
-    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
+    async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
         record = await self._post(post_id, viewer.id)
-        return None if record is None else posts.post_details_of(record)
+        return None if record is None else posts.post_details_of(record, now)
 
-    async def posts(self, wanted: PostList) -> Page[PostDetails]:
-        return await post_lists.posts(self._database, wanted)
+    async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
+        return await post_lists.posts(self._database, wanted, now)
 
     async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
         return await events.events(self._database, limit, after)

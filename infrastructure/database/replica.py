@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ from sqlalchemy import cast as cast_to
 from application.ports.queries import PostDetails, PostList, PostQueries, Sort
 from domain.errors import Unavailable
 from domain.pages import Page
+from domain.policies import may_read
 from domain.posts import PostId
 from domain.users import User
 from infrastructure.database.driver.lookups import Remote, SharedLookup
@@ -168,25 +170,25 @@ class ReplicaPosts:
         self._primary = primary
         self._post = SharedLookup(replica, _BY_IDS, ["id", "viewer"])
 
-    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
+    async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
         try:
             record = await self._post(post_id, viewer.id)
         except Unavailable:
             record = None
         if record is not None:
             seen_writes, *columns = record
-            seen = post_details_of(columns)
-            # What seems not to be there, or a draft of somebody else's, may be there by now.
-            is_shown = seen.post.published or seen.post.owner_id == viewer.id
+            details = post_details_of(columns, now)
+            # A post that is missing or hidden here may have been written or published by now.
+            is_shown = may_read(viewer, details.post.owner_id, details.visibility, now)
             if is_shown and seen_writes >= viewer.writes:
-                return seen
-        return await self._primary.post(post_id, viewer)
+                return details
+        return await self._primary.post(post_id, viewer, now)
 
-    async def posts(self, wanted: PostList) -> Page[PostDetails]:
+    async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
         # Behind a page of the primary's, an older state might lack posts. The other way round it
         # is well, so the first page alone is the replica's.
         if wanted.after is None:
-            statement, values = page_query(wanted, DIALECT)
+            statement, values = page_query(wanted, now, DIALECT)
             try:
                 records = await self._replica.fetch_shared(
                     _counted(statement, wanted.sort), **values
@@ -196,8 +198,8 @@ class ReplicaPosts:
             found = [columns for _, *columns in records if columns[0] is not None]
             is_fresh = bool(records) and records[0][0] >= wanted.viewer.writes
             if is_fresh and not any_is_long(found):
-                return page_of(wanted, found)
-        return await self._primary.posts(wanted)
+                return page_of(wanted, now, found)
+        return await self._primary.posts(wanted, now)
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from application.services import build_services
-from domain.posts import PostDraft, PostNotFound
+from domain.posts import PostContent, PostNotFound
 from domain.users import UserDraft
 from tests.fakes.ports import fake_ports
 
@@ -17,7 +17,9 @@ async def test_a_draft_is_hidden_from_strangers() -> None:
     anna = await services.accounts.register(UserDraft(email="anna@example.com"), "correct horse")
     bob = await services.accounts.register(UserDraft(email="bob@example.com"), "battery staple")
 
-    draft = await services.posts.write(PostDraft(title="Hm", content="...", published=False), anna)
+    draft = await services.posts.write(
+        PostContent(title="Hm", content="...", published=False), anna
+    )
 
     with pytest.raises(PostNotFound):
         await services.posts.read(draft.post.id, bob)

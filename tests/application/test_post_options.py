@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from application.services import Services, build_services
-from domain.posts import DAY, PostDraft, PostOptions, PostPatch, QuotaReached
+from domain.posts import DAY, PostContent, PostOptions, PostPatch, QuotaReached
 from domain.users import Role, User
-from tests.factories import PostDraftFactory, UserDraftFactory
+from tests.factories import PostContentFactory, UserDraftFactory
 from tests.fakes.ports import FakePorts
 
 
@@ -23,19 +23,19 @@ async def somebody(services: Services, role: Role = Role.MEMBER) -> User:
 async def test_a_member_writes_up_to_the_quota_in_a_day(ports: FakePorts) -> None:
     services = with_options(ports, PostOptions(per_day=2))
     anna, bob = await somebody(services), await somebody(services)
-    await services.posts.write(PostDraftFactory.build(), anna)
+    await services.posts.write(PostContentFactory.build(), anna)
     ports.clock.advance(timedelta(hours=1))
-    await services.posts.write(PostDraftFactory.build(), anna)
+    await services.posts.write(PostContentFactory.build(), anna)
 
     with pytest.raises(QuotaReached, match=r"^No more than 2 posts in 24 hours$") as refusal:
-        await services.posts.write(PostDraftFactory.build(), anna)
+        await services.posts.write(PostContentFactory.build(), anna)
     assert refusal.value.retry_after == 23 * 3600
-    await services.posts.write(PostDraftFactory.build(), bob)
+    await services.posts.write(PostContentFactory.build(), bob)
 
     ports.clock.advance(timedelta(seconds=refusal.value.retry_after))
-    await services.posts.write(PostDraftFactory.build(), anna)
+    await services.posts.write(PostContentFactory.build(), anna)
     with pytest.raises(QuotaReached):
-        await services.posts.write(PostDraftFactory.build(), anna)
+        await services.posts.write(PostContentFactory.build(), anna)
     assert len(ports.storage.committed.posts) == 4
 
 
@@ -45,7 +45,7 @@ async def test_moderators_have_no_quota(ports: FakePorts, role: Role) -> None:
     moderator = await somebody(services, role)
 
     for _ in range(3):
-        await services.posts.write(PostDraftFactory.build(), moderator)
+        await services.posts.write(PostContentFactory.build(), moderator)
 
 
 async def test_a_request_that_is_sent_again_is_answered_when_the_quota_is_reached(
@@ -53,7 +53,7 @@ async def test_a_request_that_is_sent_again_is_answered_when_the_quota_is_reache
 ) -> None:
     services = with_options(ports, PostOptions(per_day=1))
     anna = await somebody(services)
-    draft = PostDraftFactory.build()
+    draft = PostContentFactory.build()
 
     first, _ = await services.posts.write_once(draft, anna, "key")
 
@@ -66,38 +66,53 @@ async def test_a_request_that_is_sent_again_is_answered_when_the_quota_is_reache
     assert again.post.id != first.post.id
 
 
-@pytest.mark.parametrize("published", [True, None, False])
+async def test_a_deleted_post_counts_for_the_quota(ports: FakePorts) -> None:
+    services = with_options(ports, PostOptions(per_day=1))
+    anna = await somebody(services)
+    post = (await services.posts.write(PostContentFactory.build(), anna)).post
+    await services.posts.delete(post.id, anna)
+
+    with pytest.raises(QuotaReached):
+        await services.posts.write(PostContentFactory.build(), anna)
+
+
+@pytest.mark.parametrize("published", [True, False])
 async def test_what_an_unverified_member_writes_stays_a_draft(
-    ports: FakePorts, published: bool | None
+    ports: FakePorts, published: bool
 ) -> None:
     services = with_options(ports, PostOptions(drafts_until_verified=True))
     anna = await somebody(services)
-    draft = PostDraft(title="Hello", content="First post.", published=published)
+    draft = PostContent(title="Hello", content="First post.", published=published)
 
     post = (await services.posts.write(draft, anna)).post
-    assert not post.published
-    assert not (await services.posts.edit(post.id, draft, anna)).post.published
-    patched = await services.posts.edit(post.id, PostPatch(published=published, title="New"), anna)
-    assert (patched.post.published, patched.post.title) == (False, "New")
+    assert not post.content.published
+    patched = await services.posts.edit(
+        post.id, PostPatch({"published": published, "title": "New"}), anna
+    )
+    assert (patched.post.content.published, patched.post.content.title) == (False, "New")
 
     anna.is_verified = True
-    edited = await services.posts.edit(post.id, PostPatch(published=True), anna)
-    assert edited.post.published
+    edited = await services.posts.edit(post.id, PostPatch({"published": True}), anna)
+    assert edited.post.content.published
 
 
 async def test_a_moderator_may_publish_it_and_what_is_published_stays_so(ports: FakePorts) -> None:
     services = with_options(ports, PostOptions(drafts_until_verified=True))
     anna, moderator = await somebody(services), await somebody(services, Role.MODERATOR)
-    post = (await services.posts.write(PostDraftFactory.build(), anna)).post
+    post = (await services.posts.write(PostContentFactory.build(), anna)).post
 
-    published = await services.posts.edit(post.id, PostPatch(published=True), moderator)
-    assert published.post.published
-    assert (await services.posts.edit(post.id, PostPatch(title="New"), anna)).post.published
-    assert (await services.posts.write(PostDraftFactory.build(), moderator)).post.published
+    published = await services.posts.edit(post.id, PostPatch({"published": True}), moderator)
+    assert published.post.content.published
+    assert (
+        await services.posts.edit(post.id, PostPatch({"title": "New"}), anna)
+    ).post.content.published
+    assert (
+        await services.posts.write(PostContentFactory.build(), moderator)
+    ).post.content.published
 
 
 async def test_without_options_there_is_no_quota_and_no_unwanted_draft(services: Services) -> None:
     anna = await somebody(services)
 
     for _ in range(30):
-        assert (await services.posts.write(PostDraftFactory.build(), anna)).post.published
+        assert (await services.posts.write(PostContentFactory.build(), anna)).post.content.published

@@ -6,9 +6,9 @@ import pytest
 from application.ports.queries import PostList
 from application.posts import PostService
 from application.services import Services
-from domain.posts import BadTitle, NotPostOwner, PostDraft, PostId, PostNotFound
+from domain.posts import BadTitle, NotPostOwner, PostContent, PostId, PostNotFound, PostPatch
 from domain.users import Role, User
-from tests.factories import PostDraftFactory, UserDraftFactory
+from tests.factories import PostContentFactory, UserDraftFactory, post_patch
 from tests.fakes.ports import FakePorts
 
 
@@ -42,7 +42,7 @@ async def is_hidden_from(user: User, post_id: PostId, posts: PostService) -> boo
     with pytest.raises(PostNotFound, match=detail):
         await posts.read(post_id, user)
     with pytest.raises(PostNotFound, match=detail):
-        await posts.edit(post_id, PostDraftFactory.build(), user)
+        await posts.edit(post_id, post_patch(), user)
     with pytest.raises(PostNotFound, match=detail):
         await posts.delete(post_id, user)
     listed = await posts.list(PostList(viewer=user, limit=100))
@@ -52,11 +52,11 @@ async def is_hidden_from(user: User, post_id: PostId, posts: PostService) -> boo
 async def test_a_written_post_is_its_author_s_and_there_to_be_read(
     ports: FakePorts, posts: PostService, anna: User, stranger: User
 ) -> None:
-    written = await posts.write(PostDraft(title=" Title ", content="Content"), anna)
+    written = await posts.write(PostContent(title=" Title ", content="Content"), anna)
 
-    assert (written.post.title, written.post.content) == ("Title", "Content")
+    assert (written.post.content.title, written.post.content.content) == ("Title", "Content")
     assert (written.post.owner_id, written.owner_name) == (anna.id, anna.name)
-    assert (written.post.published, written.post.version) == (True, 1)
+    assert (written.post.content.published, written.post.version) == (True, 1)
     assert (written.votes, written.voted) == (0, False)
     assert written.post.created_at == ports.clock.now
     assert asdict(await posts.read(written.post.id, stranger)) == asdict(written)
@@ -66,7 +66,7 @@ async def test_a_broken_rule_stores_nothing(
     ports: FakePorts, posts: PostService, anna: User
 ) -> None:
     with pytest.raises(BadTitle):
-        await posts.write(PostDraftFactory.build(title=" "), anna)
+        await posts.write(PostContentFactory.build(title=" "), anna)
 
     assert ports.storage.committed.posts == {}
 
@@ -81,7 +81,7 @@ async def test_a_missing_post_is_hidden_from_everybody(
 async def test_a_draft_is_hidden_from_strangers(
     posts: PostService, anna: User, stranger: User
 ) -> None:
-    draft = await posts.write(PostDraftFactory.build(published=False), anna)
+    draft = await posts.write(PostContentFactory.build(published=False), anna)
 
     assert await is_hidden_from(stranger, draft.post.id, posts)
 
@@ -90,28 +90,27 @@ async def test_a_draft_is_hidden_from_strangers(
 async def test_a_draft_is_there_for_its_owner_and_moderators(
     services: Services, posts: PostService, anna: User, role: Role
 ) -> None:
-    draft = await posts.write(PostDraftFactory.build(published=False), anna)
+    draft = await posts.write(PostContentFactory.build(published=False), anna)
     above = await somebody(services, role)
 
     for user in (anna, above):
         assert (await posts.read(draft.post.id, user)).post.id == draft.post.id
         listed = await posts.list(PostList(viewer=user, limit=100))
         assert [seen.post.id for seen in listed.items] == [draft.post.id]
-    await posts.edit(draft.post.id, PostDraftFactory.build(), above)
+    await posts.edit(draft.post.id, post_patch(), above)
     await posts.delete(draft.post.id, above)
 
 
 async def test_an_edit_is_stored_with_a_new_version(
     ports: FakePorts, posts: PostService, anna: User, stranger: User
 ) -> None:
-    written = await posts.write(PostDraftFactory.build(published=True), anna)
+    written = await posts.write(PostContentFactory.build(published=True), anna)
     ports.clock.advance(timedelta(hours=1))
 
-    edited = await posts.edit(written.post.id, PostDraft(title="New", content="new"), anna)
+    edited = await posts.edit(written.post.id, PostPatch({"title": "New", "content": "new"}), anna)
 
     assert asdict(edited.post) == asdict(written.post) | {
-        "title": "New",
-        "content": "new",
+        "content": asdict(written.post.content) | {"title": "New", "content": "new"},
         "updated_at": ports.clock.now,
         "version": 2,
     }
@@ -121,29 +120,29 @@ async def test_an_edit_is_stored_with_a_new_version(
 async def test_a_moderator_edits_and_the_owner_stays(
     posts: PostService, anna: User, moderator: User
 ) -> None:
-    written = await posts.write(PostDraftFactory.build(), anna)
+    written = await posts.write(PostContentFactory.build(), anna)
 
-    edited = await posts.edit(written.post.id, PostDraftFactory.build(title="Tidy"), moderator)
+    edited = await posts.edit(written.post.id, post_patch(title="Tidy"), moderator)
 
-    assert (edited.post.title, edited.post.owner_id) == ("Tidy", anna.id)
+    assert (edited.post.content.title, edited.post.owner_id) == ("Tidy", anna.id)
     assert edited.owner_name == anna.name
 
 
 async def test_a_post_that_is_withdrawn_is_hidden_from_then_on(
     posts: PostService, anna: User, stranger: User
 ) -> None:
-    written = await posts.write(PostDraftFactory.build(), anna)
+    written = await posts.write(PostContentFactory.build(), anna)
 
-    await posts.edit(written.post.id, PostDraftFactory.build(published=False), anna)
+    await posts.edit(written.post.id, post_patch(published=False), anna)
 
     assert await is_hidden_from(stranger, written.post.id, posts)
 
 
 async def test_a_stranger_changes_nothing(posts: PostService, anna: User, stranger: User) -> None:
-    written = await posts.write(PostDraftFactory.build(), anna)
+    written = await posts.write(PostContentFactory.build(), anna)
 
     with pytest.raises(NotPostOwner):
-        await posts.edit(written.post.id, PostDraftFactory.build(), stranger)
+        await posts.edit(written.post.id, post_patch(), stranger)
     with pytest.raises(NotPostOwner):
         await posts.delete(written.post.id, stranger)
 
@@ -151,17 +150,17 @@ async def test_a_stranger_changes_nothing(posts: PostService, anna: User, strang
 
 
 async def test_an_edit_that_breaks_a_rule_changes_nothing(posts: PostService, anna: User) -> None:
-    written = await posts.write(PostDraftFactory.build(), anna)
+    written = await posts.write(PostContentFactory.build(), anna)
 
     with pytest.raises(BadTitle):
-        await posts.edit(written.post.id, PostDraftFactory.build(title=""), anna)
+        await posts.edit(written.post.id, post_patch(title=""), anna)
 
     assert asdict(await posts.read(written.post.id, anna)) == asdict(written)
 
 
 async def test_a_deleted_post_is_gone(posts: PostService, anna: User, moderator: User) -> None:
     for user in (anna, moderator):
-        written = await posts.write(PostDraftFactory.build(), anna)
+        written = await posts.write(PostContentFactory.build(), anna)
 
         await posts.delete(written.post.id, user)
 
@@ -172,10 +171,10 @@ async def test_the_audit_tells_who_changed_what_and_of_nothing_that_was_refused(
     ports: FakePorts, posts: PostService, anna: User, stranger: User, moderator: User
 ) -> None:
     ports.storage.committed.events.clear()
-    post_id = (await posts.write(PostDraftFactory.build(), anna)).post.id
-    await posts.edit(post_id, PostDraftFactory.build(), moderator)
+    post_id = (await posts.write(PostContentFactory.build(), anna)).post.id
+    await posts.edit(post_id, post_patch(), moderator)
     with pytest.raises(NotPostOwner):
-        await posts.edit(post_id, PostDraftFactory.build(), stranger)
+        await posts.edit(post_id, post_patch(), stranger)
     with pytest.raises(NotPostOwner):
         await posts.delete(post_id, stranger)
     await posts.delete(post_id, anna)
@@ -192,10 +191,10 @@ async def test_the_audit_tells_who_changed_what_and_of_nothing_that_was_refused(
 async def test_the_author_s_view_keeps_votes(
     services: Services, posts: PostService, anna: User, stranger: User
 ) -> None:
-    written = await posts.write(PostDraftFactory.build(), anna)
+    written = await posts.write(PostContentFactory.build(), anna)
     await services.votes.cast(written.post.id, stranger)
 
-    edited = await posts.edit(written.post.id, PostDraftFactory.build(), anna)
+    edited = await posts.edit(written.post.id, post_patch(), anna)
 
     assert (edited.votes, edited.voted) == (1, False)
     assert (await posts.read(written.post.id, stranger)).voted
@@ -204,7 +203,7 @@ async def test_the_author_s_view_keeps_votes(
 async def test_a_list_is_the_newest_first_and_goes_on_behind_its_last_post(
     posts: PostService, anna: User
 ) -> None:
-    written = [(await posts.write(PostDraftFactory.build(), anna)).post.id for _ in range(3)]
+    written = [(await posts.write(PostContentFactory.build(), anna)).post.id for _ in range(3)]
 
     first = await posts.list(PostList(viewer=anna, limit=2))
     second = await posts.list(PostList(viewer=anna, limit=2, after=first.next))

@@ -10,7 +10,7 @@ from application.services import Services
 from domain.errors import Unavailable
 from domain.posts import PostNotFound
 from domain.users import ProfileChange, User
-from tests.factories import PostDraftFactory, UserDraftFactory
+from tests.factories import PostContentFactory, UserDraftFactory, post_patch
 from tests.fakes.ports import FakePorts
 
 PASSWORD = "correct horse battery"
@@ -77,7 +77,7 @@ async def test_a_post_that_lost_a_race_is_written_once(
     events = len(ports.storage.committed.events)
     ports.storage.conflicts = ATTEMPTS - 1
 
-    seen = await services.posts.write(PostDraftFactory.build(), anna)
+    seen = await services.posts.write(PostContentFactory.build(), anna)
 
     assert list(ports.storage.committed.posts) == [seen.post.id]
     assert [entry.event.name for entry in ports.storage.committed.events[events:]] == [
@@ -88,12 +88,12 @@ async def test_a_post_that_lost_a_race_is_written_once(
 async def test_an_edit_that_lost_a_race_starts_from_what_is_stored_then(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
-    post = (await services.posts.write(PostDraftFactory.build(), anna)).post
+    post = (await services.posts.write(PostContentFactory.build(), anna)).post
     ports.storage.conflicts = 2
 
-    seen = await services.posts.edit(post.id, PostDraftFactory.build(title="New"), anna)
+    seen = await services.posts.edit(post.id, post_patch(title="New"), anna)
 
-    assert (seen.post.title, seen.post.version) == ("New", 2)
+    assert (seen.post.content.title, seen.post.version) == ("New", 2)
     assert ports.storage.committed.posts[post.id].version == 2
 
 
@@ -103,7 +103,7 @@ async def test_too_many_conflicts_leave_nothing_behind(
     ports.storage.conflicts = ATTEMPTS
 
     with pytest.raises(SerializationFailure):
-        await services.posts.write(PostDraftFactory.build(), anna)
+        await services.posts.write(PostContentFactory.build(), anna)
     assert ports.storage.committed.posts == {}
 
 

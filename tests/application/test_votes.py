@@ -3,7 +3,7 @@ import pytest
 from application.services import Services
 from domain.posts import PostNotFound
 from domain.users import Role, User
-from tests.factories import PostDraftFactory, UserDraftFactory
+from tests.factories import PostContentFactory, UserDraftFactory
 from tests.fakes.ports import FakePorts
 
 
@@ -20,7 +20,7 @@ async def bob(services: Services) -> User:
 async def test_a_vote_is_cast_once_and_withdrawn_once(
     services: Services, anna: User, bob: User
 ) -> None:
-    post = (await services.posts.write(PostDraftFactory.build(), anna)).post
+    post = (await services.posts.write(PostContentFactory.build(), anna)).post
 
     for _ in range(2):
         await services.votes.cast(post.id, bob)
@@ -38,7 +38,7 @@ async def test_a_draft_takes_votes_of_its_owner_and_of_moderators_alone(
     moderator = await services.accounts.register(
         UserDraftFactory.build(), "correct horse", Role.MODERATOR
     )
-    post = (await services.posts.write(PostDraftFactory.build(published=False), anna)).post
+    post = (await services.posts.write(PostContentFactory.build(published=False), anna)).post
 
     for change in (services.votes.cast, services.votes.withdraw):
         with pytest.raises(PostNotFound):

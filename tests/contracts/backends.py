@@ -1,14 +1,16 @@
 """Storages to run the contracts on, and what tests do to them behind the ports' back."""
 
 from abc import ABC, abstractmethod
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, delete, update
 
 from application.ports.passwords import PasswordHash
-from application.ports.queries import Queries
+from application.ports.queries import PostDetails, PostList, Queries
 from application.ports.storage import Storage
-from domain.posts import Post, PostId
+from domain.pages import Page
+from domain.posts import NewPost, Post, PostId
 from domain.sessions import Session
 from domain.users import User, UserId
 from infrastructure.database.driver.statements import Clause, Database
@@ -16,7 +18,8 @@ from infrastructure.database.posts import POSTS
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.database.users import USERS
-from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory
+from tests.factories import NewSessionFactory, NewUserFactory, PostContentFactory
+from tests.fakes.clock import NOON
 from tests.fakes.queries import FakeQueries
 from tests.fakes.storage import FakeStorage
 
@@ -41,11 +44,20 @@ class Backend(ABC):
             await uow.commit()
         return session
 
-    async def add_post(self, owner: User, **wanted: Any) -> Post:
+    async def add_post(self, owner: User, *, created_at: datetime = NOON, **content: Any) -> Post:
+        new = NewPost(
+            owner_id=owner.id, content=PostContentFactory.build(**content), created_at=created_at
+        )
         async with self.storage() as uow:
-            post = await uow.posts.add(NewPostFactory.build(owner_id=owner.id, **wanted))
+            post = await uow.posts.add(new)
             await uow.commit()
         return post
+
+    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
+        return await self.queries.post(post_id, viewer, NOON)
+
+    async def posts(self, wanted: PostList) -> Page[PostDetails]:
+        return await self.queries.posts(wanted, NOON)
 
     async def remove_post(self, post: Post) -> None:
         async with self.storage() as uow:

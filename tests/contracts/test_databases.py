@@ -30,6 +30,7 @@ from infrastructure.database.driver.statements import (
 )
 from tests.contracts.backends import CHANGE_PASSWORD, PASSWORD, SqlBackend
 from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory
+from tests.fakes.clock import NOON
 from tests.postgres import PostgresServer, running_postgres
 from tests.proxy import proxy_to
 
@@ -147,7 +148,7 @@ async def test_cancelled_units_of_work_give_their_connections_back(
         await asyncio.gather(*(backend.add_user() for _ in range(3 * CONNECTIONS)))
         async with backend.storage() as uow:
             post = await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
-        assert await backend.queries.post(post.id, anna) is None
+        assert await backend.post(post.id, anna) is None
 
 
 async def test_cancelled_reads_give_their_connections_back(database_url: str) -> None:
@@ -395,7 +396,7 @@ async def test_a_connection_killed_at_work_is_unavailable_once(postgres_url: str
 
         for _ in range(2 * CONNECTIONS):
             post = await backend.add_post(anna)
-        assert await backend.queries.post(post.id, anna) is not None
+        assert await backend.post(post.id, anna) is not None
 
 
 async def test_a_connection_killed_before_the_commit_is_unavailable_once(
@@ -430,7 +431,7 @@ async def test_a_statement_that_takes_too_long_is_unavailable_once(postgres_url:
                 await backend.add_post(anna)
 
         post = await backend.add_post(anna)
-        assert await backend.queries.post(post.id, anna) is not None
+        assert await backend.post(post.id, anna) is not None
 
 
 async def test_no_transaction_stays_open(postgres_url: str) -> None:
@@ -475,26 +476,26 @@ async def test_a_migration_meanwhile_is_not_noticed(postgres_url: str) -> None:
     async with opened(postgres_url) as backend, administrator(postgres_url) as other:
         anna = await backend.add_user()
         post = await backend.add_post(anna)
-        assert await backend.queries.post(post.id, anna) is not None
+        assert await backend.post(post.id, anna) is not None
 
         await other.execute("ALTER TABLE users ALTER COLUMN name TYPE text")
 
-        assert await backend.queries.post(post.id, anna) is not None
+        assert await backend.post(post.id, anna) is not None
 
 
 async def test_a_migration_meanwhile_ends_a_transaction_once(postgres_url: str) -> None:
     async with opened(postgres_url) as backend, administrator(postgres_url) as other:
         post = await backend.add_post(await backend.add_user())
         async with backend.storage() as uow:
-            assert await uow.posts.get(post.id, post.owner_id) is not None
+            assert await uow.posts.details(post.id, post.owner_id, NOON) is not None
 
         await other.execute("ALTER TABLE users ALTER COLUMN name TYPE text")
 
         with pytest.raises(Unavailable):
             async with backend.storage() as uow:
-                await uow.posts.get(post.id, post.owner_id)
+                await uow.posts.details(post.id, post.owner_id, NOON)
         async with backend.storage() as uow:
-            assert await uow.posts.get(post.id, post.owner_id) is not None
+            assert await uow.posts.details(post.id, post.owner_id, NOON) is not None
 
 
 async def test_all_turns_of_a_request_together_wait_no_longer_than_one(postgres_url: str) -> None:
@@ -507,7 +508,7 @@ async def test_all_turns_of_a_request_together_wait_no_longer_than_one(postgres_
                 with pytest.raises(Unavailable):
                     await backend.queries.session_user(SessionId(1))
                 with pytest.raises(Unavailable):
-                    await backend.queries.post(PostId(1), anna)
+                    await backend.post(PostId(1), anna)
                 with pytest.raises(Unavailable):
                     await backend.add_user()
 
@@ -549,7 +550,7 @@ async def test_the_server_stops_what_nobody_waits_for_any_more(postgres_url: str
                 with unavailable_in_time():
                     await backend.add_post(anna)
                 with unavailable_in_time():
-                    await backend.queries.post(PostId(1), anna)
+                    await backend.post(PostId(1), anna)
 
             deadline = time.monotonic() + 10
             while await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):

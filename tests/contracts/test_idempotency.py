@@ -19,15 +19,17 @@ from domain.users import User, UserId
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.idempotency import KEPT
 from tests.contracts.backends import Backend, SqlBackend
-from tests.factories import PostFactory
+from tests.factories import PostContentFactory, PostFactory
 from tests.fakes.clock import NOON
 
 LONG_AGO = NOON - timedelta(days=1)
 
 
 def kept(user_id: UserId, key: str = "a", title: str = "Fox 🦊 'n' \"den\"") -> IdempotencyRecord:
-    post = PostFactory.build(owner_id=user_id, title=title)
-    answer = PostDetails(post=post, owner_name=None, votes=3, voted=True)
+    post = PostFactory.build(owner_id=user_id, content__title=title)
+    answer = PostDetails(
+        post=post, visibility=post.visibility(NOON), owner_name=None, votes=3, voted=True
+    )
     return IdempotencyRecord(user_id=user_id, key=key, asked="asked", answer=answer, at=NOON)
 
 
@@ -70,7 +72,7 @@ async def test_what_is_too_old_is_forgotten_and_replaced(backend: Backend) -> No
     found = await claim(backend, anna)
 
     assert found is not None
-    assert found.answer.post.title == "New"
+    assert found.answer.post.content.title == "New"
 
 
 async def test_nothing_is_kept_without_a_commit(backend: Backend) -> None:
@@ -151,7 +153,7 @@ async def test_an_answer_takes_little_more_room_than_the_text_of_its_post(
 ) -> None:
     anna = await database.add_user()
     what = kept(anna.id)
-    what.answer.post.content = "🦊" * 100_000
+    what.answer.post.content = PostContentFactory.build(content="🦊" * 100_000)
 
     await keep(database, what)
 
@@ -167,16 +169,36 @@ async def test_an_answer_of_an_older_release_is_completed_from_the_post(
     what = kept(anna.id)
     await keep(database, what)
     answer = json.loads(await stored_answer(database))
-    answer["post"] |= {"id": post.id, "title": "Then", "a_field_that_is_gone": 1}
-    del answer["post"]["content"], answer["votes"]
+    answer["post"] |= {"id": post.id, "a_field_that_is_gone": 1}
+    answer["post"]["content"]["title"] = "Then"
+    del answer["post"]["content"]["content"], answer["votes"]
     await store_answer(database, answer)
 
     found = await claim(database, anna)
 
     assert found is not None
-    assert (found.answer.post.title, found.answer.post.content) == ("Then", "Now")
+    content = found.answer.post.content
+    assert (content.title, content.content) == ("Then", "Now")
     assert found.answer.post.created_at == what.answer.post.created_at
     assert found.answer.votes == 0
+
+
+async def test_an_answer_that_was_stored_with_a_flat_post_comes_back_whole(
+    database: SqlBackend,
+) -> None:
+    anna = await database.add_user()
+    post = await database.add_post(anna)
+    what = kept(anna.id)
+    await keep(database, what)
+    answer = json.loads(await stored_answer(database))
+    answer["post"] |= {"id": post.id} | answer["post"].pop("content")
+    del answer["visibility"]
+    await store_answer(database, answer)
+
+    found = await claim(database, anna)
+
+    assert found is not None
+    assert found.answer.post.content == what.answer.post.content
 
 
 async def test_an_answer_of_an_older_release_without_its_post_is_no_more(

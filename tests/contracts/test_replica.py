@@ -26,7 +26,7 @@ from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import LAG_MAX, Replica, ReplicaPosts
 from infrastructure.database.unit_of_work import sql_storage
 from tests.contracts.backends import SqlBackend
-from tests.factories import PostDraftFactory
+from tests.factories import PostContentFactory, post_patch
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
 from tests.fakes.passwords import FakePasswords
@@ -152,16 +152,16 @@ Act = Callable[[Services, User, PostId], Awaitable[PostId]]
 
 
 async def write(services: Services, author: User, _: PostId) -> PostId:
-    return (await services.posts.write(PostDraftFactory.build(title="Fox"), author)).post.id
+    return (await services.posts.write(PostContentFactory.build(title="Fox"), author)).post.id
 
 
 async def write_once(services: Services, author: User, _: PostId) -> PostId:
-    draft = PostDraftFactory.build(title="Fox")
+    draft = PostContentFactory.build(title="Fox")
     return (await services.posts.write_once(draft, author, "key"))[0].post.id
 
 
 async def edit(services: Services, author: User, post_id: PostId) -> PostId:
-    await services.posts.edit(post_id, PostDraftFactory.build(title="Fox"), author)
+    await services.posts.edit(post_id, post_patch(title="Fox"), author)
     return post_id
 
 
@@ -183,7 +183,7 @@ async def test_authors_see_what_they_did_and_others_what_the_standby_has(
     old = await instance.backend.add_post(anna, title="Red fox")
     async with instance.standby.paused():
         id_ = await act(instance.services, anna, old.id)
-        now = await instance.backend.queries.post(id_, anna)
+        now = await instance.backend.post(id_, anna)
         assert now
 
         assert await instance.read(id_, anna) == asdict(now)
@@ -193,12 +193,12 @@ async def test_authors_see_what_they_did_and_others_what_the_standby_has(
         assert shown == await instance.page(bob, "fox")
         assert set(shown) == {old.id}
         assert shown[old.id] == await instance.read(old.id, bob)
-        assert shown[old.id]["post"]["title"] == "Red fox"
+        assert shown[old.id]["post"]["content"]["title"] == "Red fox"
         assert shown[old.id]["votes"] == 0
         assert shown[old.id]["owner_name"] == anna.name
 
     for reader in (anna, bob):
-        seen = await instance.backend.queries.post(id_, reader)
+        seen = await instance.backend.post(id_, reader)
         assert seen
         assert (await instance.page(reader))[id_] == asdict(seen)
     assert await instance.reads_from_the_standby(anna, now.post)
@@ -229,7 +229,9 @@ async def test_moderators_see_what_they_did_to_the_posts_of_others(instance: Ins
         await instance.services.posts.delete(deleted.id, moderator)
 
         shown = await instance.page(moderator)
-        assert {id_: seen["post"]["title"] for id_, seen in shown.items()} == {edited.id: "Fox"}
+        assert {id_: seen["post"]["content"]["title"] for id_, seen in shown.items()} == {
+            edited.id: "Fox"
+        }
         assert set(await instance.page(bob)) == {edited.id, deleted.id}
 
 
@@ -242,10 +244,10 @@ async def test_another_process_shows_authors_their_writes_too(
         async with instance.standby.paused():
             await edit(instance.services, anna, post.id)
             seen = await other.read(post.id, anna)
-        now = await instance.backend.queries.post(post.id, anna)
+        now = await instance.backend.post(post.id, anna)
 
         assert seen
-        assert seen["post"]["title"] == "Fox"
+        assert seen["post"]["content"]["title"] == "Fox"
         assert now
         assert await other.reads_from_the_standby(anna, now.post)
 
@@ -318,7 +320,7 @@ async def test_all_kinds_of_lists_are_as_the_primary_has_them(instance: Instance
             ((), terms_of('"red fox"'), terms_of("nowhere")),
         )
     ]
-    expected = [await instance.backend.queries.posts(wanted) for wanted in kinds]
+    expected = [await instance.backend.posts(wanted) for wanted in kinds]
     assert any(page.next for page in expected)
     assert any(page.items == [] for page in expected)
     async with instance.standby.paused():

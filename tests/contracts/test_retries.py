@@ -15,7 +15,8 @@ from infrastructure.clock import system_clock
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import OutcomeUnknown
 from tests.contracts.backends import SqlBackend
-from tests.factories import PostDraftFactory
+from tests.factories import PostContentFactory, post_patch
+from tests.fakes.clock import NOON
 
 ATTEMPTS = 1 + len(PAUSES)
 
@@ -62,7 +63,7 @@ async def test_an_edit_that_another_one_overtook_starts_from_that(
     post = await serializable.add_post(anna)
     async with other.transaction(isolation="serializable"):
         await other.execute("UPDATE posts SET version = 2 WHERE id = $1", post.id)
-        edit = posts_of(serializable).edit(post.id, PostDraftFactory.build(title="New"), anna)
+        edit = posts_of(serializable).edit(post.id, post_patch(title="New"), anna)
         editing = asyncio.create_task(edit)
         async with asyncio.timeout(10):
             while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
@@ -70,7 +71,7 @@ async def test_an_edit_that_another_one_overtook_starts_from_that(
 
     seen = await editing
 
-    assert (seen.post.title, seen.post.version) == ("New", 3)
+    assert (seen.post.content.title, seen.post.version) == ("New", 3)
 
 
 async def test_without_being_run_again_it_would_have_failed(
@@ -80,10 +81,10 @@ async def test_without_being_run_again_it_would_have_failed(
     posts = [await serializable.add_post(anna) for _ in range(2)]
 
     async with serializable.storage() as uow:
-        assert await uow.posts.get(posts[0].id, anna.id)
+        assert await uow.posts.details(posts[0].id, anna.id, NOON)
         await other.execute("UPDATE posts SET version = 2 WHERE id = $1", posts[1].id)
         with pytest.raises(SerializationFailure):
-            await uow.posts.get(posts[1].id, anna.id)
+            await uow.posts.details(posts[1].id, anna.id, NOON)
 
 
 async def test_a_quota_holds_where_transactions_are_serializable(serializable: SqlBackend) -> None:
@@ -91,7 +92,7 @@ async def test_a_quota_holds_where_transactions_are_serializable(serializable: S
     service = posts_of(serializable, PostOptions(per_day=2))
 
     written = await asyncio.gather(
-        *(service.write(PostDraftFactory.build(), anna) for _ in range(3)), return_exceptions=True
+        *(service.write(PostContentFactory.build(), anna) for _ in range(3)), return_exceptions=True
     )
 
     refused = [error for error in written if isinstance(error, BaseException)]
@@ -111,7 +112,7 @@ async def test_of_two_that_wait_for_each_other_both_succeed(postgres_url: str) -
             runs += 1
             async with backend.storage() as uow:
                 for post in order:
-                    seen = await uow.posts.get(post.id, anna.id)
+                    seen = await uow.posts.details(post.id, anna.id, NOON)
                     assert seen
                     seen.post.version += 1
                     await uow.posts.save(seen.post)
@@ -124,7 +125,7 @@ async def test_of_two_that_wait_for_each_other_both_succeed(postgres_url: str) -
 
         assert runs == 3
         for post in posts:
-            seen = await backend.queries.post(post.id, anna)
+            seen = await backend.post(post.id, anna)
             assert seen
             assert seen.post.version == 3
 
@@ -162,9 +163,9 @@ async def test_a_use_case_succeeds_at_the_last_attempt(
     async with opened(postgres_url) as backend:
         anna = await backend.add_user()
         await other.execute(REFUSE.format(times=ATTEMPTS - 1, code=code, when=when))
-        post = (await posts_of(backend).write(PostDraftFactory.build(), anna)).post
+        post = (await posts_of(backend).write(PostContentFactory.build(), anna)).post
         await other.execute("ALTER SEQUENCE refusals RESTART")
-        edited = await posts_of(backend).edit(post.id, PostDraftFactory.build(title="New"), anna)
+        edited = await posts_of(backend).edit(post.id, post_patch(title="New"), anna)
 
     assert edited.post.version == 2
     assert await other.fetchval("SELECT count(*) FROM posts") == 1
@@ -180,11 +181,11 @@ async def test_one_attempt_less_and_the_failure_is_told(
         anna = await backend.add_user()
         await other.execute(REFUSE.format(times=ATTEMPTS, code="40001", when=when))
         with pytest.raises(SerializationFailure):
-            await posts_of(backend).write(PostDraftFactory.build(), anna)
+            await posts_of(backend).write(PostContentFactory.build(), anna)
 
         assert await other.fetchval("SELECT last_value FROM refusals") == ATTEMPTS
         assert await other.fetchval("SELECT count(*) FROM posts") == 0
-        await posts_of(backend).write(PostDraftFactory.build(), anna)
+        await posts_of(backend).write(PostContentFactory.build(), anna)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ async def test_a_commit_that_may_have_been_made_is_not_run_again(
         anna = await backend.add_user()
         await other.execute(REFUSE.format(times=1, code=code, when="DEFERRED"))
         with pytest.raises(OutcomeUnknown):
-            await posts_of(backend).write(PostDraftFactory.build(), anna)
+            await posts_of(backend).write(PostContentFactory.build(), anna)
 
     assert await other.fetchval("SELECT last_value FROM refusals") == 1
 

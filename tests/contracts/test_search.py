@@ -9,24 +9,24 @@ from domain.posts import CONTENT_MAX, Post
 from domain.search import terms_of
 from domain.users import Role, User
 from tests.contracts.backends import Backend
-from tests.factories import PostDraftFactory
+from tests.factories import post_patch
 from tests.fakes.clock import NOON
 
 
 async def found(backend: Backend, viewer: User, query: str) -> list[str]:
-    page = await backend.queries.posts(
+    page = await backend.posts(
         PostList(viewer=viewer, limit=100, terms=terms_of(query), sort=Sort.OLDEST)
     )
     assert page.next is None
-    return [seen.post.title for seen in page.items]
+    return [seen.post.content.title for seen in page.items]
 
 
 async def edit(backend: Backend, post: Post, editor: User, title: str, content: str) -> None:
     async with backend.storage() as uow:
-        seen = await uow.posts.get(post.id, editor.id)
+        seen = await uow.posts.details(post.id, editor.id, NOON)
         assert seen is not None
-        draft = PostDraftFactory.build(title=title, content=content)
-        seen.post.edit(draft, editor=editor, now=NOON)
+        patch = post_patch(title=title, content=content)
+        seen.post.edit(patch, actor=editor, now=NOON)
         await uow.posts.save(seen.post)
         await uow.commit()
 

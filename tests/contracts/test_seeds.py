@@ -96,7 +96,7 @@ async def test_a_search_finds_every_post_with_the_word(
     word = texts[0][1].split()[0].strip(".,;").casefold()
 
     page = await SqlQueries(database).posts(
-        PostList(viewer=viewer, limit=100, terms=terms_of(f'"{word}"'))
+        PostList(viewer=viewer, limit=100, terms=terms_of(f'"{word}"')), NOON
     )
 
     having = [text for text in texts if word in " ".join(text).casefold().replace(".", " ").split()]

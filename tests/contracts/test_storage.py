@@ -12,7 +12,8 @@ from application.ports.passwords import PasswordHash
 from application.ports.queries import PostList
 from application.ports.storage import UnitOfWork
 from domain.errors import AlreadyGone, DomainError
-from domain.posts import Post, PostChanged, PostId
+from domain.events import Event
+from domain.posts import POST_WRITTEN, Post, PostChanged, PostId
 from domain.sessions import InvalidCredentials, Session, SessionId
 from domain.users import EmailTaken, NewUser, Role, User, UserId
 from tests.contracts.backends import PASSWORD, Backend
@@ -20,8 +21,8 @@ from tests.factories import (
     NewPostFactory,
     NewSessionFactory,
     NewUserFactory,
-    PostDraftFactory,
     UserFactory,
+    post_patch,
 )
 from tests.fakes.clock import NOON
 
@@ -30,18 +31,18 @@ NOBODY = UserId(2**63 - 1)
 
 
 def edit(post: Post, title: str, editor: User) -> Post:
-    post.edit(PostDraftFactory.build(title=title), editor=editor, now=LATER)
+    post.edit(post_patch(title=title), actor=editor, now=LATER)
     return post
 
 
 async def stored(backend: Backend, post: Post) -> Post | None:
-    seen = await backend.queries.post(post.id, UserFactory.build(id=post.owner_id))
+    seen = await backend.post(post.id, UserFactory.build(id=post.owner_id))
     return seen.post if seen else None
 
 
 async def stored_title(backend: Backend, post: Post) -> str | None:
     found = await stored(backend, post)
-    return found.title if found else None
+    return found.content.title if found else None
 
 
 # What is added comes back whole
@@ -111,7 +112,7 @@ async def test_a_new_session_goes_on_until_it_expires(backend: Backend) -> None:
 @pytest.mark.parametrize("published", [True, False])
 async def test_a_new_post_is_of_version_one(backend: Backend, published: bool) -> None:
     anna = await backend.add_user()
-    new = NewPostFactory.build(owner_id=anna.id, published=published)
+    new = NewPostFactory.build(owner_id=anna.id, content__published=published)
 
     async with backend.storage() as uow:
         post = await uow.posts.add(new)
@@ -119,8 +120,7 @@ async def test_a_new_post_is_of_version_one(backend: Backend, published: bool) -
 
     assert post.version == 1
     assert post.created_at == post.updated_at == new.created_at
-    assert (post.owner_id, post.title, post.content) == (anna.id, new.title, new.content)
-    assert post.published is published
+    assert (post.owner_id, post.content) == (anna.id, new.content)
     found = await stored(backend, post)
     assert found is not None
     assert asdict(found) == asdict(post)
@@ -129,21 +129,19 @@ async def test_a_new_post_is_of_version_one(backend: Backend, published: bool) -
 async def test_an_edited_post_is_stored_whole(backend: Backend) -> None:
     anna = await backend.add_user()
     post = await backend.add_post(anna, published=True)
-    draft = PostDraftFactory.build(title="New title", content="New content", published=False)
+    patch = post_patch(title="New title", content="New content", published=False)
 
     async with backend.storage() as uow:
-        seen = await uow.posts.get(post.id, anna.id)
+        seen = await uow.posts.details(post.id, anna.id, NOON)
         assert seen is not None
-        seen.post.edit(draft, editor=anna, now=LATER)
+        seen.post.edit(patch, actor=anna, now=LATER)
         await uow.posts.save(seen.post)
         await uow.commit()
 
     found = await stored(backend, post)
     assert found is not None
     assert asdict(found) == asdict(post) | {
-        "title": "New title",
-        "content": "New content",
-        "published": False,
+        "content": patch.values,
         "updated_at": LATER,
         "version": 2,
     }
@@ -169,14 +167,14 @@ async def test_text_comes_back_as_it_was_given(backend: Backend, text: str) -> N
 
     user = await backend.queries.user(anna.id)
     login = await backend.queries.session_user(session.id)
-    seen = await backend.queries.post(post.id, anna)
+    seen = await backend.post(post.id, anna)
     assert user is not None
     assert login is not None
     assert seen is not None
     assert anna.name == user.name == seen.owner_name == text
     assert session.user_agent == login[0].user_agent == text
-    assert post.title == seen.post.title == text
-    assert post.content == seen.post.content == text * 100
+    assert post.content.title == seen.post.content.title == text
+    assert post.content.content == seen.post.content.content == text * 100
 
 
 @pytest.mark.parametrize(
@@ -196,7 +194,7 @@ async def test_moments_come_back_to_the_microsecond(backend: Backend, moment: da
     post = await backend.add_post(anna, created_at=moment)
 
     found = await backend.queries.session_user(session.id)
-    seen = await backend.queries.post(post.id, anna)
+    seen = await backend.post(post.id, anna)
     assert found is not None
     assert seen is not None
     moments = [found[0].expires_at, found[1].created_at, seen.post.created_at, post.created_at]
@@ -217,15 +215,15 @@ async def change_everything(uow: UnitOfWork, anna: User, kept: Post, removed: Po
     await uow.users.save(replace(anna, role=Role.ADMIN))
     await uow.sessions.add(NewSessionFactory.build(user_id=anna.id), PASSWORD)
     await uow.posts.add(NewPostFactory.build(owner_id=eve.id))
-    seen = await uow.posts.get(kept.id, anna.id)
+    seen = await uow.posts.details(kept.id, anna.id, NOON)
     assert seen is not None
     await uow.posts.save(edit(seen.post, "Changed", anna))
     await uow.posts.remove(removed)
 
 
 async def titles(backend: Backend, viewer: User) -> list[str]:
-    page = await backend.queries.posts(PostList(viewer=viewer, limit=100))
-    return [seen.post.title for seen in page.items]
+    page = await backend.posts(PostList(viewer=viewer, limit=100))
+    return [seen.post.content.title for seen in page.items]
 
 
 @pytest.mark.parametrize("how", ["no commit", "an exception", "cancellation"])
@@ -284,7 +282,7 @@ async def test_what_failed_after_the_commit_does_not_undo_it(backend: Backend) -
 
     async def work() -> None:
         async with backend.storage() as uow:
-            await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="Committed"))
+            await uow.posts.add(NewPostFactory.build(owner_id=anna.id, content__title="Committed"))
             await uow.commit()
             raise ChangeOfMind
 
@@ -312,11 +310,11 @@ async def test_a_unit_of_work_sees_its_own_changes(backend: Backend) -> None:
     async with backend.storage() as uow:
         post = await uow.posts.add(NewPostFactory.build(owner_id=anna.id))
         await uow.posts.save(edit(post, "Changed", anna))
-        seen = await uow.posts.get(post.id, anna.id)
+        seen = await uow.posts.details(post.id, anna.id, NOON)
         assert seen is not None
-        assert (seen.post.title, seen.post.version) == ("Changed", 2)
+        assert (seen.post.content.title, seen.post.version) == ("Changed", 2)
         await uow.posts.remove(seen.post)
-        assert await uow.posts.get(post.id, anna.id) is None
+        assert await uow.posts.details(post.id, anna.id, NOON) is None
 
 
 async def test_a_unit_of_work_may_do_nothing(backend: Backend) -> None:
@@ -330,10 +328,10 @@ async def test_a_unit_of_work_is_over_with_its_commit(backend: Backend) -> None:
     anna = await backend.add_user()
 
     async with backend.storage() as uow:
-        await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="In time"))
+        await uow.posts.add(NewPostFactory.build(owner_id=anna.id, content__title="In time"))
         await uow.commit()
         with pytest.raises(RuntimeError):
-            await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="Late"))
+            await uow.posts.add(NewPostFactory.build(owner_id=anna.id, content__title="Late"))
         with pytest.raises(RuntimeError):
             await uow.commit()
 
@@ -797,7 +795,7 @@ async def test_a_missing_post_is_none(backend: Backend) -> None:
 
     async with backend.storage() as uow:
         for missing in (post.id, PostId(0), PostId(2**63 - 1)):
-            assert await uow.posts.get(missing, anna.id) is None
+            assert await uow.posts.details(missing, anna.id, NOON) is None
 
 
 async def test_a_post_is_got_as_its_viewer_sees_it(backend: Backend) -> None:
@@ -806,8 +804,8 @@ async def test_a_post_is_got_as_its_viewer_sees_it(backend: Backend) -> None:
     await backend.vote(post.id, bob)
 
     async with backend.storage() as uow:
-        to_anna = await uow.posts.get(post.id, anna.id)
-        to_bob = await uow.posts.get(post.id, bob.id)
+        to_anna = await uow.posts.details(post.id, anna.id, NOON)
+        to_bob = await uow.posts.details(post.id, bob.id, NOON)
 
     assert to_anna is not None
     assert to_bob is not None
@@ -839,7 +837,7 @@ async def test_a_stale_save_changes_nothing(backend: Backend) -> None:
 
     found = await stored(backend, mine)
     assert found is not None
-    assert (found.title, found.version) == ("Theirs", 2)
+    assert (found.content.title, found.version) == ("Theirs", 2)
 
 
 async def test_a_save_that_changed_nothing_or_twice_is_stale(backend: Backend) -> None:
@@ -916,11 +914,11 @@ async def test_entities_do_not_save_themselves(backend: Backend) -> None:
     anna = await backend.add_user(name="Anna")
     session = await backend.add_session(anna)
     async with backend.storage() as uow:
-        added = await uow.posts.add(NewPostFactory.build(owner_id=anna.id, title="Stored"))
+        added = await uow.posts.add(NewPostFactory.build(owner_id=anna.id, content__title="Stored"))
         edit(added, "After add", anna)
-        got = await uow.posts.get(added.id, anna.id)
+        got = await uow.posts.details(added.id, anna.id, NOON)
         assert got is not None
-        assert got.post.title == "Stored"
+        assert got.post.content.title == "Stored"
         edit(got.post, "After get", anna)
         await uow.commit()
     anna.name = "Hanna"
@@ -954,14 +952,14 @@ async def test_a_post_is_locked_until_its_unit_of_work_ends(
 
     async def second_title() -> str:
         async with backend.storage() as uow:
-            seen = await uow.posts.get(post.id, anna.id)
+            seen = await uow.posts.details(post.id, anna.id, NOON)
             assert seen is not None
-            await uow.posts.save(edit(seen.post, f"{seen.post.title}, then second", anna))
+            await uow.posts.save(edit(seen.post, f"{seen.post.content.title}, then second", anna))
             await uow.commit()
-        return seen.post.title
+        return seen.post.content.title
 
     async with backend.storage() as uow:
-        seen = await uow.posts.get(post.id, anna.id)
+        seen = await uow.posts.details(post.id, anna.id, NOON)
         assert seen is not None
         second = asyncio.create_task(second_title())
         done, _ = await asyncio.wait([second], timeout=0.05)
@@ -983,16 +981,16 @@ async def test_no_edit_is_lost_among_many_at_once(backend: Backend) -> None:
 
     async def count_up() -> None:
         async with backend.storage() as uow:
-            seen = await uow.posts.get(post.id, anna.id)
+            seen = await uow.posts.details(post.id, anna.id, NOON)
             assert seen is not None
-            await uow.posts.save(edit(seen.post, str(int(seen.post.title) + 1), anna))
+            await uow.posts.save(edit(seen.post, str(int(seen.post.content.title) + 1), anna))
             await uow.commit()
 
     await asyncio.gather(*(count_up() for _ in range(20)))
 
     found = await stored(backend, post)
     assert found is not None
-    assert (found.title, found.version) == ("20", 21)
+    assert (found.content.title, found.version) == ("20", 21)
 
 
 # Ids
@@ -1016,18 +1014,38 @@ async def test_ids_are_never_reused(backend: Backend) -> None:
 # Counting what somebody wrote
 
 
-async def test_what_somebody_wrote_lately_is_told_newest_first(backend: Backend) -> None:
+async def write(uow: UnitOfWork, author: User, at: datetime) -> Post:
+    post = await uow.posts.add(NewPostFactory.build(owner_id=author.id, created_at=at))
+    uow.record(Event.of(POST_WRITTEN, f"post:{post.id}", actor_id=author.id, at=at))
+    return post
+
+
+async def test_recent_post_times_are_the_newest_first(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     hours = [NOON + timedelta(hours=hour) for hour in range(4)]
-    for moment in hours:
-        await backend.add_post(anna, created_at=moment)
-    await backend.add_post(bob, created_at=hours[3])
+    for author, at in (*((anna, hour) for hour in hours), (bob, hours[3])):
+        async with backend.storage() as uow:
+            await write(uow, author, at)
+            uow.record(Event.of("logged_in", "session:1", actor_id=author.id, at=at))
+            await uow.commit()
 
     async with backend.storage() as uow:
-        assert list(await uow.posts.written(anna.id, hours[1], 10)) == [hours[3], hours[2]]
-        assert list(await uow.posts.written(anna.id, hours[0], 2)) == [hours[3], hours[2]]
-        assert list(await uow.posts.written(anna.id, hours[3], 10)) == []
-        assert list(await uow.posts.written(NOBODY, hours[0], 10)) == []
+        recent = uow.posts.recent_post_times
+        assert list(await recent(anna.id, hours[1], 10)) == [hours[3], hours[2]]
+        assert list(await recent(anna.id, hours[0], 2)) == [hours[3], hours[2]]
+        assert list(await recent(anna.id, hours[3], 10)) == []
+        assert list(await recent(NOBODY, hours[0], 10)) == []
+
+
+async def test_a_deleted_post_stays_among_the_recent_ones(backend: Backend) -> None:
+    anna = await backend.add_user()
+    async with backend.storage() as uow:
+        post = await write(uow, anna, LATER)
+        await uow.commit()
+    await backend.remove_post(post)
+
+    async with backend.storage() as uow:
+        assert list(await uow.posts.recent_post_times(anna.id, NOON, 10)) == [LATER]
 
 
 async def test_two_at_once_do_not_both_write_the_last_post_of_a_quota(backend: Backend) -> None:
@@ -1035,9 +1053,9 @@ async def test_two_at_once_do_not_both_write_the_last_post_of_a_quota(backend: B
 
     async def write_unless_written() -> bool:
         async with backend.storage() as uow:
-            if await uow.posts.written(anna.id, NOON, 1):
+            if await uow.posts.recent_post_times(anna.id, NOON, 1):
                 return False
-            await uow.posts.add(NewPostFactory.build(owner_id=anna.id, created_at=LATER))
+            await write(uow, anna, LATER)
             await uow.commit()
         return True
 

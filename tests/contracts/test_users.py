@@ -148,10 +148,10 @@ async def test_a_removed_user_takes_along_what_is_theirs_alone(backend: Backend)
         await uow.commit()
 
     assert await backend.queries.user(anna.id) is None
-    assert await backend.queries.post(own.id, bert) is None
+    assert await backend.post(own.id, bert) is None
     assert await backend.queries.session_user(session.id) is None
     assert await backend.queries.session_user(kept.id) is not None
-    seen = await backend.queries.post(other.id, bert)
+    seen = await backend.post(other.id, bert)
     assert seen is not None
     assert (seen.votes, seen.voted) == (1, True)
 

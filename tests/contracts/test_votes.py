@@ -26,7 +26,7 @@ async def withdraw(backend: Backend, post_id: PostId, voter: UserId) -> None:
 
 
 async def seen(backend: Backend, post_id: PostId, viewer: User) -> tuple[int, bool]:
-    found = await backend.queries.post(post_id, viewer)
+    found = await backend.post(post_id, viewer)
     assert found is not None
     return found.votes, found.voted
 
@@ -61,7 +61,7 @@ async def test_a_vote_changes_nothing_else_of_a_post(backend: Backend) -> None:
 
     await cast(backend, post.id, anna.id)
 
-    found = await backend.queries.post(post.id, anna)
+    found = await backend.post(post.id, anna)
     assert found is not None
     assert (found.post.version, found.post.updated_at) == (1, post.updated_at)
 
@@ -137,5 +137,5 @@ async def test_a_post_goes_with_its_votes_while_they_are_cast(backend: Backend) 
     outcomes = await votes
 
     assert {type(outcome) for outcome in outcomes} <= {AlreadyGone, type(None)}
-    assert await backend.queries.post(post.id, anna) is None
+    assert await backend.post(post.id, anna) is None
     assert await seen(backend, other.id, anna) == (0, False)

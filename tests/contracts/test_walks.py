@@ -18,7 +18,7 @@ from domain.users import User
 from infrastructure.database import post_lists
 from infrastructure.database.driver.statements import Clause, Database, Record
 from tests.contracts.backends import Backend, SqlBackend
-from tests.factories import PostDraftFactory
+from tests.factories import post_patch
 from tests.fakes.clock import NOON
 
 ID_MAX = 2**63 - 1
@@ -37,7 +37,7 @@ class Walk:
         """See the next page, if there is one."""
         if self.is_over:
             return
-        page = await self._backend.queries.posts(self._wanted)
+        page = await self._backend.posts(self._wanted)
         self.seen += page.items
         self.is_over = page.next is None
         assert self.is_over or len(page.items) == self._wanted.limit
@@ -86,7 +86,7 @@ async def test_every_order_goes_on_strictly_behind_any_key(
         await backend.add_post(anna)
 
     for after, length in ((first, behind), (last, 0)):
-        page = await backend.queries.posts(PostList(viewer=anna, limit=10, after=after, sort=sort))
+        page = await backend.posts(PostList(viewer=anna, limit=10, after=after, sort=sort))
         assert len(page.items) == length
 
 
@@ -100,12 +100,12 @@ async def test_a_key_of_another_order_is_refused(
     anna = await backend.add_user()
 
     with pytest.raises(InvalidCursor):
-        await backend.queries.posts(PostList(viewer=anna, limit=1, after=after, sort=sort))
+        await backend.posts(PostList(viewer=anna, limit=1, after=after, sort=sort))
 
 
 async def remove(backend: Backend, post: Post) -> None:
     async with backend.storage() as uow:
-        found = await uow.posts.get(post.id, post.owner_id)
+        found = await uow.posts.details(post.id, post.owner_id, NOON)
         assert found is not None
         await uow.posts.remove(found.post)
         await uow.commit()
@@ -113,10 +113,10 @@ async def remove(backend: Backend, post: Post) -> None:
 
 async def edit(backend: Backend, post: Post, editor: User) -> None:
     async with backend.storage() as uow:
-        found = await uow.posts.get(post.id, editor.id)
+        found = await uow.posts.details(post.id, editor.id, NOON)
         assert found is not None
-        draft = PostDraftFactory.build(content="fox again")
-        found.post.edit(draft, editor=editor, now=NOON)
+        draft = post_patch(content="fox again")
+        found.post.edit(draft, actor=editor, now=NOON)
         await uow.posts.save(found.post)
         await uow.commit()
 
@@ -192,9 +192,9 @@ async def test_a_page_ends_after_a_mebibyte_of_content_and_the_walk_goes_on(
     for sort in Sort:
         seen, wanted, pages = [], PostList(viewer=anna, limit=limit, sort=sort), 0
         while True:
-            page = await backend.queries.posts(wanted)
+            page = await backend.posts(wanted)
             sizes = [
-                len(json.dumps(item.post.content, ensure_ascii=False).encode())
+                len(json.dumps(item.post.content.content, ensure_ascii=False).encode())
                 for item in page.items
             ]
             assert sum(sizes[:-1]) < PAGE_BYTES
@@ -231,7 +231,7 @@ async def test_no_more_is_loaded_than_fits_on_the_page(backend: Backend) -> None
         await backend.add_post(anna, content="🦊" * LONG)
     database = Weighing(backend.database)
     wanted = PostList(viewer=anna, limit=100)
-    page = await post_lists.posts(cast("Database", database), wanted)
+    page = await post_lists.posts(cast("Database", database), wanted, NOON)
 
     assert len(page.items) == 3
     assert database.loaded < 2 * PAGE_BYTES

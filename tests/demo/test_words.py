@@ -40,15 +40,15 @@ def test_nobody_writes_before_they_came_and_all_is_in_order() -> None:
     assert written == sorted(written)
     assert all(came[post.owner_id] <= post.created_at <= NOON for post in posts)
     assert len({post.owner_id for post in posts}) > len(authors) / 2
-    assert 0 < sum(not post.published for post in posts) < 100
+    assert 0 < sum(not post.content.published for post in posts) < 100
 
 
 def test_hardly_two_posts_are_the_same() -> None:
     posts = list(writings(Random(1), 500, [UserFactory.build(created_at=YEAR_AGO)], until=NOON))
 
-    assert len({post.content for post in posts}) > 490
-    assert len({post.title for post in posts}) > 400
-    assert not any("{" in post.title + post.content for post in posts)
+    assert len({post.content.content for post in posts}) > 490
+    assert len({post.content.title for post in posts}) > 400
+    assert not any("{" in post.content.title + post.content.content for post in posts)
 
 
 @pytest.mark.parametrize("users", [1, 3, 1000])

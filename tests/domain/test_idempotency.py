@@ -3,13 +3,13 @@ from dataclasses import dataclass
 import pytest
 
 from domain.idempotency import fingerprint
-from domain.posts import PostDraft
+from domain.posts import PostContent
 
-DRAFT = PostDraft(title="Hello", content="First post.")
+DRAFT = PostContent(title="Hello", content="First post.")
 
 
 def test_drafts_that_ask_for_the_same_post_are_one() -> None:
-    same = PostDraft(title=" Hello ", content="First post.", published=True)
+    same = PostContent(title="Hello", content="First post.", published=True)
 
     assert fingerprint(same) == fingerprint(DRAFT)
 
@@ -17,18 +17,18 @@ def test_drafts_that_ask_for_the_same_post_are_one() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        PostDraft(title="Hello!", content="First post."),
-        PostDraft(title="Hello", content="First post. "),
-        PostDraft(title="Hello", content="First post.", published=False),
-        PostDraft(title="HelloFirst", content=" post."),
+        PostContent(title="Hello!", content="First post."),
+        PostContent(title="Hello", content="First post. "),
+        PostContent(title="Hello", content="First post.", published=False),
+        PostContent(title="HelloFirst", content=" post."),
     ],
 )
-def test_drafts_that_ask_for_another_post_are_not(other: PostDraft) -> None:
+def test_drafts_that_ask_for_another_post_are_not(other: PostContent) -> None:
     assert fingerprint(other) != fingerprint(DRAFT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DraftWithSummary(PostDraft):
+class DraftWithSummary(PostContent):
     """As a later release may have it."""
 
     summary: str | None = None

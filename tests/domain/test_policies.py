@@ -1,14 +1,16 @@
 import pytest
 
 from domain.policies import (
+    Visibility,
     is_admin,
     is_moderator,
-    may_change_post,
-    may_read_post,
+    may_change,
+    may_read,
     may_see_account,
 )
 from domain.users import Role, User
 from tests.factories import UserFactory
+from tests.fakes.clock import NOON
 
 OWNER = UserFactory.build()
 STRANGER = UserFactory.build()
@@ -24,28 +26,24 @@ def test_each_role_may_all_that_the_one_before_may() -> None:
 
 
 @pytest.mark.parametrize("user", [OWNER, STRANGER, MODERATOR, ADMIN])
-def test_everybody_reads_what_is_published(user: User) -> None:
-    assert may_read_post(user, OWNER.id, published=True)
+def test_everybody_reads_what_is_public(user: User) -> None:
+    assert may_read(user, OWNER.id, Visibility.PUBLIC, NOON)
 
 
-def test_a_draft_is_read_by_its_owner_and_moderators_alone() -> None:
+def test_what_is_private_is_read_by_its_owner_and_moderators_alone() -> None:
     readers = [OWNER, STRANGER, MODERATOR, ADMIN]
 
-    assert [may_read_post(user, OWNER.id, published=False) for user in readers] == [
-        True,
-        False,
-        True,
-        True,
-    ]
+    may = [may_read(user, OWNER.id, Visibility.PRIVATE, NOON) for user in readers]
+    assert may == [True, False, True, True]
 
 
-def test_a_post_is_changed_by_its_owner_and_moderators_alone() -> None:
+def test_something_is_changed_by_its_owner_and_moderators_alone() -> None:
     editors = [OWNER, STRANGER, MODERATOR, ADMIN]
 
-    assert [may_change_post(user, OWNER.id) for user in editors] == [True, False, True, True]
+    assert [may_change(user, OWNER.id, NOON) for user in editors] == [True, False, True, True]
 
 
 def test_an_account_is_seen_by_its_user_and_admins_alone() -> None:
     viewers = [OWNER, STRANGER, MODERATOR, ADMIN]
 
-    assert [may_see_account(user, OWNER) for user in viewers] == [True, False, False, True]
+    assert [may_see_account(user, OWNER, NOON) for user in viewers] == [True, False, False, True]

@@ -1,27 +1,29 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import pytest
 
 from domain.errors import RuleBroken
+from domain.policies import Visibility
 from domain.posts import (
     CONTENT_MAX,
-    EDITING_RULES,
     TITLE_MAX,
-    WRITING_RULES,
     BadContent,
     BadTitle,
-    Editing,
     NotPostOwner,
     NulCharacter,
     Post,
-    PostDraft,
+    PostChanged,
+    PostContent,
     PostNotFound,
-    Writing,
+    PostPatch,
+    WriteContext,
+    check_deletion,
+    checked,
     write,
 )
 from domain.users import Role, User
-from tests.factories import PostDraftFactory, PostFactory, UserFactory
+from tests.factories import PostContentFactory, PostFactory, UserFactory, post_patch
 from tests.fakes.clock import NOON
 
 AUTHOR: User = UserFactory.build()
@@ -32,51 +34,53 @@ def post(**wanted: object) -> Post:
     return PostFactory.build(**{"owner_id": AUTHOR.id} | wanted)
 
 
+def writing(draft: PostContent) -> WriteContext:
+    return WriteContext(actor=AUTHOR, draft=draft, now=NOON)
+
+
 # What writing and editing have in common
 
 
 @pytest.mark.parametrize("title", ["t", "t" * TITLE_MAX, f"  {'ñ' * TITLE_MAX}\n"], ids=len)
-def test_a_title_has_1_to_200_characters_without_the_blanks_around_it(title: str) -> None:
-    draft = PostDraftFactory.build(title=title)
+def test_a_title_has_1_to_200_characters_after_trimming(title: str) -> None:
     edited = post()
-    edited.edit(draft, editor=AUTHOR, now=LATER)
+    edited.edit(PostPatch({"title": title}), actor=AUTHOR, now=LATER)
+    new = write(writing(PostContentFactory.build(title=title)))
 
-    assert (
-        write(Writing(draft=draft, author=AUTHOR, now=NOON)).title == edited.title == title.strip()
-    )
+    assert new.content.title == edited.content.title == title.strip()
 
 
 @pytest.mark.parametrize("content", ["c", " " * 2, "🔒" * CONTENT_MAX], ids=len)
-def test_a_content_has_1_to_100_000_characters_and_is_kept_as_it_is(content: str) -> None:
-    draft = PostDraftFactory.build(content=content)
+def test_a_content_has_1_to_100_000_characters_and_is_not_trimmed(content: str) -> None:
     edited = post()
-    edited.edit(draft, editor=AUTHOR, now=LATER)
+    edited.edit(PostPatch({"content": content}), actor=AUTHOR, now=LATER)
+    new = write(writing(PostContentFactory.build(content=content)))
 
-    assert write(Writing(draft=draft, author=AUTHOR, now=NOON)).content == edited.content == content
+    assert new.content.content == edited.content.content == content
 
 
 REFUSED = {
-    "no title": (PostDraftFactory.build(title=""), BadTitle),
-    "a blank title": (PostDraftFactory.build(title=" \n\u3000"), BadTitle),
-    "a long title": (PostDraftFactory.build(title="t" * (TITLE_MAX + 1)), BadTitle),
-    "no content": (PostDraftFactory.build(content=""), BadContent),
-    "a long content": (PostDraftFactory.build(content="c" * (CONTENT_MAX + 1)), BadContent),
-    "NUL in the title": (PostDraftFactory.build(title="a\0b"), NulCharacter),
-    "NUL in the content": (PostDraftFactory.build(content="a\0b"), NulCharacter),
+    "no title": ({"title": ""}, BadTitle),
+    "a blank title": ({"title": " \n\u3000"}, BadTitle),
+    "a long title": ({"title": "t" * (TITLE_MAX + 1)}, BadTitle),
+    "no content": ({"content": ""}, BadContent),
+    "a long content": ({"content": "c" * (CONTENT_MAX + 1)}, BadContent),
+    "NUL in the title": ({"title": "a\0b"}, NulCharacter),
+    "NUL in the content": ({"content": "a\0b"}, NulCharacter),
 }
 
 
-@pytest.mark.parametrize(("draft", "error"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_bad_draft_is_neither_written_nor_does_it_change_a_post(
-    draft: PostDraft, error: type[RuleBroken]
+@pytest.mark.parametrize(("values", "error"), REFUSED.values(), ids=REFUSED.keys())
+def test_bad_content_is_not_written_and_does_not_change_a_post(
+    values: dict[str, str], error: type[RuleBroken]
 ) -> None:
     edited = post()
     before = asdict(edited)
 
     with pytest.raises(error):
-        write(Writing(draft=draft, author=AUTHOR, now=NOON))
+        write(writing(PostContentFactory.build(**values)))
     with pytest.raises(error):
-        edited.edit(draft, editor=AUTHOR, now=LATER)
+        edited.edit(PostPatch(values), actor=AUTHOR, now=LATER)
     assert asdict(edited) == before
 
 
@@ -84,105 +88,126 @@ def test_a_bad_draft_is_neither_written_nor_does_it_change_a_post(
 
 
 def test_a_new_post_belongs_to_its_author() -> None:
-    new = write(Writing(draft=PostDraftFactory.build(), author=AUTHOR, now=NOON))
+    new = write(writing(PostContentFactory.build()))
 
     assert (new.owner_id, new.created_at) == (AUTHOR.id, NOON)
 
 
-@pytest.mark.parametrize(("wanted", "published"), [(None, True), (True, True), (False, False)])
-def test_a_new_post_is_published_unless_asked_otherwise(
-    wanted: bool | None, published: bool
-) -> None:
-    draft = PostDraftFactory.build(published=wanted)
+def test_a_new_post_is_published_by_default() -> None:
+    assert write(writing(PostContent(title="Hello", content="First post."))).content.published
 
-    assert write(Writing(draft=draft, author=AUTHOR, now=NOON)).published is published
+
+def test_a_stored_post_begins_with_version_one() -> None:
+    new = write(writing(PostContentFactory.build()))
+
+    assert asdict(new.stored_as(7)) == asdict(new) | {"id": 7, "updated_at": NOON, "version": 1}
+
+
+@pytest.mark.parametrize(
+    ("published", "visibility"), [(True, Visibility.PUBLIC), (False, Visibility.PRIVATE)]
+)
+def test_a_post_is_public_when_it_is_published(published: bool, visibility: Visibility) -> None:
+    assert post(content__published=published).visibility(NOON) is visibility
 
 
 # Editing
 
 
-def test_an_edited_post_says_what_the_draft_does_and_counts_its_version_up() -> None:
-    edited = post(published=True, version=3)
+def test_an_edit_changes_the_content_and_counts_the_version_up() -> None:
+    edited = post(version=3)
     before = asdict(edited)
+    patch = PostPatch({"title": " New ", "content": " new ", "published": False})
 
-    edited.edit(
-        PostDraft(title=" New ", content=" new ", published=False), editor=AUTHOR, now=LATER
-    )
+    assert edited.edit(patch, actor=AUTHOR, now=LATER)
 
     assert asdict(edited) == before | {
-        "title": "New",
-        "content": " new ",
-        "published": False,
+        "content": before["content"] | {"title": "New", "content": " new ", "published": False},
         "updated_at": LATER,
         "version": 4,
     }
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_a_draft_that_does_not_say_so_leaves_a_post_published_or_not(published: bool) -> None:
-    edited = post(published=published)
+def test_a_patch_leaves_the_fields_that_it_does_not_name(published: bool) -> None:
+    edited = post(content__published=published)
+    before = edited.content
 
-    edited.edit(PostDraftFactory.build(published=None), editor=AUTHOR, now=LATER)
+    edited.edit(PostPatch({"title": "New"}), actor=AUTHOR, now=LATER)
 
-    assert edited.published is published
+    assert edited.content == replace(before, title="New")
+
+
+def test_an_empty_patch_changes_nothing_and_is_checked_all_the_same() -> None:
+    edited = post()
+    before = asdict(edited)
+
+    assert not edited.edit(PostPatch({}), actor=AUTHOR, now=LATER)
+    with pytest.raises(NotPostOwner):
+        edited.edit(PostPatch({}), actor=UserFactory.build(), now=LATER)
+
+    assert asdict(edited) == before
+
+
+def test_a_patch_of_an_unknown_field_is_an_error() -> None:
+    with pytest.raises(TypeError, match="votes"):
+        PostPatch({"votes": 7}).applied_to(PostContentFactory.build())
 
 
 @pytest.mark.parametrize("role", [Role.MODERATOR, Role.ADMIN])
 def test_moderators_edit_the_posts_of_others_who_stay_their_owners(role: Role) -> None:
     edited = post()
 
-    edited.edit(PostDraftFactory.build(), editor=UserFactory.build(role=role), now=LATER)
+    edited.edit(post_patch(), actor=UserFactory.build(role=role), now=LATER)
 
     assert edited.owner_id == AUTHOR.id
 
 
-def test_a_stranger_edits_nothing_and_learns_nothing_of_the_draft_s_faults() -> None:
+def test_a_stranger_edits_nothing_and_is_not_told_what_is_wrong_with_the_content() -> None:
     edited = post()
     before = asdict(edited)
 
     with pytest.raises(NotPostOwner):
-        edited.edit(PostDraftFactory.build(title=""), editor=UserFactory.build(), now=LATER)
+        edited.edit(post_patch(title=""), actor=UserFactory.build(), now=LATER)
 
     assert asdict(edited) == before
 
 
-# Rules of a team's own
+@pytest.mark.parametrize("versions", [frozenset(), frozenset({1, 3})])
+def test_an_unexpected_version_is_neither_edited_nor_deleted(versions: frozenset[int]) -> None:
+    stored = post(version=2)
+
+    with pytest.raises(PostChanged):
+        stored.edit(post_patch(), actor=AUTHOR, now=LATER, expected_versions=versions)
+    with pytest.raises(PostChanged):
+        check_deletion(stored, actor=AUTHOR, now=LATER, expected_versions=versions)
 
 
-class TitleShouts(RuleBroken):
-    pass
+# Rules
 
 
-def title_does_not_shout(change: Writing | Editing) -> None:
-    if change.draft.title.isupper():
-        raise TitleShouts
+def test_rules_run_in_order_on_the_content_that_the_one_before_left() -> None:
+    seen: list[PostContent] = []
+    changed = PostContentFactory.build(title="Changed")
+    context = writing(PostContentFactory.build())
+
+    def look(context: WriteContext) -> None:
+        seen.append(context.draft)
+
+    content = checked(context, (look, lambda _: changed, look))
+
+    assert content is changed
+    assert seen == [context.draft, changed]
 
 
-def test_a_rule_is_added_by_adding_it_to_the_tuple() -> None:
-    loud = PostDraftFactory.build(title="HEAR HEAR")
-    edited = post()
+def test_the_first_rule_that_is_broken_ends_it() -> None:
+    def refuse(_: WriteContext) -> None:
+        raise BadTitle
 
-    with pytest.raises(TitleShouts):
-        write(
-            Writing(draft=loud, author=AUTHOR, now=NOON),
-            rules=(*WRITING_RULES, title_does_not_shout),
-        )
-    with pytest.raises(TitleShouts):
-        edited.edit(loud, editor=AUTHOR, now=LATER, rules=(*EDITING_RULES, title_does_not_shout))
+    def refuse_too(_: WriteContext) -> None:
+        raise BadContent
 
-
-def test_a_rule_sees_who_and_when() -> None:
-    seen: list[object] = []
-    edited = post()
-    draft = PostDraftFactory.build()
-
-    write(Writing(draft=draft, author=AUTHOR, now=NOON), rules=(seen.append,))
-    edited.edit(draft, editor=AUTHOR, now=LATER, rules=(seen.append,))
-
-    assert seen == [
-        Writing(draft=draft, author=AUTHOR, now=NOON),
-        Editing(post=edited, draft=draft, editor=AUTHOR, now=LATER),
-    ]
+    with pytest.raises(BadTitle):
+        checked(writing(PostContentFactory.build()), (refuse, refuse_too))
 
 
 def test_a_missing_post_is_named_as_the_contract_says() -> None:

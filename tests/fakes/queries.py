@@ -13,8 +13,8 @@ from application.ports.queries import (
 )
 from domain.one_time_codes import OneTimeCode
 from domain.pages import InvalidCursor, Page, page_length
-from domain.policies import may_read_post
-from domain.posts import Post, PostId
+from domain.policies import Visibility, may_read
+from domain.posts import PostId
 from domain.search import Term, words_of
 from domain.sessions import Session, SessionId, network_of
 from domain.users import User, UserId
@@ -81,27 +81,24 @@ class FakeQueries:
         sessions = (await self._committed()).sessions.values()
         return any(s.user_id == user_id and network_of(s.ip) == network for s in sessions)
 
-    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
+    async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
         state = await self._committed()
         post = state.posts.get(post_id)
-        return state.seen(post, viewer.id) if post else None
+        return state.details(post, viewer.id, now) if post else None
 
-    async def posts(self, wanted: PostList) -> Page[PostDetails]:
+    async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
         key = wanted.sort.key
         if wanted.after is not None and len(wanted.after) != (1 + (wanted.sort is Sort.TOP)):
             raise InvalidCursor
         state = await self._committed()
-        found = [
-            state.seen(post, wanted.viewer.id)
-            for post in state.posts.values()
-            if _is_in(wanted, post)
-        ]
+        posts = [state.details(post, wanted.viewer.id, now) for post in state.posts.values()]
+        found = [details for details in posts if _is_in(wanted, details, now)]
         found.sort(key=key, reverse=wanted.sort is not Sort.OLDEST)
         if wanted.after is not None:
             behind = lt if wanted.sort is not Sort.OLDEST else gt
-            found = [seen for seen in found if behind(key(seen), wanted.after)]
+            found = [details for details in found if behind(key(details), wanted.after)]
         items = found[: wanted.limit]
-        items = items[: page_length([item.post.content for item in items])]
+        items = items[: page_length([item.post.content.content for item in items])]
         return Page(items, next=key(items[-1]) if len(found) > len(items) else None)
 
     async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
@@ -120,12 +117,14 @@ class FakeQueries:
         return self._storage.committed
 
 
-def _is_in(wanted: PostList, post: Post) -> bool:
+def _is_in(wanted: PostList, details: PostDetails, now: datetime) -> bool:
+    post, is_public = details.post, details.visibility is Visibility.PUBLIC
+    words = words_of(f"{post.content.title} {post.content.content}".lower())
     return (
-        all(_has(words_of(f"{post.title} {post.content}".lower()), term) for term in wanted.terms)
+        all(_has(words, term) for term in wanted.terms)
         and (wanted.owner_id is None or post.owner_id == wanted.owner_id)
-        and (wanted.published is None or post.published == wanted.published)
-        and may_read_post(wanted.viewer, post.owner_id, published=post.published)
+        and (wanted.published is None or is_public == wanted.published)
+        and may_read(wanted.viewer, post.owner_id, details.visibility, now)
     )
 
 

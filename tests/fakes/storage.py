@@ -28,7 +28,7 @@ from domain.addresses import email_key
 from domain.errors import AlreadyGone, DomainError, Unavailable
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode, Purpose
-from domain.posts import NewPost, Post, PostChanged, PostId
+from domain.posts import POST_WRITTEN, NewPost, Post, PostChanged, PostId
 from domain.sessions import SESSIONS_MAX, InvalidCredentials, NewSession, Session, SessionId
 from domain.users import EmailTaken, NewUser, Role, User, UserId
 
@@ -111,9 +111,10 @@ class State:
         ]
         return sorted(going_on, key=lambda session: (session.last_used_at, session.id))[::-1]
 
-    def seen(self, post: Post, viewer: UserId) -> PostDetails:
+    def details(self, post: Post, viewer: UserId, now: datetime) -> PostDetails:
         return PostDetails(
             post=copy(post),
+            visibility=post.visibility(now),
             owner_name=self.accounts[post.owner_id].user.name,
             votes=sum(voted_for == post.id for voted_for, _ in self.votes),
             voted=(post.id, viewer) in self.votes,
@@ -384,28 +385,21 @@ class FakePosts:
         state = await self._uow.state()
         if post.owner_id not in state.accounts:
             raise self._uow.refuse(AlreadyGone)
-        added = Post(
-            id=PostId(self._uow.new_id()),
-            owner_id=post.owner_id,
-            title=post.title,
-            content=post.content,
-            published=post.published,
-            created_at=post.created_at,
-            updated_at=post.created_at,
-            version=1,
-        )
+        added = post.stored_as(self._uow.new_id())
         state.posts[added.id] = copy(added)
         return added
 
-    async def get(self, post_id: PostId, viewer: UserId) -> PostDetails | None:
+    async def details(self, post_id: PostId, viewer: UserId, now: datetime) -> PostDetails | None:
         state = await self._uow.state()
         post = state.posts.get(post_id)
-        return state.seen(post, viewer) if post else None
+        return state.details(post, viewer, now) if post else None
 
-    async def written(self, owner: UserId, since: datetime, limit: int) -> Sequence[datetime]:
-        posts = (await self._uow.state()).posts.values()
-        mine = [p.created_at for p in posts if p.owner_id == owner and p.created_at > since]
-        return mine[::-1][:limit]
+    async def recent_post_times(
+        self, author: UserId, since: datetime, limit: int
+    ) -> Sequence[datetime]:
+        events = [entry.event for entry in (await self._uow.state()).events]
+        written = [e.at for e in events if e.name == POST_WRITTEN and e.actor_id == author]
+        return [at for at in written[::-1][:limit] if at > since]
 
     async def save(self, post: Post) -> None:
         state = await self._uow.state()

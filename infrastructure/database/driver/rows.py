@@ -1,9 +1,22 @@
 """What all tables have in common: names of constraints, kinds of columns."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, Identity, Integer, MetaData, Table
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Identity,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
@@ -63,6 +76,23 @@ def _from_microseconds(value: int | None) -> datetime | None:
     return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
+class Json(TypeDecorator[Mapping[str, Any]]):
+    """A mapping, as JSON text."""
+
+    impl = String
+    cache_ok = True
+
+    def bind_processor(self, _: Dialect) -> Any:
+        return _to_json
+
+    def result_processor(self, _: Dialect, __: object) -> Any:
+        return json.loads
+
+
+def _to_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value))
+
+
 def identity() -> Any:
     """A primary key that the database hands out and never hands out again."""
     return Field(default=None, sa_column=Column(BigId, Identity(always=False), primary_key=True))
@@ -70,6 +100,13 @@ def identity() -> Any:
 
 def moment(**options: Any) -> Any:
     return Field(sa_type=Instant, **options)
+
+
+def server_default(sql: str, **options: Any) -> Any:
+    """A column with a default in the database, an SQL expression: rows that were there before the
+    column get it too.
+    """
+    return Field(sa_column_kwargs={"server_default": text(sql)}, **options)
 
 
 def reference(column: str, **options: Any) -> Any:

@@ -1,0 +1,77 @@
+from dataclasses import asdict, dataclass
+
+import pytest
+
+from application.ports.queries import AuditEntry
+from domain.events import Event, EventId
+from domain.posts import Post
+from domain.users import Role, User, UserId
+from infrastructure.database.driver.mapping import Mapping
+from infrastructure.database.driver.sqlite import DIALECT
+from infrastructure.database.events import EVENT
+from infrastructure.database.posts import POST, PostRow
+from infrastructure.database.users import UserRow
+from tests.factories import PostFactory, UserFactory
+from tests.fakes.clock import NOON
+
+USER = Mapping(UserRow, User)
+POST_STORED: Post = PostFactory.build()
+HAPPENED = AuditEntry(
+    id=EventId(7),
+    event=Event.of("post_edited", "post:3", actor_id=UserId(1), at=NOON, title=True),
+    request_id=None,
+    ip="192.0.2.1",
+)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "entity"),
+    [(POST, POST_STORED), (USER, UserFactory.build(role=Role.MODERATOR)), (EVENT, HAPPENED)],
+    ids=["post", "user", "event"],
+)
+def test_an_entity_comes_back_whole_from_its_columns(
+    mapping: Mapping[object], entity: User
+) -> None:
+    values = mapping.values(entity)
+
+    again = mapping.of([*(values[column.name] for column in mapping.columns), "of another table"])
+
+    assert type(again) is type(entity)
+    assert asdict(again) == asdict(entity)
+
+
+def test_an_enum_is_made_from_its_value() -> None:
+    user: User = UserFactory.build()
+    values = USER.values(user) | {"role": "admin"}
+
+    assert USER.of(list(values.values())).role is Role.ADMIN
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class PostWithSummary(Post):
+    summary: str
+
+
+def test_a_field_without_a_column_is_refused_in_one_line() -> None:
+    with pytest.raises(TypeError, match=r"^PostRow has no column for PostWithSummary\.summary$"):
+        Mapping(PostRow, PostWithSummary)
+
+
+def test_an_update_sets_neither_key_nor_owner_and_expects_the_version_before() -> None:
+    sql = str(POST.update.compile(dialect=DIALECT))
+
+    assert "SET title=?, content=?, published=?, created_at=?, updated_at=?, version=? " in sql
+    assert "WHERE posts.id = ? AND posts.version = ? - ? RETURNING id" in sql
+
+
+def test_an_insert_leaves_other_columns_with_a_default_to_the_database() -> None:
+    sql = str(POST.insert.compile(dialect=DIALECT))
+
+    assert "(id, owner_id, title, content, published, created_at, updated_at, version)" in sql
+
+
+def test_an_insert_takes_other_columns_without_a_default() -> None:
+    sql = str(USER.insert.compile(dialect=DIALECT))
+
+    assert "email_key" in sql
+    assert "password_hash" in sql
