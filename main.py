@@ -33,7 +33,6 @@ from infrastructure.metrics import Metrics
 from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
 from infrastructure.tokens import keyfile
-from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
 from infrastructure.tokens.opaque import OpaqueTokens
 from infrastructure.tracing import close_tracing, open_tracing
@@ -45,7 +44,7 @@ def jose_tokens(settings: Settings, _: Database) -> JoseTokens:
     return JoseTokens(_signing_keys(settings), issuer=settings.issuer, audience=settings.audience)
 
 
-def issuer_tokens(settings: Settings, _: Database) -> IssuerTokens:
+def issuer_tokens(settings: Settings, _: Database) -> Tokens:
     missing = [name for name in ("issuer", "audience") if name not in settings.model_fields_set]
     if missing:
         raise BadSettings(
@@ -56,10 +55,23 @@ def issuer_tokens(settings: Settings, _: Database) -> IssuerTokens:
     urls = (settings.issuer, settings.jwks_url or "https:")
     if settings.in_production and not all(url.startswith("https:") for url in urls):
         raise BadSettings(f"{PREFIX}ISSUER, {PREFIX}JWKS_URL: must be https in production")
+    if settings.email_verified_text not in (None, settings.issuer):
+        raise BadSettings(f"{PREFIX}EMAIL_VERIFIED_TEXT: must be the provider that ISSUER names")
+    # Imported here, because their HTTP client takes a while and most services need none.
+    from infrastructure.tokens.issuer import IssuerTokens
+    from infrastructure.tokens.provider_keys import ProviderKeys
+
+    keys = ProviderKeys(
+        issuer=settings.issuer,
+        jwks_url=settings.jwks_url,
+        https_only=settings.in_production,
+        clock=system_clock,
+    )
     return IssuerTokens(
         issuer=settings.issuer,
         audience=settings.audience,
-        jwks_url=settings.jwks_url,
+        keys=keys,
+        email_verified_as_text=settings.email_verified_text is not None,
     )
 
 

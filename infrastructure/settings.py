@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     audience: str = "gatepost"
     jwks_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Unset: as the provider's discovery document says."""
+    email_verified_text: str | None = None
+    """The provider, spelled as ISSUER, whose `email_verified` may be the text "true"."""
     access_token_ttl: int = Field(default=3600, ge=1, le=86_400)
     """Seconds."""
     refresh_token_ttl: int = Field(default=30 * 86_400, ge=1, le=366 * 86_400)

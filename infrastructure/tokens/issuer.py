@@ -1,74 +1,57 @@
-"""Access tokens of an outside OpenID provider: JWTs that are verified with the provider's keys.
+"""Access tokens of an outside OpenID provider: JWTs that are verified with the provider's keys."""
 
-The keys are fetched when they are first needed, then kept. They are asked for again when a token
-names one that is not known, once a minute at the most and by one request for all, and aside when
-they are an hour old. While the provider is down, the keys in hand go on.
-"""
-
-import asyncio
 import logging
-import re
-from base64 import urlsafe_b64decode
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-import httpx
-from jose import jws
-from jose.backends.base import Key
-from jose.backends.cryptography_backend import CryptographyECKey, CryptographyRSAKey
-from jose.exceptions import JOSEError
+from joserfc import jws
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jwa import JWSAlgModel
+from joserfc.jwk import Key
+from joserfc.jws import JWSRegistry
+from joserfc.registry import HeaderParameter
 
 from application.ports.storage import UnitOfWork
 from application.ports.tokens import LEEWAY, Claims, ExternalClaims, Tokens
-from domain.errors import Unavailable
 from domain.external_identities import ExternalIdentity
-from domain.sessions import InvalidToken
-from infrastructure.tokens.jose import BASE64URL, moment, parsed
+from infrastructure.tokens.provider_keys import ALGORITHMS, ProviderKeys
+from infrastructure.tokens.verified import Genuine, VerifiedTokens, moment, parsed
 
 TOKEN_MAX = 8192  # Characters: other providers put more into a token than we do.
 
-AGAIN = timedelta(minutes=1)
-"""The least time between two requests for keys."""
-STALE = timedelta(hours=1)
-"""The age at which keys are looked at again: one that the provider took back dies by then."""
-
-_FIRST_AGAIN = timedelta(seconds=1)  # while there are none at all
-_TOKEN = re.compile(rf"{BASE64URL}\.{BASE64URL}\.{BASE64URL}", re.ASCII)
 _TYPES = ("jwt", "at+jwt", "application/jwt", "application/at+jwt")
-
-# RFC 7515, section 4.1.11 and RFC 7797: what changes the meaning of a token and is not understood
-# here. An encrypted one says `enc`.
-_NOT_UNDERSTOOD = {"crit", "b64", "zip", "enc"}
 
 log = logging.getLogger("gatepost")
 
 
-class ProviderSilent(Unavailable):
-    detail = "The provider of tokens does not answer"
+class _Registry(JWSRegistry):
+    """Signatures by key pair alone, and no header that changes what a token means: RFC 7515,
+    section 4.1.11, RFC 7797, and `enc` and `zip` of encrypted ones.
+
+    joserfc itself refuses other spellings of base64url, headers over 512 characters, and algorithms
+    that do not fit the key's kind, curve, `use` or `alg`.
+    """
+
+    def __init__(self) -> None:
+        refused = {name: HeaderParameter(name, "none") for name in ("crit", "b64", "enc", "zip")}
+        self._names = frozenset(name for names in ALGORITHMS.values() for name in names)
+        super().__init__(refused, self._names, strict_check_header=False)
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        # Theirs warns of EdDSA at each token: RFC 9864 only gives it another name.
+        if name not in self._names:
+            raise UnsupportedAlgorithmError
+        return self.algorithms[name]
 
 
-@dataclass(frozen=True, slots=True)
-class _ProviderKey:
-    algorithm: str
-    verifier: Key
-
-
-@dataclass(frozen=True, slots=True)
-class _Genuine:
-    """A token that the provider signed for us, valid from `valid_from` until its claims expire."""
-
-    claims: ExternalClaims
-    valid_from: datetime
+_REGISTRY = _Registry()
 
 
 class IssuerTokens(Tokens):
     """The token port on an outside provider, which issues; here tokens are only verified.
 
-    A token's session is its own life: nobody but the provider can end it, except by deactivating
-    or deleting the user here.
+    Only the provider can end a token before it expires; deactivating or deleting its user here has
+    the same effect. Why a token that the provider signed is refused is logged.
     """
 
     def __init__(
@@ -76,167 +59,123 @@ class IssuerTokens(Tokens):
         *,
         issuer: str,
         audience: str,
-        jwks_url: str | None,
-        timeout: float = 2.0,
+        keys: ProviderKeys,
+        email_verified_as_text: bool = False,
         remembered: int = 10_000,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`jwks_url` None: where the provider's discovery document says (OpenID Connect Discovery
-        1.0, section 4). `timeout`: seconds for an answer of the provider. `remembered`: of so
-        many tokens the signature is checked only once.
+        """`email_verified_as_text`: whether `email_verified: "true"` counts as true.
+        `remembered`: number of tokens whose signature is checked only once.
         """
-        self._issuer = issuer
+        self._issuer = issuer.removesuffix("/")
         self._audience = audience
-        self._jwks_url = jwks_url
-        self._timeout = timeout
-        self._transport = transport
-        self._keys: Mapping[str, _ProviderKey] = {}
-        self._fetched_at: datetime | None = None
-        self._asked_at: datetime | None = None
-        self._asking = asyncio.Lock()
-        self._remembered: OrderedDict[str, _Genuine] = OrderedDict()
-        self._room = remembered
-        self._in_thread: asyncio.Task[None] | None = None
+        self._keys = keys
+        self._email_verified_as_text = email_verified_as_text
+        self._verified = VerifiedTokens[ExternalClaims](remembered)
+        self._verified_with = 0
 
     @property
     def has_local_login(self) -> bool:
         return False
 
+    async def check(self) -> str | None:
+        return await self._keys.check()
+
+    async def close(self) -> None:
+        await self._keys.close()
+
     async def issue(self, claims: Claims, uow: UnitOfWork) -> str:
         raise NotImplementedError("The provider issues the tokens")
 
     async def verify(self, token: str, now: datetime) -> ExternalClaims:
-        self._look_again_aside(now)
-        genuine = self._remembered.get(token) or await self._read(token, now)
-        if genuine is None or not genuine.valid_from <= now < genuine.claims.expires_at:
-            self._remembered.pop(token, None)
-            raise InvalidToken
-        self._remembered[token] = genuine
-        self._remembered.move_to_end(token)
-        if len(self._remembered) > self._room:
-            self._remembered.popitem(last=False)
-        return genuine.claims
+        """Raises `ProviderSilent` when it has no keys of the provider."""
+        self._keys.refresh_stale(now)
+        if self._verified_with != self._keys.changes:
+            self._verified_with = self._keys.changes
+            self._verified.clear()  # a withdrawn key may have verified some of them
+        genuine = self._verified.get(token) or await self._read(token)
+        return self._verified.accept(token, genuine, now)
 
-    async def _read(self, token: str, now: datetime) -> _Genuine | None:
-        """What `token` says, whatever the time is; None when it is not our issuer's for us."""
-        kid = _key_named_in(token)
-        key = None if kid is None else await self._key(kid, now)
-        if key is None:
+    async def _read(self, token: str) -> Genuine[ExternalClaims] | None:
+        """What `token` says, whatever the time is; None unless the provider signed it for us."""
+        payload = await self._payload(token)
+        if payload is None:
             return None
         try:
-            # The key says by which algorithm it verifies, never the token (RFC 8725, section 3.1).
-            return self._accept(parsed(jws.verify(token, key.verifier, [key.algorithm])))
-        except (JOSEError, ValueError):
+            return self._accept(parsed(payload))
+        except ValueError as error:
+            log.warning("A token of %s was refused: %s", self._issuer, error)
             return None
 
-    def _accept(self, said: Mapping[str, Any]) -> _Genuine:
-        """Raises `ValueError` for claims that are not of our issuer and for us."""
-        audiences = said.get("aud")
+    async def _payload(self, token: str) -> bytes | None:
+        """The signed part of `token`; None without a signature of the provider."""
+        signature = _extracted(token)
+        key = signature and await self._keys.get(signature.protected["kid"])
+        return signature.payload if signature and key and _is_by(key, signature) else None
+
+    def _accept(self, said: Mapping[str, object]) -> Genuine[ExternalClaims]:
+        """Raises `ValueError` with the reason for claims that do not concern us."""
+        issuer, audiences = said.get("iss"), said.get("aud")
         if isinstance(audiences, str):
             audiences = [audiences]
-        for_us = isinstance(audiences, list) and self._audience in audiences
-        if said.get("iss") != self._issuer or not for_us:
-            raise ValueError
-        issued_at, expires_at = moment(said.get("iat")), moment(said.get("exp"))
-        starts_at = max(issued_at, moment(said.get("nbf", 0)))
-        subject, email, name = (said.get(claim) for claim in ("sub", "email", "name"))
+        # A final slash is a matter of spelling: who writes ISSUER seldom knows which the provider
+        # uses. The provider's own counts, so that its users stay who they are.
+        if not isinstance(issuer, str) or issuer.removesuffix("/") != self._issuer:
+            raise ValueError("iss is not ISSUER")
+        if not isinstance(audiences, list) or self._audience not in audiences:
+            raise ValueError("aud does not name AUDIENCE")
+        issued_at, expires_at = _moment(said, "iat"), _moment(said, "exp")
+        starts_at = max(issued_at, _moment(said, "nbf") if "nbf" in said else issued_at)
+        subject, name = said.get("sub"), said.get("name")
         # OpenID Connect Core 1.0, section 2: at most 255 characters.
         if (
             not isinstance(subject, str)
             or not 1 <= len(subject) <= 255
             or not subject.isprintable()
         ):
-            raise ValueError
-        is_verified = isinstance(email, str) and said.get("email_verified") is True
+            raise ValueError("sub is not a string of 1 to 255 printable characters")
         identity = ExternalIdentity(
-            issuer=self._issuer,
+            issuer=issuer,
             subject=subject,
-            verified_email=email if is_verified else None,
+            verified_email=self._verified_email(said),
             name=name if isinstance(name, str) else None,
         )
         claims = ExternalClaims(identity=identity, issued_at=issued_at, expires_at=expires_at)
-        return _Genuine(claims, starts_at - LEEWAY)
+        return Genuine(claims, starts_at - LEEWAY)
 
-    async def _key(self, kid: str, now: datetime) -> _ProviderKey | None:
-        """Raises `ProviderSilent` when there are no keys at all."""
-        if kid not in self._keys:
-            await self._ask(now)
-        if not self._keys:
-            raise ProviderSilent
-        return self._keys.get(kid)
-
-    def _look_again_aside(self, now: datetime) -> None:
-        """Have stale keys asked for, while requests go on with those in hand."""
-        if self._fetched_at is None or self._asked_at is None:
-            return
-        is_due = now - self._fetched_at >= STALE and now - self._asked_at >= AGAIN
-        if is_due and (self._in_thread is None or self._in_thread.done()):
-            self._in_thread = asyncio.create_task(self._ask(now))
-
-    async def _ask(self, now: datetime) -> None:
-        """Ask for the keys, unless somebody has just done so. Those in hand stay on a failure."""
-        async with self._asking:
-            pause = AGAIN if self._keys else _FIRST_AGAIN
-            if self._asked_at is not None and now - self._asked_at < pause:
-                return
-            try:
-                keys = await self._fetch()
-            except (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError, LookupError) as error:
-                log.warning("No keys from %s: %s", self._issuer, type(error).__name__)
-            else:
-                self._keys, self._fetched_at = keys, now
-                self._remembered.clear()  # a key that is gone has verified some of it
-            self._asked_at = now
-
-    async def _fetch(self) -> Mapping[str, _ProviderKey]:
-        async with httpx.AsyncClient(timeout=self._timeout, transport=self._transport) as client:
-            url = self._jwks_url or await self._discover(client)
-            answer = (await client.get(url)).raise_for_status().json()
-        keys = {jwk["kid"]: key for jwk in answer["keys"] if (key := _provider_key(jwk))}
-        if not keys:
-            raise ValueError("no key that can be used")
-        return keys
-
-    async def _discover(self, client: httpx.AsyncClient) -> str:
-        url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = (await client.get(url)).raise_for_status().json()
-        # OpenID Connect Discovery 1.0, section 4.3.
-        if document["issuer"] != self._issuer:
-            raise ValueError("another issuer")
-        return str(document["jwks_uri"])
+    def _verified_email(self, said: Mapping[str, object]) -> str | None:
+        email, verified = said.get("email"), said.get("email_verified")
+        if verified == "true" and not self._email_verified_as_text:
+            log.warning(
+                "A token of %s has email_verified as text, which does not count:"
+                " see GATEPOST_EMAIL_VERIFIED_TEXT",
+                self._issuer,
+            )
+        is_verified = verified is True or (verified == "true" and self._email_verified_as_text)
+        return email if isinstance(email, str) and is_verified else None
 
 
-def _key_named_in(token: str) -> str | None:
-    """The name of the key; None for a token of a form that we don't understand."""
-    if len(token) > TOKEN_MAX or not _TOKEN.fullmatch(token):
+def _extracted(token: str) -> jws.CompactSignature | None:
+    """The unverified parts of a token that has a `kid`; None for any other text."""
+    if len(token) > TOKEN_MAX:
         return None
-    header = token.partition(".")[0]
     try:
-        said = parsed(urlsafe_b64decode(header + "=" * (-len(header) % 4)))
-    except ValueError:
+        signature = jws.extract_compact(token.encode(), registry=_REGISTRY)
+        _REGISTRY.check_header(signature.protected)
+        is_ours = signature.protected.get("typ", "JWT").lower() in _TYPES
+    except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    kid, type_ = said.get("kid"), said.get("typ", "JWT")
-    if _NOT_UNDERSTOOD & said.keys() or not isinstance(kid, str):
-        return None
-    if not isinstance(type_, str) or type_.lower() not in _TYPES:
-        return None
-    return kid
+    return signature if is_ours and "kid" in signature.protected else None
 
 
-_BY_TYPE = {"RSA": "RS256", "P-256": "ES256", "P-384": "ES384"}
-
-
-def _provider_key(jwk: Mapping[str, Any]) -> _ProviderKey | None:
-    """None for a key that is not for signatures, or of a kind or strength that is not taken."""
+def _is_by(key: Key, signature: jws.CompactSignature) -> bool:
     try:
-        is_rsa = jwk["kty"] == "RSA"
-        algorithm = _BY_TYPE[jwk["kty"] if is_rsa else jwk["crv"]]
-        if jwk.get("use", "sig") != "sig" or jwk.get("alg", algorithm) != algorithm:
-            return None
-        public = {name: jwk[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in jwk}
-        key: Any = (CryptographyRSAKey if is_rsa else CryptographyECKey)(public, algorithm)
-        # RFC 7518, section 3.3.
-        strong = not is_rsa or key.prepared_key.key_size >= 2048
-        return _ProviderKey(algorithm, key) if strong and isinstance(jwk["kid"], str) else None
-    except Exception:  # noqa: BLE001  python-jose's reader lets out nearly any
-        return None
+        return jws.validate_compact(signature, key, registry=_REGISTRY)
+    except (JoseError, ValueError):
+        return False
+
+
+def _moment(said: Mapping[str, object], claim: str) -> datetime:
+    try:
+        return moment(said.get(claim))
+    except ValueError as error:
+        raise ValueError(f"{claim} is {error}") from None

@@ -10,11 +10,10 @@ import hmac
 import json
 import re
 import secrets
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, NoReturn
+from datetime import datetime
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jose import jws
@@ -32,20 +31,20 @@ from jose.utils import base64url_encode
 
 from application.ports.storage import UnitOfWork
 from application.ports.tokens import LEEWAY, Claims, Tokens
-from domain.sessions import InvalidToken, SessionId
+from domain.sessions import SessionId
 from domain.users import UserId
+from infrastructure.tokens.verified import Genuine, VerifiedTokens, moment, parsed
 from infrastructure.tokens.weak_secrets import weakness
 
 TOKEN_MAX = 4096  # Characters. Ours have about 300, with RS256 630, with ES256 380.
 
-_LAST_MOMENT = 253_402_300_799  # 9999-12-31T23:59:59Z: as far as datetime reaches
 _LAST_ID = 2**63 - 1
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 
 # RFC 7515, section 2: base64url without padding. The last character's unused bits are zero (RFC
 # 4648, section 3.5), or else several tokens would be one and the same.
-BASE64URL = r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?"
-PAYLOAD_AND_SIGNATURE = re.compile(rf"{BASE64URL}\.{BASE64URL}", re.ASCII)
+_BASE64URL = r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?"
+PAYLOAD_AND_SIGNATURE = re.compile(rf"{_BASE64URL}\.{_BASE64URL}", re.ASCII)
 
 _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -147,14 +146,6 @@ def new_jwk(algorithm: str) -> dict[str, str]:
     return dict(key.to_dict())
 
 
-@dataclass(frozen=True, slots=True)
-class _Genuine:
-    """A token that we signed: `claims` hold from `valid_from` until they expire."""
-
-    claims: Claims
-    valid_from: datetime
-
-
 class JoseTokens(Tokens):
     """The token port on python-jose: the last key signs, all of them verify."""
 
@@ -163,8 +154,7 @@ class JoseTokens(Tokens):
     ) -> None:
         """Raises `UnfitKey` for no key at all and for the same one twice.
 
-        `remembered`: of so many tokens the signature is checked only once. A verified token takes
-        about 700 bytes of memory.
+        `remembered`: number of tokens whose signature is checked only once.
         """
         if not keys or len({key.kid for key in keys}) < len(keys):
             raise UnfitKey("Tokens need a key, and each key once")
@@ -177,8 +167,7 @@ class JoseTokens(Tokens):
         # `crit`, `b64` or `zip` (RFC 7515, section 4.1.11; RFC 7797), no name twice, no nesting,
         # and none too long.
         self._by_header = {self._sign(b"", key).partition(".")[0]: key for key in keys}
-        self._remembered: OrderedDict[str, _Genuine] = OrderedDict()
-        self._room = remembered
+        self._verified = VerifiedTokens[Claims](remembered)
 
     async def issue(self, claims: Claims, uow: UnitOfWork) -> str:  # noqa: ARG002  nothing is stored
         said = {
@@ -194,21 +183,8 @@ class JoseTokens(Tokens):
         return self._sign(json.dumps(said, separators=(",", ":")).encode(), self._newest)
 
     async def verify(self, token: str, now: datetime) -> Claims:
-        # By the whole text, so that no changed token is ever taken for a remembered one; the
-        # moments are looked at every time. Keys are never taken away while we run.
-        known = self._remembered.get(token)
-        genuine = known or self._read(token)
-        # RFC 7519, section 4.1.4: at `exp` it is over.
-        if genuine is None or not genuine.valid_from <= now < genuine.claims.expires_at:
-            self._remembered.pop(token, None)
-            raise InvalidToken from None
-        if known is None:
-            self._remembered[token] = genuine
-            if len(self._remembered) > self._room:
-                self._remembered.popitem(last=False)
-        else:
-            self._remembered.move_to_end(token)
-        return genuine.claims
+        genuine = self._verified.get(token) or self._read(token)
+        return self._verified.accept(token, genuine, now)
 
     @property
     def public_keys(self) -> Sequence[Mapping[str, str]]:
@@ -220,7 +196,7 @@ class JoseTokens(Tokens):
         token: str = jws.sign(payload, key.signer, headers=headers, algorithm=key.algorithm)
         return token
 
-    def _read(self, token: str) -> _Genuine | None:
+    def _read(self, token: str) -> Genuine[Claims] | None:
         """What `token` says, whatever the time is; None when it is not ours."""
         header, _, rest = token[: TOKEN_MAX + 1].partition(".")
         key = self._by_header.get(header)
@@ -232,7 +208,7 @@ class JoseTokens(Tokens):
         except (JOSEError, ValueError):
             return None
 
-    def _accept(self, said: Mapping[str, object]) -> _Genuine:
+    def _accept(self, said: Mapping[str, object]) -> Genuine[Claims]:
         """`said` as claims. Raises `ValueError` where it differs from what we issue.
 
         Other claims are passed over (RFC 7519, section 4), except `nbf`, which is heeded.
@@ -249,38 +225,7 @@ class JoseTokens(Tokens):
             issued_at=issued_at,
             expires_at=expires_at,
         )
-        return _Genuine(claims, starts_at - LEEWAY)
-
-
-def parsed(payload: bytes) -> dict[str, object]:
-    """A JSON object whose members have one name each. Raises `ValueError` for all else."""
-    # Depth is bounded by what opens it: how deep `json` gets differs between Pythons.
-    if payload.count(b"[") + payload.count(b"{") > 20:
-        raise ValueError
-    text = payload.decode("utf-8")  # RFC 8725, section 3.7
-    said = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
-    if not isinstance(said, dict):
-        raise ValueError
-    return said
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # RFC 7519, section 4: readers differ on which of two claims of one name counts.
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError
-    return members
-
-
-def _refuse(_: str) -> NoReturn:
-    raise ValueError  # NaN and Infinity are no JSON (RFC 8259, section 6)
-
-
-def moment(value: object) -> datetime:
-    """A NumericDate in whole seconds. Raises `ValueError` for all else."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LAST_MOMENT:
-        raise ValueError
-    return datetime.fromtimestamp(value, UTC)
+        return Genuine(claims, starts_at - LEEWAY)
 
 
 def _id(value: object) -> int:

@@ -24,7 +24,9 @@ from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key, jwk_key, new_jwk
 from infrastructure.tokens.opaque import OpaqueTokens
+from infrastructure.tokens.provider_keys import ProviderKeys
 from tests.api.test_another_technology import TinyTokens
+from tests.fakes.clock import FakeClock
 from tests.fakes.storage import FakeStorage
 from tests.fakes.tokens import FakeTokens, issued
 from tests.infrastructure.test_issuer import rsa_key, signed
@@ -76,8 +78,13 @@ class OutsideTokens(Tokens):
         self._tokens = IssuerTokens(
             issuer="https://provider.test",
             audience="gatepost",
-            jwks_url="https://provider.test/keys",
-            transport=httpx.MockTransport(self._keys),
+            keys=ProviderKeys(
+                issuer="https://provider.test",
+                jwks_url="https://provider.test/keys",
+                https_only=True,
+                clock=FakeClock(),
+                transport=httpx.MockTransport(self._keys),
+            ),
         )
 
     async def issue(self, claims: Claims, uow: UnitOfWork) -> str:

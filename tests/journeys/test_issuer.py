@@ -153,6 +153,14 @@ def test_a_provider_that_was_never_there_is_503(place: Place) -> None:
         ({"ISSUER": "provider.test", "AUDIENCE": "x"}, "ISSUER"),
         (
             {
+                "ISSUER": "https://provider.test",
+                "AUDIENCE": "x",
+                "EMAIL_VERIFIED_TEXT": "https://another.test",
+            },
+            "EMAIL_VERIFIED_TEXT",
+        ),
+        (
+            {
                 "ISSUER": "http://provider.test",
                 "AUDIENCE": "x",
                 "ENVIRONMENT": "production",
