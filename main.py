@@ -26,7 +26,7 @@ from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import Replica, ReplicaPosts
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.hashing_queue import hashing_threads
-from infrastructure.limits import NoLimits, ProcessLimits, SharedLimits, rate
+from infrastructure.limits import FIXED_RATES, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
 from infrastructure.mail import ConsoleMailer, SmtpMailer
 from infrastructure.metrics import Metrics
@@ -221,8 +221,12 @@ def _signing_keys(settings: Settings) -> list[SigningKey]:
 
 def build_limits(settings: Settings) -> Limits:
     if settings.rate_limits == "off":
-        return NoLimits()
-    rates = {limit: rate(getattr(settings, f"limit_{limit.name.lower()}")) for limit in Limit}
+        return ProcessLimits(FIXED_RATES, system_clock)
+    rates = FIXED_RATES | {
+        limit: rate(getattr(settings, f"limit_{limit.name.lower()}"))
+        for limit in Limit
+        if limit not in FIXED_RATES
+    }
     if settings.redis_url is None:
         return ProcessLimits(rates, system_clock)
     url = settings.redis_url.get_secret_value()

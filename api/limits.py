@@ -43,14 +43,14 @@ def _by_user(limit: Limit, request: Request) -> Sequence[Hit]:
     user = request_context(request).user
     if user is None:
         raise InvalidToken
-    return [Hit(limit, str(user.id))]
+    return [Hit(limit, str(user.id), subject=f"user:{user.id}")]
 
 
 def _by_session(limit: Limit, request: Request) -> Sequence[Hit]:
     session = request_context(request).session
     if session is None:
         raise InvalidToken
-    return [Hit(limit, str(session.id))]
+    return [Hit(limit, str(session.id), subject=f"session:{session.id}")]
 
 
 def limited_by_network(limit: Limit) -> params.Depends:

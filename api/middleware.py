@@ -34,6 +34,9 @@ LOGGED_PATH_MAX = 1000
 behind it.
 """
 
+_REFUSED = (401, 403, 429)
+"""Statuses whose log lines name the address of origin: guessing leaves a trace."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _PROCESS = token_hex(6)
@@ -56,12 +59,14 @@ class AccessLog(Protocol):
         email: str | None,
         error: str | None,
         limit: str | None,
+        ip: str | None,
         trace_id: str | None = None,
     ) -> None:
         """Note a request that was answered; `status` 0 when its connection broke before.
 
         `route` is the path's template, None when no route has that path; `error` the code of the
-        problem that the answer tells, and `limit` the limit that was used up.
+        problem that the answer tells, and `limit` the limit that was used up. `ip` is the address
+        of origin of a request that was refused with 401, 403 or 429, and else None.
         """
         ...
 
@@ -155,6 +160,7 @@ class RequestMiddleware:
             email=user.email if user and self._log_email else None,
             error=error,
             limit=exchange.limit_statuses[0].limit.value if error == TooManyRequests.code else None,
+            ip=scope["client"][0] if exchange.status in _REFUSED and scope["client"] else None,
         )
 
 

@@ -50,7 +50,9 @@ class ResetBody(BaseModel):
 )
 async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
     # Whose address it is, nobody knows yet: it gets no more mail than one that forgot a password.
-    await use_cases.limits.hit(account_hit(Limit.ACCOUNT_RESETS, user.email, "verification"))
+    subject = f"user:{user.id}"
+    hit = account_hit(Limit.ACCOUNT_RESETS, user.email, "verification", subject=subject)
+    await use_cases.limits.hit(hit)
     await use_cases.codes.ask_for_verification(user)
 
 

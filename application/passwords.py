@@ -1,8 +1,9 @@
 """Verifies passwords, within the limits on failed logins."""
 
-from application.ports.limits import Limit, Limits, account_hit
+from application.ports.limits import UNKNOWN_USER, Limit, Limits, account_hit
 from application.ports.passwords import PasswordHash, Passwords, Requester
 from application.ports.queries import Credentials, Queries
+from application.security_events import SecurityEvents
 from domain.errors import Unavailable
 from domain.sessions import network_of
 from domain.users import UserId
@@ -11,10 +12,13 @@ _NOBODY = UserId(0)
 
 
 class PasswordCheck:
-    def __init__(self, *, passwords: Passwords, queries: Queries, limits: Limits) -> None:
+    def __init__(
+        self, *, passwords: Passwords, queries: Queries, limits: Limits, events: SecurityEvents
+    ) -> None:
         self._passwords = passwords
         self._queries = queries
         self._limits = limits
+        self._events = events
 
     async def credentials(
         self, email: str, password: str, ip: str | None, *, is_logged_in: bool = False
@@ -22,8 +26,9 @@ class PasswordCheck:
         """The credentials of the active user with this address and password, or None.
 
         Raises `TooManyRequests`, before any work on the password, and `Unavailable`. Returning
-        None counts as a failed login. Attempts in progress count too, so guessing in parallel
-        gains nothing. An address that nobody has costs the same work and has the same limits.
+        None counts as a failed login, and the audit records it. Attempts in progress count too, so
+        guessing in parallel gains nothing. An address that nobody has costs the same work and has
+        the same limits.
 
         `is_logged_in`: whether a session of this user asks. The work then takes a place in the
         queue that is kept from strangers.
@@ -31,10 +36,11 @@ class PasswordCheck:
         found = await self._queries.credentials(email)
         network = network_of(ip)
         user_id = found.user.id if found else _NOBODY
+        subject = f"user:{user_id}" if found else UNKNOWN_USER
         is_known = await self._queries.has_logged_in_from(user_id, network)
-        hits = [account_hit(Limit.LOGIN_FAILURES, email, network)]
+        hits = [account_hit(Limit.LOGIN_FAILURES, email, network, subject=subject)]
         if not is_known:
-            hits.append(account_hit(Limit.ACCOUNT_FAILURES, email))
+            hits.append(account_hit(Limit.ACCOUNT_FAILURES, email, subject=subject))
         await self._limits.hit(*hits)
         failed = False
         try:
@@ -44,10 +50,13 @@ class PasswordCheck:
                 Requester(network, is_known or is_logged_in),
             )
             failed = found is None or not matches or not found.user.is_active
-            return None if failed else found
         finally:
             if not failed:
                 await self._limits.release(*hits)
+        if failed:
+            # For an address that nobody has too, so that the time tells nothing.
+            await self._events.record("login_failed", subject, key=hits[0].key)
+        return None if failed else found
 
     async def up_to_date(
         self, current: PasswordHash, password: str, ip: str | None

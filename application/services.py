@@ -18,6 +18,7 @@ from application.ports.queries import PostQueries, Queries
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.posts import PostService
+from application.security_events import RecordedLimits, SecurityEvents
 from application.votes import VoteService
 from domain.passwords import PasswordPolicy
 from domain.posts import DEFAULT_OPTIONS, PostOptions
@@ -68,7 +69,11 @@ class Services:
 
 
 def build_services(ports: Ports) -> Services:
-    check = PasswordCheck(passwords=ports.passwords, queries=ports.queries, limits=ports.limits)
+    events = SecurityEvents(limits=ports.limits, storage=ports.storage, clock=ports.clock)
+    limits = RecordedLimits(ports.limits, events)
+    check = PasswordCheck(
+        passwords=ports.passwords, queries=ports.queries, limits=limits, events=events
+    )
     mail = MailService(
         queries=ports.queries,
         storage=ports.storage,
@@ -117,6 +122,6 @@ def build_services(ports: Ports) -> Services:
         ),
         votes=VoteService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
         public_keys=ports.tokens.public_keys,
-        limits=ports.limits,
+        limits=limits,
         readiness=ports.queries.ready,
     )

@@ -43,6 +43,10 @@ class Rate:
     """Seconds."""
 
 
+FIXED_RATES = {Limit.SECURITY_EVENTS: Rate(1, 60)}
+"""The rates of limits that no setting changes."""
+
+
 def rate(text: str) -> Rate:
     """A rate in the notation of the `limits` package. Raises ValueError."""
     try:
@@ -66,13 +70,6 @@ def check_redis_url(url: str) -> None:
         ) from None
 
 
-class NoLimits(Limits):
-    async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:  # noqa: ARG002
-        return ()
-
-    async def release(self, *hits: Hit) -> None: ...
-
-
 @dataclass(slots=True)
 class _Window:
     ends_at: float
@@ -84,7 +81,8 @@ _NO_WINDOW = _Window(0.0)
 
 
 class ProcessLimits(Limits):
-    """Counts in the memory of this process; other processes count for themselves.
+    """Counts in the memory of this process; other processes count for themselves. Limits that have
+    no rate are not limited.
 
     Keeps at most `windows_max` windows of each limit, and none that counts nothing. When there are
     more, the one that ends first is forgotten. Keys are kept as digests.
@@ -104,11 +102,11 @@ class ProcessLimits(Limits):
 
     async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:
         now = self._clock().timestamp()
-        keyed = [(hit, self._digest(hit)) for hit in hits]
+        keyed = [(hit, self._digest(hit)) for hit in hits if hit.limit in self._rates]
         for hit, key in keyed:
             window = self._windows[hit.limit].get(key, _NO_WINDOW)
             if now < window.ends_at and window.used >= self._quota(hit):
-                raise TooManyRequests(self._status(hit, window, now))
+                raise TooManyRequests(hit, self._status(hit, window, now))
         return [self._status(hit, self._count(hit, key, now), now) for hit, key in keyed]
 
     async def release(self, *hits: Hit) -> None:
@@ -215,7 +213,7 @@ class SharedLimits(Limits):
             statuses.append(_status(hit, rate, used, left))
             if used > rate.quota * hit.quotas:
                 await self._release(hits[:count])
-                return TooManyRequests(statuses[-1])
+                return TooManyRequests(hit, statuses[-1])
         return statuses
 
     async def _release(self, hits: Sequence[Hit]) -> bool:

@@ -4,7 +4,7 @@ A limit is a quota for a window of time. A window begins with the first use in i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -37,6 +37,8 @@ class Limit(StrEnum):
     """By session: ending sessions, and changing the password, which ends them too. These are no
     writes, or a thief with an access token could use up what its owner needs to stop them.
     """
+    SECURITY_EVENTS = "security-events"
+    """By refusal: how often the same one is recorded in the audit. Once a minute, always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,14 @@ class Hit:
     key: str
     quotas: int = 1
     """How many times the quota of the limit this key may use up."""
+    subject: str = field(default="", compare=False)
+    """What the audit names when the limit is reached, kind and id: "user:7"."""
 
+
+UNKNOWN_USER = "user:unknown"
+"""The subject of what happened to an account that there is not. The address is not recorded: people
+type passwords where addresses belong.
+"""
 
 SITE_QUOTAS = 16
 """Quotas that the networks of one IPv6 site share. A site has 65,536 networks, and may belong to
@@ -57,15 +66,16 @@ one customer or to hundreds.
 
 def network_hits(limit: Limit, ip: str | None) -> list[Hit]:
     """A use by network, and for IPv6 by site as well."""
-    hits = [Hit(limit, network_of(ip))]
+    network = network_of(ip)
+    hits = [Hit(limit, network, subject=f"network:{network}")]
     if site := site_of(ip):
-        hits.append(Hit(limit, site, quotas=SITE_QUOTAS))
+        hits.append(Hit(limit, site, quotas=SITE_QUOTAS, subject=f"network:{site}"))
     return hits
 
 
-def account_hit(limit: Limit, email: str, network: str = "") -> Hit:
+def account_hit(limit: Limit, email: str, network: str = "", *, subject: str = UNKNOWN_USER) -> Hit:
     """A use by account, whether or not there is one with this address."""
-    return Hit(limit, f"{email_key(email)} {network}")
+    return Hit(limit, f"{email_key(email)} {network}", subject=subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +95,12 @@ class LimitStatus:
 class TooManyRequests(TooMany):
     detail = "This was asked for too often"
 
-    def __init__(self, status: LimitStatus) -> None:
+    def __init__(self, hit: Hit, status: LimitStatus) -> None:
         super().__init__()
+        self.hit = hit
+        """The use that was refused."""
         self.status = status
-        """Of the limit that is used up."""
+        """Of its limit."""
         self.retry_after = status.resets_in
 
 

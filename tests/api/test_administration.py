@@ -6,8 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from application.ports.limits import Limit
 from domain.users import Role
-from tests.api.client import ApiClient, Person, on_one_database, problem_of
+from tests.api.client import ApiClient, Person, client_of, on_one_database, problem_of
 
 
 async def change(gate: ApiClient, admin: Person, subject: Person, **members: Any) -> httpx.Response:
@@ -174,3 +175,22 @@ async def test_the_audit_tells_who_did_what_to_whom_and_when(gate: ApiClient) ->
     assert events[2]["at"] == post["created_at"]
     assert len({event["id"] for event in events}) == len(events)
     assert "person" not in str(events), "an address"
+
+
+async def test_the_audit_has_failed_logins_and_limits_that_were_reached(gate: ApiClient) -> None:
+    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+    form = {"username": anna.email, "password": "wrong"}
+    limits: Any = gate.ports.limits
+    limits.quotas = {Limit.LOGIN_FAILURES: 3}
+
+    async with client_of(gate.app, ip="192.0.2.7") as stranger:
+        answers = [await stranger.post("/login", data=form) for _ in range(5)]
+
+    assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 2
+    events = await walk(gate, "/audit?limit=2", admin)
+    told = [(event["name"], event["subject"], event["ip"], event["details"]) for event in events]
+    assert told[:2] == [
+        ("limit_reached", f"user:{anna.id}", "192.0.2.7", {"limit": "login-failures"}),
+        ("login_failed", f"user:{anna.id}", "192.0.2.7", {}),
+    ]
+    assert [event["name"] for event in events].count("login_failed") == 1

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from application.ports.limits import Limit, Limits
-from infrastructure.limits import ProcessLimits, rate
+from infrastructure.limits import FIXED_RATES, ProcessLimits, rate
 from infrastructure.settings import Settings
 from tests.api.client import (
     PASSWORD,
@@ -24,8 +24,10 @@ from tests.api.client import (
 pytestmark = on_one_database
 
 POST = {"title": "Hello", "content": "First post."}
-ALL_RATES = {
-    limit: rate(Settings.model_fields[f"limit_{limit.name.lower()}"].default) for limit in Limit
+ALL_RATES = FIXED_RATES | {
+    limit: rate(Settings.model_fields[f"limit_{limit.name.lower()}"].default)
+    for limit in Limit
+    if limit not in FIXED_RATES
 }
 
 

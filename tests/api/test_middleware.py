@@ -1,6 +1,7 @@
 """What all requests and answers have in common, whichever route they are for."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -8,11 +9,13 @@ from starlette.types import Message, Scope
 
 from api.app import create_app
 from api.middleware import BODY_MAX, POST_BODY_MAX
+from application.ports.limits import Limit
 from domain.one_time_codes import Purpose, new_code
 from domain.users import Role, UserId
 from tests.api.client import PASSWORD, ApiClient, Person, client_of, on_one_database, problem_of
 from tests.api.conftest import CORS_ORIGIN
 from tests.api.test_routes import census
+from tests.fakes.limits import FakeLimits
 
 pytestmark = on_one_database
 
@@ -559,6 +562,7 @@ async def test_the_log_names_the_user_of_each_request(gate: ApiClient) -> None:
         "email": "anna@example.com",
         "error": None,
         "limit": None,
+        "ip": None,
     }
     assert (missing["route"], missing["error"]) == ("/posts/{post_id}", "post_not_found")
     assert (unnamed["route"], unnamed["error"]) == (None, "not_found")
@@ -575,6 +579,30 @@ async def test_the_log_has_the_first_thousand_characters_of_a_path(gate: ApiClie
 
     (line,) = lines
     assert line["path"] == "/x" + ":" * 998
+
+
+async def test_the_log_names_the_address_of_origin_of_what_was_refused(gate: ApiClient) -> None:
+    anna = await gate.person()
+    ports = replace(gate.ports, limits=FakeLimits({Limit.WRITES: 1}))
+    lines = Lines()
+    app = create_app(ports, cursor_key=b"k" * 32, access_log=lines.note)
+
+    async with client_of(app, ip="192.0.2.7") as client:
+        await client.get("/users/me")
+        await client.post("/login", data={"username": anna.email, "password": "wrong"})
+        await client.get("/audit", headers=anna.headers)
+        for _ in range(2):
+            await client.delete("/posts/7", headers=anna.headers)
+        await client.get("/users/me", headers=anna.headers)
+
+    assert [(line["status"], line["ip"]) for line in lines] == [
+        (401, "192.0.2.7"),
+        (401, "192.0.2.7"),
+        (403, "192.0.2.7"),
+        (404, None),
+        (429, "192.0.2.7"),
+        (200, None),
+    ]
 
 
 async def test_where_addresses_are_not_to_be_logged_they_are_not(gate: ApiClient) -> None:

@@ -80,7 +80,7 @@ async def test_a_new_password_for_an_admin_ends_their_sessions_and_codes(
         await services.auth.login(anna.email, PASSWORD, ClientInfo())
     await services.auth.login(anna.email, NEW, ClientInfo())
     names = [entry.event.name for entry in ports.storage.committed.events]
-    assert names[-3:] == ["user_promoted", "password_reset", "logged_in"]
+    assert names[-4:] == ["user_promoted", "password_reset", "login_failed", "logged_in"]
 
 
 async def test_a_weak_password_makes_no_admin(

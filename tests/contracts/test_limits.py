@@ -21,7 +21,7 @@ from application.ports.limits import (
     network_hits,
 )
 from infrastructure.clock import system_clock
-from infrastructure.limits import NoLimits, ProcessLimits, Rate, SharedLimits, rate
+from infrastructure.limits import FIXED_RATES, ProcessLimits, Rate, SharedLimits, rate
 from tests.fakes.clock import FakeClock
 from tests.fakes.limits import FakeLimits
 from tests.valkey import ValkeyServer, running_valkey
@@ -109,6 +109,18 @@ async def test_a_quota_is_counted_down_and_then_refused(limits: Limits) -> None:
     assert (refused.limit, refused.quota, refused.window) == (Limit.WRITES, QUOTA, 60)
     assert refused.remaining == 0
     assert 59 <= refused.resets_in <= 60
+
+
+async def test_a_refusal_names_the_hit_that_was_refused(limits: Limits) -> None:
+    failure = Hit(Limit.LOGIN_FAILURES, "a", subject="user:7")
+    for _ in range(QUOTA):
+        await limits.hit(failure)
+
+    with pytest.raises(TooManyRequests) as refusal:
+        await limits.hit(Hit(Limit.LOGINS, "a"), failure)
+
+    assert refusal.value.hit == failure
+    assert refusal.value.hit.subject == "user:7"
 
 
 async def test_keys_and_limits_keep_apart(limits: Limits) -> None:
@@ -256,10 +268,10 @@ async def test_a_window_that_began_again_is_not_forgotten() -> None:
     await exceeded(limits, WRITE)
 
 
-async def test_without_limits_nothing_is_limited_nor_told() -> None:
-    limits = NoLimits()
+async def test_what_has_no_rate_is_not_limited_nor_told() -> None:
+    limits = ProcessLimits(FIXED_RATES, FakeClock())
 
-    assert [await limits.hit(WRITE) for _ in range(200)] == [()] * 200
+    assert [list(await limits.hit(WRITE)) for _ in range(200)] == [[]] * 200
     await limits.release(WRITE)
 
 

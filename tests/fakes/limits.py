@@ -5,7 +5,9 @@ from application.ports.limits import Hit, Limit, Limits, LimitStatus, TooManyReq
 
 
 class FakeLimits(Limits):
-    """Counts everything and limits what `quotas` names; `pass_window` makes all windows end."""
+    """Counts everything and limits what `quotas` names, and how often an event is recorded;
+    `pass_window` makes all windows end.
+    """
 
     def __init__(self, quotas: Mapping[Limit, int] | None = None) -> None:
         self.quotas = dict(quotas or {})
@@ -14,8 +16,8 @@ class FakeLimits(Limits):
 
     async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:
         for hit in hits:
-            if self.used[hit] >= self.quotas.get(hit.limit, 10**9) * hit.quotas:
-                raise TooManyRequests(self._status(hit))
+            if self.used[hit] >= self._quota(hit):
+                raise TooManyRequests(hit, self._status(hit))
         self.used.update(hits)
         return [self._status(hit) for hit in hits if hit.limit in self.quotas]
 
@@ -25,8 +27,12 @@ class FakeLimits(Limits):
     def pass_window(self) -> None:
         self.used.clear()
 
+    def _quota(self, hit: Hit) -> int:
+        unlimited = 1 if hit.limit is Limit.SECURITY_EVENTS else 10**9
+        return self.quotas.get(hit.limit, unlimited) * hit.quotas
+
     def _status(self, hit: Hit) -> LimitStatus:
-        quota = self.quotas[hit.limit] * hit.quotas
+        quota = self._quota(hit)
         return LimitStatus(
             limit=hit.limit,
             quota=quota,

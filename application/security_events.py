@@ -1,0 +1,61 @@
+"""Refusals that the audit records: failed logins, and limits that were reached."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from application.ports.clock import Clock
+from application.ports.limits import Hit, Limit, Limits, LimitStatus, TooManyRequests
+from application.ports.storage import Storage
+from application.retries import retried
+from domain.errors import Unavailable
+from domain.events import Event
+
+
+class SecurityEvents:
+    """Records what was refused to somebody, at most once a minute for the same refusal."""
+
+    def __init__(self, *, limits: Limits, storage: Storage, clock: Clock) -> None:
+        self._limits = limits
+        self._storage = storage
+        self._clock = clock
+
+    async def record(self, name: str, subject: str, *, key: str, **details: str | int) -> None:
+        """Record the event unless one of this name and `key` was recorded within a minute.
+
+        Does nothing while the database is down: what is refused stays refused.
+        """
+        try:
+            await self._limits.hit(Hit(Limit.SECURITY_EVENTS, f"{name} {key}"))
+        except TooManyRequests:
+            return
+        with suppress(Unavailable):
+            await self._store(
+                Event(name=name, actor_id=None, subject=subject, at=self._clock(), details=details)
+            )
+
+    @retried
+    async def _store(self, event: Event) -> None:
+        async with self._storage() as uow:
+            uow.record(event)
+            await uow.commit()
+
+
+class RecordedLimits(Limits):
+    """`limits`, recording each that is reached."""
+
+    def __init__(self, limits: Limits, events: SecurityEvents) -> None:
+        self._limits = limits
+        self._events = events
+
+    async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:
+        try:
+            return await self._limits.hit(*hits)
+        except TooManyRequests as refusal:
+            hit = refusal.hit
+            await self._events.record(
+                "limit_reached", hit.subject, key=f"{hit.limit} {hit.key}", limit=hit.limit.value
+            )
+            raise
+
+    async def release(self, *hits: Hit) -> None:
+        await self._limits.release(*hits)
