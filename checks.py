@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from application.services import Ports
 from infrastructure.database import schema
-from infrastructure.database.driver.engine import sqlite_path
+from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
 from infrastructure.database.driver.statements import Database, DatabaseUnavailable, TakesNoChanges
@@ -70,11 +70,14 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
 
 async def _reason(part: str, database: Database) -> str:
     """Why `part` is down."""
-    if part == "migrations":
-        try:
-            await schema.revision(database)
-        except schema.ForeignSchema as error:
-            return str(error)
+    try:
+        await schema.revision(database)
+        await database.check()
+    except schema.ForeignSchema as error:
+        return str(error)
+    except DatabaseUnavailable as error:
+        reason = str(error.__cause__ or "").partition("\n")[0]
+        return f"{DOWN[part]}: {reason}" if reason else DOWN[part]
     return DOWN[part]
 
 

@@ -25,7 +25,7 @@ from domain.errors import DomainError
 from domain.users import Role, UnverifiedAddress, UserDraft
 from infrastructure.clock import system_clock
 from infrastructure.database import purge, schema
-from infrastructure.database.driver.engine import sqlite_path
+from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.statements import Database
 from infrastructure.metrics import shared_metrics
 from infrastructure.server import Config, Protocol, Server, Supervisor, listen

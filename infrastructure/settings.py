@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from infrastructure.database.driver.engine import check_url, sqlite_path
+from infrastructure.database.driver.addresses import parse, sqlite_path
 from infrastructure.limits import check_redis_url, rate
 from infrastructure.mail import check_sender, check_smtp_url
 from infrastructure.tokens.jose import UnfitKey, hs256_key
@@ -32,8 +32,9 @@ def _secret_key(value: SecretStr) -> SecretStr:
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    check_url(value.get_secret_value())
-    return value
+    url = value.get_secret_value().strip()
+    parse(url)
+    return SecretStr(url)
 
 
 def _redis_url(value: SecretStr) -> SecretStr:

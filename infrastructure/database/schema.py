@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from infrastructure.database.driver import connections, sqlite
-from infrastructure.database.driver.engine import sqlite_path
+from infrastructure.database.driver.addresses import postgres_address, sqlite_path
 from infrastructure.database.driver.statements import Database, SchemaMissing
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ def migrate(url: str, revision: str = "head") -> str | None:
         reason = str(cause).partition("\n")[0]
         raise MigrationFailed(f"The database refused: {reason}") from error
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise MigrationFailed(f"The database does not answer: {type(error).__name__}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise MigrationFailed(f"The database does not answer: {reason}") from error
     return stored
 
 
@@ -175,7 +176,7 @@ async def _run_on_postgresql(url: str, work: Callable[[Connection], object]) -> 
     from sqlalchemy.ext.asyncio import create_async_engine
 
     async def connect() -> object:
-        connection, _ = await connections.connect(connections.hosts(url), within=10)
+        connection, _ = await connections.connect(postgres_address(url), within=10)
         return connection
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import asyncpg
 import pytest
@@ -24,8 +25,8 @@ ATTEMPTS = 1 + len(PAUSES)
 @asynccontextmanager
 async def opened(url: str, **settings: str) -> AsyncIterator[SqlBackend]:
     """With settings of the server's for each connection."""
-    options = "&".join(f"{name}={value}" for name, value in settings.items())
-    database = open_database(f"{url}?{options}")
+    options = quote(" ".join(f"-c {name}={value}" for name, value in settings.items()))
+    database = open_database(f"{url}?options={options}" if settings else url)
     await database.open()
     try:
         yield SqlBackend(database)

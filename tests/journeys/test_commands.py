@@ -71,6 +71,39 @@ def test_an_unreachable_database_is_one_clear_line(place: Place, command: list[s
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:///gatepost.db?mode=ro", "mode: there is no such option for SQLite"),
+        (f"{NOWHERE}?channel_binding=require", "channel_binding: cannot be required"),
+    ],
+)
+def test_an_option_of_the_database_that_is_not_known_is_one_clear_line(
+    place: Place, url: str, reason: str
+) -> None:
+    place.database_url = url
+
+    for command in ("serve", "migrate", "check"):
+        assert place.refusal(command).startswith(f"GATEPOST_DATABASE_URL: {reason}")
+
+
+def test_a_space_around_the_database_s_address_does_not_count(place: Place) -> None:
+    path = Path(place.directory) / "spaced.db"
+    place.database_url = f" sqlite:///{path} "
+
+    assert place.run("migrate").stderr == ""
+
+    assert path.exists()
+
+
+def test_a_server_without_tls_is_told_as_such(place: Place, postgres_url: str) -> None:
+    place.database_url = f"{postgres_url}?sslmode=require"
+
+    for command in ("serve", "migrate"):
+        assert "the server takes no TLS, which sslmode asks for" in place.refusal(command)
+    assert "the server takes no TLS" in place.run("check").stdout
+
+
 def test_a_directory_that_is_not_there_is_one_clear_line(place: Place) -> None:
     place.database_url = f"sqlite:///{place.directory}/missing/gatepost.db"
 

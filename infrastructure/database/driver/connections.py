@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 from application.ports.adapter import Reading
+from infrastructure.database.driver.addresses import PostgresAddress, postgres_address
 from infrastructure.database.driver.statements import Record
 from infrastructure.database.driver.time_budget import Deadline
-
-_CACHE_SIZE = "statement_cache_size"
 
 _GOODBYE = 1.0
 """Seconds that the server has to let go of a connection."""
@@ -81,56 +80,38 @@ def is_refusal(error: BaseException) -> bool:
     )
 
 
-def hosts(url: str) -> list[str]:
-    """The URL of each host that `url` names: `postgresql://user@h1:5432,h2/database` of two."""
-    netloc = urlsplit(url).netloc
-    account, at, names = netloc.rpartition("@")
-    return [url.replace(netloc, f"{account}{at}{name}", 1) for name in names.split(",")]
+class NotAccepted(ConnectionError):
+    """The server does not take a connection with these options."""
 
 
-async def connect(urls: Sequence[str], *, within: float) -> tuple[Connection, str]:
-    """A connection to the first of the hosts that takes us, and that host's URL; in seconds.
+async def connect(address: PostgresAddress, *, within: float) -> tuple[Connection, str]:
+    """A connection to the first of the hosts that takes us, and that host; in seconds.
 
     asyncpg itself would give all the time to the first that does not answer.
     """
-    until = monotonic() + within
-    for untried, url in zip(range(len(urls), 0, -1), urls, strict=True):
+    until = monotonic() + min(within, address.connect_timeout or within)
+    for untried, host in zip(range(len(address.hosts), 0, -1), address.hosts, strict=True):
         share = (until - monotonic()) / untried
         try:
-            return await _connect(url, share), url
+            return await _connect(host, address.statement_cache_size, share), host
         except DOWN:
             if untried == 1:
                 raise
     raise ValueError("no host")
 
 
-async def _connect(url: str, within: float) -> Connection:
-    """asyncpg's `connect`, for a URL that may have its `statement_cache_size` in the query.
-
-    0 is for pgbouncer in transaction mode: each statement may meet another server, which knows none
-    of those that were prepared.
-    """
-    url, size = split_cache_size(url)
-    kind = Connection if size else _Forgetful
-    return await asyncpg.connect(
-        url, timeout=within, statement_cache_size=size, connection_class=kind
-    )
-
-
-def split_cache_size(url: str) -> tuple[str, int]:
-    """`url` without its `statement_cache_size`, which asyncpg would send to the server; the size.
-
-    Raises ValueError for one that is no number.
-    """
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    sizes = [value for name, value in query if name == _CACHE_SIZE]
-    if not sizes:
-        return url, 100
-    if not sizes[-1].isdecimal():
-        raise ValueError(f"{_CACHE_SIZE} must be a number")
-    rest = urlencode([pair for pair in query if pair[0] != _CACHE_SIZE])
-    return urlunsplit(parts._replace(query=rest)), int(sizes[-1])
+async def _connect(host: str, statement_cache_size: int, within: float) -> Connection:
+    kind = Connection if statement_cache_size else _Forgetful
+    try:
+        return await asyncpg.connect(
+            host, timeout=within, statement_cache_size=statement_cache_size, connection_class=kind
+        )
+    except ConnectionError as error:
+        if "rejected SSL upgrade" in str(error):
+            raise NotAccepted("the server takes no TLS, which sslmode asks for") from error
+        raise
+    except asyncpg.UndefinedObjectError as error:  # such as of a setting in `options`
+        raise NotAccepted(f"options: {error}") from error
 
 
 class ConnectionPool:
@@ -146,7 +127,7 @@ class ConnectionPool:
         self.in_use = 0
         self.waiting = 0
         """Those that wait for a connection."""
-        self._hosts = hosts(url)
+        self._address = postgres_address(url)
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._closing: set[asyncio.Task[None]] = set()
@@ -167,12 +148,13 @@ class ConnectionPool:
             if not connection.is_closed():
                 return connection
         try:
-            connection, host = await connect(self._hosts, within=turn.left)
+            connection, host = await connect(self._address, within=turn.left)
         except BaseException:
             self._release()
             raise
         # The one that took us is asked first from now on.
-        self._hosts = sorted(self._hosts, key=lambda known: known != host)
+        hosts = sorted(self._address.hosts, key=lambda known: known != host)
+        self._address = replace(self._address, hosts=tuple(hosts))
         return connection
 
     async def fetch(self, sql: str, arguments: Sequence[Any], turn: Deadline) -> Sequence[Record]:
