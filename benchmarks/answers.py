@@ -2,7 +2,7 @@
 
 import httpx
 
-from contenders.target import CONTENT, Target, email_of
+from contenders.target import CONTENT, Target, email_of, posts_of
 
 USER_FIELDS = {"id", "email", "name", "is_active"}
 POST_FIELDS = {"id", "title", "content", "published", "created_at", "owner_id", "owner"}
@@ -37,7 +37,15 @@ def _check_routes(target: Target, client: httpx.Client, *, user: int, post: int)
     draft = {"title": "A title", "content": CONTENT}
     made = _expect(target, client.post("/posts", json=draft), 201).json()
     _same(target, "POST /posts", made.keys() >= POST_FIELDS)
+    changed = client.put(f"/posts/{posts_of(user)[0]}", json={**draft, "title": "Replaced"})
+    replaced = _expect(target, changed, 200).json()
+    _same(target, "PUT /posts/{id}", replaced.keys() >= POST_FIELDS)
     if target.refused:
+        _same(target, "PUT /posts/{id}", replaced["title"] == "Replaced")
+        again = client.get(f"/posts/{posts_of(user)[0]}").json()
+        _same(target, "PUT /posts/{id}", again["title"] == "Replaced")
+        others = client.put(f"/posts/{posts_of(user + 1)[0]}", json=draft)
+        _expect(target, others, 403, "of somebody else")
         _same(target, "POST /posts", made["title"] == "A title" and made["owner_id"] == me["id"])
         newest = client.get("/posts?limit=10").json()[0]
         _same(target, "/posts?limit=10", newest["id"] == made["id"])

@@ -37,7 +37,7 @@ from bench import Bench, running_bench, say
 from contenders.gatepost import running_gatepost
 from contenders.target import Target
 from machine import PAGE
-from visitors import ExternalIdentity, Tally
+from visitors import Tally, Visitor
 
 DATABASE = "endurance"
 WORKERS = 2
@@ -90,7 +90,7 @@ class Endurance:
         url, posts = self._target.server.url, self._target.posts
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(ExternalIdentity(number, url, posts, tally).visit())
+                group.create_task(Visitor(number, url, posts, tally).visit())
                 for number in range(1, visitors + 1)
             ]
             started = time.monotonic()

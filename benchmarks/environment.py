@@ -35,9 +35,9 @@ def enter() -> None:
         os.execv(python, [python, *sys.argv])
 
 
-def gatepost() -> Path:
-    """The installed command `gatepost`: `$GATEPOST`, or the one that `make install` made."""
-    command = Path(os.environ.get("GATEPOST", ROOT / ".venv/bin/gatepost"))
+def gatepost(checkout: Path = ROOT) -> Path:
+    """The command `gatepost` that `make install` made in a checkout."""
+    command = checkout / ".venv/bin/gatepost"
     if not command.exists():
         sys.exit(f"{command} is missing: run `make install` first.")
     return command

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from contenders.target import CONTENT, Target
+from contenders.target import CONTENT, Target, posts_of
 from environment import HERE, wrk
 from machine import Cores
 
@@ -21,6 +21,7 @@ ROUTES = {
     "me": "GET /users/me",
     "post": "GET /posts/{id}",
     "create": "POST /posts",
+    "replace": "PUT /posts/{id}",
     "list": "GET /posts?limit=10",
 }
 
@@ -99,6 +100,10 @@ def _lines(target: Target, route: str) -> list[str]:
             case "create":
                 draft = {"title": f"Title {chance.random()}", "content": CONTENT}
                 lines.append(_line("POST", "/posts", token, json.dumps(draft)))
+            case "replace":
+                number = chance.choice(posts_of(i % len(tokens) + 1))
+                draft = {"title": f"Title {chance.random()}", "content": CONTENT}
+                lines.append(_line("PUT", f"/posts/{number}", token, json.dumps(draft)))
             case _:
                 raise ValueError(route)
     return lines

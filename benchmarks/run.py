@@ -48,6 +48,8 @@ def arguments() -> argparse.Namespace:
     add("--routes", type=_some_of(ROUTES), default=list(ROUTES), help=", ".join(ROUTES))
     add("--contenders", type=_some_of(CONTENDERS), help=f"default all: {', '.join(CONTENDERS)}")
     add("--database", choices=["postgresql", "sqlite"], default="postgresql")
+    add("--beside", type=Path, help="another checkout, whose Gatepost runs as gatepost-beside")
+    add("--plain", action="store_true", help="add gatepost-plain, with GATEPOST_FASTPATH=off")
     add("--fsync", choices=["on", "off"], default="on", help="PostgreSQL's, for all alike")
     add("--postgres-cores", default="auto", help="auto, load, server, all, or as taskset has it")
     add("--output", type=Path, default=environment.HERE / "results")
@@ -66,7 +68,7 @@ def main() -> int:
         targets = []
         for name in names:
             say(f"starting {name}")
-            targets.append(stack.enter_context(_running(name, bench)))
+            targets.append(stack.enter_context(_running(name, bench, chosen)))
             try:
                 check_answers(targets[-1])
             except WrongAnswer as error:
@@ -99,19 +101,28 @@ def measure(
                     results.add((connections, route), target.name, run)
 
 
-def _running(name: str, bench: Bench) -> AbstractContextManager[Target]:
+def _running(name: str, bench: Bench, chosen: argparse.Namespace) -> AbstractContextManager[Target]:
     core, scratch = bench.cores.server, bench.scratch
     if name in STAND_INS:
         return running_stand_in(name, postgres=bench.postgres, core=core, scratch=scratch)
     postgres = None if name == "gatepost-sqlite" else bench.postgres
-    return running_gatepost(name=name, postgres=postgres, core=core, scratch=scratch)
+    return running_gatepost(
+        name=name,
+        checkout=chosen.beside if name == "gatepost-beside" else environment.ROOT,
+        postgres=postgres,
+        core=core,
+        scratch=scratch,
+        settings={"FASTPATH": "off"} if name == "gatepost-plain" else {},
+    )
 
 
 def _contenders(chosen: argparse.Namespace) -> list[str]:
     """Those asked for; all that can run here when none were."""
     if chosen.database == "sqlite":
         return ["gatepost", "gatepost-sqlite"]
-    names: list[str] = chosen.contenders or CONTENDERS
+    names: list[str] = [*(chosen.contenders or CONTENDERS)]
+    names += ["gatepost-plain"] if chosen.plain else []
+    names += ["gatepost-beside"] if chosen.beside else []
     on_node = {"express", "fastify"}
     if on_node & set(names) and (problem := environment.node()):
         if chosen.contenders:

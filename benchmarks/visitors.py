@@ -44,7 +44,7 @@ class Tally:
         return taken
 
 
-class ExternalIdentity:
+class Visitor:
     """One user, at work by `visit` until it is cancelled."""
 
     def __init__(self, number: int, url: str, posts: int, tally: Tally) -> None:

@@ -16,7 +16,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.dependencies import current_user
 from api.errors import located
+from api.request_context import request_context
+from api.routing import ProtectedRoute, Route
+from domain.users import User
 
 
 class Unplanned(Exception):
@@ -42,11 +46,13 @@ class Plan:
     query, headers and body of the endpoint. All that is wrong with the input is one 422.
     """
 
-    def __init__(self, route: RouteContext, admit: Callable[[Request], Awaitable[None]]) -> None:
-        if _has_options(route):
+    def __init__(self, route: RouteContext) -> None:
+        original = route.original_route
+        if not isinstance(original, Route) or _has_options(route):
             raise Unplanned
+        self._is_protected = isinstance(original, ProtectedRoute)
         dependant: Dependant = route.dependant
-        self._admit = admit
+        self._admit = original.admit
         self._convertors = route.param_convertors
         self._field: ModelField | None = route.response_field
         self._status: int = route.status_code or 200
@@ -113,12 +119,11 @@ class Plan:
                 raise Unplanned
             if dependant.response_param_name:
                 raise Unplanned
-            call = _call(dependant, self._gather(dependant))
-
-            async def ask(_: Request, values: Values, __: Errors) -> Any:
-                return await call(values)
-
-            self._places[dependant.call] = self._add(ask)
+            if self._is_protected and dependant.call is current_user:
+                step: Step = _admitted_user
+            else:
+                step = _dependency_step(_call(dependant, self._gather(dependant)))
+            self._places[dependant.call] = self._add(step)
         return self._places[dependant.call]
 
     def _add(self, step: Step) -> int:
@@ -150,6 +155,18 @@ def _call(dependant: Dependant, arguments: Sequence[tuple[str, int]]) -> _Call:
     ):
         raise Unplanned
     return _Call(function, tuple(arguments))
+
+
+def _dependency_step(call: _Call) -> Step:
+    async def ask(_: Request, values: Values, __: Errors) -> Any:
+        return await call(values)
+
+    return ask
+
+
+async def _admitted_user(request: Request, _: Values, __: Errors) -> User | None:
+    """The user whom the route has authenticated before the first step."""
+    return request_context(request).user
 
 
 def _path_step(field: ModelField) -> Step:

@@ -14,7 +14,6 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.fastpath.plans import Plan, Unplanned
-from api.routing import Route
 
 
 class RouteTable:
@@ -37,7 +36,7 @@ class RouteTable:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._application.dependency_overrides:
-            entry, parameters = self._find(scope["method"], get_route_path(scope))
+            entry, parameters = self._find(scope["method"], _path(scope))
             if entry is not None:
                 scope["route"] = entry.route
                 scope["path_params"] = parameters
@@ -72,6 +71,11 @@ class RouteTable:
         return self._entries
 
 
+def _path(scope: Scope) -> str:
+    path: str = get_route_path(scope) if scope["root_path"] else scope["path"]
+    return path
+
+
 _PLAN = "gatepost.plan"
 
 
@@ -96,9 +100,8 @@ class _Entry:
     def of(cls, context: RouteContext) -> "_Entry":
         route = context.original_route
         plan: Plan | None = None
-        if isinstance(route, Route):
-            with suppress(Unplanned):
-                plan = Plan(context, admit=route.admit)
+        with suppress(Unplanned):
+            plan = Plan(context)
         return cls(
             path=context.path or "",
             route=route,

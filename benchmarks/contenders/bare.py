@@ -67,3 +67,8 @@ async def get_post(id: int) -> Post:
 @app.post("/posts", status_code=201)
 async def create_post(draft: PostDraft) -> Post:
     return POST
+
+
+@app.put("/posts/{id}")
+async def replace_post(id: int, draft: PostDraft) -> Post:
+    return POST

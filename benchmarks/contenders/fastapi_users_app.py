@@ -137,3 +137,16 @@ async def create_post(draft: PostCreate, session: DbSession, user: CurrentUser) 
     session.add(post)
     await session.commit()
     return post
+
+
+@app.put("/posts/{id}", response_model=PostRead)
+async def replace_post(id: int, draft: PostCreate, session: DbSession, user: CurrentUser) -> Post:
+    post = await session.get(Post, id)
+    if post is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"Post with id: {id} was not found")
+    if post.owner_id != user.id:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "Not the owner")
+    post.title, post.content, post.published = draft.title, draft.content, draft.published
+    post.owner = user
+    await session.commit()
+    return post

@@ -81,6 +81,7 @@ def running_gatepost(
     core: str,
     scratch: Path,
     name: str = "gatepost",
+    checkout: Path = environment.ROOT,
     users: int = USERS,
     posts: int = POSTS,
     tokens: int = TOKENS,
@@ -92,8 +93,9 @@ def running_gatepost(
 
     Passwords are cheap unless asked otherwise, so that 200 logins take no time; no route that is
     timed checks one. `settings` are by name, without the prefix, and go before the bench's own.
+    `checkout` says whose Gatepost it is.
     """
-    gatepost = str(environment.gatepost())
+    gatepost = str(environment.gatepost(checkout))
     port = free_port()
     database = _on_postgres(postgres, name) if postgres else _on_sqlite(scratch / f"{name}.db")
     env = {

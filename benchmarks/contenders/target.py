@@ -16,6 +16,11 @@ def email_of(user: int) -> str:
     return f"user{user}@example.com"
 
 
+def posts_of(user: int) -> list[int]:
+    """The ids of the posts that belong to the user with that number in every contender's data."""
+    return list(range(USERS + user - 1, POSTS, USERS))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A contender that runs and has been given its data."""

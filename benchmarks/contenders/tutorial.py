@@ -142,3 +142,16 @@ def create_post(post: PostCreate, db: Db, current_user: CurrentUser) -> Post:
     db.commit()
     db.refresh(new_post)
     return new_post
+
+
+@app.put("/posts/{id}", response_model=PostOut)
+def replace_post(id: int, post: PostCreate, db: Db, current_user: CurrentUser) -> Post:
+    query = db.query(Post).filter(Post.id == id)
+    found = query.first()
+    if found is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"Post with id: {id} was not found")
+    if found.owner_id != current_user.id:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "Not authorized to perform this action")
+    query.update(post.model_dump(), synchronize_session=False)
+    db.commit()
+    return query.first()

@@ -301,9 +301,8 @@ def planned(app: FastAPI) -> dict[str, bool]:
 
 
 def is_planned(context: RouteContext) -> bool:
-    assert isinstance(context.original_route, Route)
     try:
-        Plan(context, admit=context.original_route.admit)
+        Plan(context)
     except Unplanned:
         return False
     return True

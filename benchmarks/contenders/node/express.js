@@ -5,7 +5,7 @@
 const { createSecretKey } = require('node:crypto')
 const express = require('express')
 const jwt = require('jsonwebtoken')
-const { activeUser, post, newestPosts, addPost } = require('./queries')
+const { activeUser, post, newestPosts, addPost, replacePost } = require('./queries')
 
 const key = createSecretKey(Buffer.from(process.env.SECRET_KEY))
 const app = express()
@@ -51,6 +51,16 @@ app.post('/posts', authenticate, express.json(), async (req, res) => {
   const { title, content } = req.body || {}
   if (typeof title !== 'string' || typeof content !== 'string') return res.status(422).json({ detail: 'body' })
   res.status(201).json(await addPost(req.user, req.body))
+})
+
+app.put('/posts/:id', authenticate, express.json(), async (req, res) => {
+  const id = Number(req.params.id)
+  const { title, content } = req.body || {}
+  if (typeof title !== 'string' || typeof content !== 'string') return res.status(422).json({ detail: 'body' })
+  const found = Number.isSafeInteger(id) && await post(id)
+  if (!found) return res.status(404).json({ detail: `Post with id: ${req.params.id} was not found` })
+  if (found.owner_id !== req.user.id) return res.status(403).json({ detail: 'Not the owner' })
+  res.json(await replacePost(req.user, id, req.body))
 })
 
 app.listen(Number(process.env.PORT), '127.0.0.1')

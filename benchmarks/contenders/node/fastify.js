@@ -2,7 +2,7 @@
 // Fastify 5 with @fastify/jwt and pg: named statements, and schemas for bodies and answers as its documentation
 // recommends (they compile to validators and serializers). NODE_ENV=production, one process, logging off (its default).
 
-const { activeUser, post, newestPosts, addPost } = require('./queries')
+const { activeUser, post, newestPosts, addPost, replacePost } = require('./queries')
 
 const app = require('fastify')()
 app.register(require('@fastify/jwt'), { secret: process.env.SECRET_KEY, verify: { algorithms: ['HS256'] } })
@@ -66,5 +66,15 @@ app.post('/posts', { onRequest: authenticate, schema: { body: PostDraft, respons
     reply.code(201)
     return addPost(request.account, request.body)
   })
+
+app.put('/posts/:id', {
+  onRequest: authenticate,
+  schema: { params: object({ id: integer }), body: PostDraft, response: { 200: Post } }
+}, async (request, reply) => {
+  const found = await post(request.params.id)
+  if (!found) return reply.code(404).send({ detail: `Post with id: ${request.params.id} was not found` })
+  if (found.owner_id !== request.account.id) return reply.code(403).send({ detail: 'Not the owner' })
+  return replacePost(request.account, request.params.id, request.body)
+})
 
 app.listen({ port: Number(process.env.PORT), host: '127.0.0.1' })

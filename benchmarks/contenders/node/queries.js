@@ -35,4 +35,11 @@ async function addPost (owner, { title, content, published = true }) {
   return { ...made, owner: { id: owner.id, name: owner.name } }
 }
 
-module.exports = { activeUser, post, newestPosts, addPost }
+async function replacePost (owner, id, { title, content, published = true }) {
+  const [made] = await rows('replace', `UPDATE posts SET title = $1, content = $2, published = $3 WHERE id = $4
+    RETURNING id, title, content, published, created_at, owner_id`,
+  [title, content, published, id])
+  return { ...made, owner: { id: owner.id, name: owner.name } }
+}
+
+module.exports = { activeUser, post, newestPosts, addPost, replacePost }
