@@ -280,13 +280,13 @@ def seed(
 
 @app.command("purge")
 def purge_database(as_json: AsJson = False) -> None:
-    """Delete sessions, one-time codes and idempotency keys that are over for good.
+    """Delete sessions, one-time codes, idempotency keys and events that have expired.
 
     Safe beside services that run, at any time. Once a day will do.
     """
-    work = partial(purge.purge, now=system_clock())
-    purged = asyncio.run(with_database(load(), work))
-    kinds = asdict(purged)
+    settings = load()
+    work = partial(purge.purge, now=system_clock(), audit_days=settings.audit_days)
+    kinds = asdict(asyncio.run(with_database(settings, work)))
     _tell(as_json, kinds, *(f"{n:>10,} {kind.replace('_', ' ')}" for kind, n in kinds.items()))
 
 

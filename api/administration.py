@@ -11,7 +11,7 @@ from api.errors import problem_responses
 from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
 from api.users import ID_MAX, OMITTABLE, UserView
-from application.ports.queries import AuditEntry
+from application.ports.queries import AuditEntry, EventList
 from domain.users import Role, UserId
 
 protected = protected_router("administration")
@@ -91,18 +91,41 @@ async def change_user(
     return UserView.of(changed)
 
 
+class EventsQuery(PageQuery):
+    actor_id: int | None = Field(None, ge=1, le=ID_MAX, description="Only what this user did")
+    subject: str | None = Field(
+        None,
+        pattern=r"^[!-~]{1,200}$",
+        description="Only what was done to this, kind and id",
+        examples=["post:7"],
+    )
+    name: str | None = Field(
+        None, pattern=r"^[a-z_]{1,50}$", description="Only events of this name"
+    )
+
+    def to_list(self, after: tuple[int, ...] | None) -> EventList:
+        return EventList(
+            limit=self.limit,
+            after=after,
+            actor_id=None if self.actor_id is None else UserId(self.actor_id),
+            subject=self.subject,
+            name=self.name,
+        )
+
+
 @protected.get(
     "/audit",
     summary="What happened",
     responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
 )
 async def list_events(
-    query: Annotated[PageQuery, Query()],
+    query: Annotated[EventsQuery, Query()],
     request: Request,
     response: Response,
     user: CurrentUser,
     use_cases: UseCases,
 ) -> list[EventView]:
-    page = await use_cases.administration.audit(user, query.limit, position(query, request))
+    wanted = query.to_list(position(query, request))
+    page = await use_cases.administration.audit(user, wanted)
     link_next(page, query, request, response)
     return [EventView.of(item) for item in page.items]

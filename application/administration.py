@@ -2,7 +2,7 @@
 
 from application.ports.clock import Clock
 from application.ports.passwords import PasswordHash, Passwords
-from application.ports.queries import AuditEntry, Queries
+from application.ports.queries import AuditEntry, EventList, Queries
 from application.ports.storage import Storage
 from application.retries import retried
 from domain.events import Event
@@ -72,12 +72,10 @@ class AdministrationService:
         _allow(admin)
         return await self._queries.users(limit, after)
 
-    async def audit(
-        self, admin: User, limit: int, after: tuple[int, ...] | None
-    ) -> Page[AuditEntry]:
+    async def audit(self, admin: User, wanted: EventList) -> Page[AuditEntry]:
         """What was recorded, newest first. Raises `InvalidCursor`."""
         _allow(admin)
-        return await self._queries.events(limit, after)
+        return await self._queries.events(wanted)
 
     @retried
     async def change(

@@ -9,6 +9,9 @@ from domain.users import UserId
 
 EventId = NewType("EventId", int)
 
+AUDIT_DAYS = 365
+"""Days that an event is kept, unless a setting says otherwise."""
+
 Detail = str | int | bool | None
 
 

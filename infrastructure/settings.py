@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from domain.events import AUDIT_DAYS
 from infrastructure.database.driver.addresses import parse, sqlite_path
 from infrastructure.limits import check_redis_url, rate
 from infrastructure.mail import check_sender, check_smtp_url
@@ -136,6 +137,8 @@ class Settings(BaseSettings):
     limit_account_resets: _Rate = "5/hour"
     limit_writes: _Rate = "120/minute"
     limit_session_endings: _Rate = "30/minute"
+    audit_days: int = Field(default=AUDIT_DAYS, ge=1, le=36_500)
+    """Days after which `gatepost purge` deletes an event of the audit."""
     drain_seconds: int | None = Field(default=None, ge=0, le=300)
     """From SIGTERM to the end of listening; unset: 5 in production, none in development."""
     fastpath: Literal["on", "off"] = "on"

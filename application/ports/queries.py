@@ -66,6 +66,17 @@ class PostList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventList:
+    """Which events to list: at most `limit`, from behind the sort key `after`. None: any."""
+
+    limit: int
+    after: tuple[int, ...] | None = None
+    actor_id: UserId | None = None
+    subject: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """An event as it was recorded, and the request that it came with."""
 
@@ -139,7 +150,7 @@ class Queries(PostQueries, Protocol):
         """The code with this hash, expired or not, and its user."""
         ...
 
-    async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
+    async def events(self, wanted: EventList) -> Page[AuditEntry]:
         """What was recorded, newest first. Raises `InvalidCursor` for a key of another form."""
         ...
 

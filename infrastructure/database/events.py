@@ -2,11 +2,13 @@
 
 import logging
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Index, bindparam, insert, select, text
+from sqlalchemy import ColumnElement, Index, Select, bindparam, insert, select, text
 from sqlmodel import Field
 
-from application.ports.queries import AuditEntry
+from application.ports.queries import AuditEntry, EventList
 from application.request_info import REQUEST_INFO
 from domain.events import Event, EventId
 from domain.pages import InvalidCursor, Page
@@ -29,6 +31,10 @@ class EventRow(Row, table=True):
             postgresql_where=text(f"name = '{POST_WRITTEN}'"),
             sqlite_where=text(f"name = '{POST_WRITTEN}'"),
         ),
+        # For the audit, which is read newest first.
+        Index("ix_events_actor_id_id", "actor_id", "id"),
+        Index("ix_events_subject_id", "subject", "id"),
+        Index("ix_events_name_id", "name", "id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -49,12 +55,20 @@ EVENTS = EVENT.table
 _ADD = insert(EVENTS).values(
     {column: bindparam(column.name) for column in EVENTS.c if column is not EVENTS.c.id}
 )
-_NEWEST = (
-    select(*EVENT.columns)
-    .order_by(EVENTS.c.id.desc())
-    .limit(bindparam("limit", type_=EVENTS.c.id.type))
-)
-_BEFORE = _NEWEST.where(EVENTS.c.id < bindparam("before"))
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "before": EVENTS.c.id < bindparam("before"),
+    "actor_id": EVENTS.c.actor_id == bindparam("actor_id"),
+    "subject": EVENTS.c.subject == bindparam("subject"),
+    "name": EVENTS.c.name == bindparam("name"),
+}
+
+
+@cache
+def _newest(*conditions: str) -> Select[Any]:
+    """One statement for each combination of conditions, so that each can use its index."""
+    statement = select(*EVENT.columns).where(*(_CONDITIONS[name] for name in conditions))
+    limit = bindparam("limit", type_=EVENTS.c.id.type)
+    return statement.order_by(EVENTS.c.id.desc()).limit(limit)
 
 
 def record(transaction: Transaction, event: Event) -> None:
@@ -77,12 +91,16 @@ def log(event: Event) -> None:
     _LOG.info(event.name, extra={"fields": fields})
 
 
-async def events(database: Database, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
-    if after is None:
-        records = await database.fetch_long(_NEWEST, limit=limit + 1)
-    elif len(after) == 1:
-        records = await database.fetch_long(_BEFORE, limit=limit + 1, before=after[0])
-    else:
+async def events(database: Database, wanted: EventList) -> Page[AuditEntry]:
+    if wanted.after is not None and len(wanted.after) != 1:
         raise InvalidCursor
-    items = [EVENT.of(record) for record in records[:limit]]
-    return Page(items, next=(items[-1].id,) if len(records) > limit else None)
+    values = {
+        "before": wanted.after[0] if wanted.after else None,
+        "actor_id": wanted.actor_id,
+        "subject": wanted.subject,
+        "name": wanted.name,
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    records = await database.fetch_long(_newest(*given), limit=wanted.limit + 1, **given)
+    items = [EVENT.of(record) for record in records[: wanted.limit]]
+    return Page(items, next=(items[-1].id,) if len(records) > wanted.limit else None)

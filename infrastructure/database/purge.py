@@ -15,10 +15,12 @@ from typing import Any
 from sqlalchemy import Table, and_, bindparam, delete, func, select, tuple_
 from sqlalchemy.sql.dml import ReturningDelete
 
+from domain.events import AUDIT_DAYS
 from domain.idempotency import LIFE
 from domain.sessions import KNOWN
 from infrastructure.database.driver.rows import BigId, Instant
 from infrastructure.database.driver.statements import Database
+from infrastructure.database.events import EVENTS
 from infrastructure.database.idempotency import KEPT
 from infrastructure.database.one_time_codes import CODES
 from infrastructure.database.sessions import SESSIONS, SPENT
@@ -39,6 +41,7 @@ class Purged:
     spent_refresh_tokens: int = 0
     codes: int = 0
     idempotency_keys: int = 0
+    events: int = 0
 
 
 _BATCH = bindparam("batch", type_=BigId)
@@ -58,7 +61,7 @@ _NEXT = {
             .c.id
         )
     )
-    for table in (SESSIONS, CODES)
+    for table in (SESSIONS, CODES, EVENTS)
 }
 _SESSION_IS_OVER = and_(
     SESSIONS.c.id > _AFTER,
@@ -114,7 +117,22 @@ _KEPT = (
 )
 
 
-async def purge(database: Database, now: datetime, *, batch: int = BATCH) -> Purged:
+_EVENTS = (
+    delete(EVENTS)
+    .where(
+        EVENTS.c.id.in_(
+            select(EVENTS.c.id)
+            .where(EVENTS.c.id > _AFTER, EVENTS.c.id <= _UPTO, EVENTS.c.at <= _OVER_SINCE)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(EVENTS.c.id)
+)
+
+
+async def purge(
+    database: Database, now: datetime, *, audit_days: int = AUDIT_DAYS, batch: int = BATCH
+) -> Purged:
     """Delete what is over at `now`, no more than `batch` rows a statement:
 
     - sessions that have expired and were last used longer ago than `domain.sessions.KNOWN`, with
@@ -122,7 +140,8 @@ async def purge(database: Database, now: datetime, *, batch: int = BATCH) -> Pur
     - one-time codes that have expired; a code that was used is gone already, and so is a mail
       that was sent;
     - first answers to requests that came with an idempotency key, when they are older than
-      `domain.idempotency.LIFE`.
+      `domain.idempotency.LIFE`;
+    - events of the audit that are older than `audit_days`.
     """
     purged = Purged()
     over_since = now - GRACE
@@ -136,6 +155,12 @@ async def purge(database: Database, now: datetime, *, batch: int = BATCH) -> Pur
     purged.idempotency_keys = await _delete_all(
         database, _KEPT, over_since=over_since - LIFE, batch=batch
     )
+    events_over_since = over_since - timedelta(days=audit_days)
+    async for ids in _walk(database, EVENTS, batch):
+        deleted = await _delete(database, _EVENTS, **ids, over_since=events_over_since)
+        purged.events += deleted
+        if not deleted:  # ids grow with time: whatever comes behind is younger
+            break
     return purged
 
 

@@ -2,7 +2,14 @@
 
 from datetime import datetime
 
-from application.ports.queries import AuditEntry, Credentials, PostDetails, PostList, RefreshLookup
+from application.ports.queries import (
+    AuditEntry,
+    Credentials,
+    EventList,
+    PostDetails,
+    PostList,
+    RefreshLookup,
+)
 from domain.one_time_codes import OneTimeCode
 from domain.pages import Page
 from domain.posts import PostId
@@ -64,5 +71,5 @@ class SqlQueries:
     async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
         return await post_lists.posts(self._database, wanted, now)
 
-    async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
-        return await events.events(self._database, limit, after)
+    async def events(self, wanted: EventList) -> Page[AuditEntry]:
+        return await events.events(self._database, wanted)

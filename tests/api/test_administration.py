@@ -194,3 +194,48 @@ async def test_the_audit_has_failed_logins_and_limits_that_were_reached(gate: Ap
         ("login_failed", f"user:{anna.id}", "192.0.2.7", {}),
     ]
     assert [event["name"] for event in events].count("login_failed") == 1
+
+
+async def test_the_audit_is_asked_for_an_actor_a_subject_and_a_name(gate: ApiClient) -> None:
+    admin, anna, bert = await gate.person(role=Role.ADMIN), await gate.person(), await gate.person()
+    post = await gate.post(anna)
+    await gate.post(bert)
+    await gate.client.delete(f"/posts/{post['id']}", headers=admin.headers)
+
+    def told(events: list[dict[str, Any]]) -> list[str]:
+        return [event["name"] for event in events]
+
+    of_anna = await walk(gate, f"/audit?limit=1&actor_id={anna.id}", admin)
+    assert {event["actor_id"] for event in of_anna} == {anna.id}
+    assert told(of_anna) == ["post_written", "logged_in"]
+    about = await walk(gate, f"/audit?limit=1&subject=post:{post['id']}", admin)
+    assert told(about) == ["post_deleted", "post_written"]
+    both = await walk(gate, f"/audit?subject=post:{post['id']}&name=post_written", admin)
+    assert told(both) == ["post_written"]
+    assert await walk(gate, "/audit?name=nothing_of_the_kind", admin) == []
+
+
+@pytest.mark.parametrize("other", ["actor_id=2", "subject=post:2", "name=logged_in", ""])
+async def test_a_cursor_of_the_audit_belongs_to_what_was_asked(gate: ApiClient, other: str) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+    for _ in range(2):
+        await gate.person()
+    first = await gate.client.get("/audit?limit=1&name=user_registered", headers=admin.headers)
+    after = httpx.URL(first.links["next"]["url"]).params["after"]
+
+    answer = await gate.client.get(f"/audit?{other}&after={after}", headers=admin.headers)
+
+    problem_of(answer, 400, "invalid_cursor")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["actor_id=0", "actor_id=x", "subject=", "subject=a%00b", "subject=%ff", "name=", "name=A%20b"],
+)
+async def test_what_no_event_can_have_is_422(gate: ApiClient, query: str) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+
+    answer = await gate.client.get(f"/audit?{query}", headers=admin.headers)
+
+    problem = problem_of(answer, 422, "validation_failed")
+    assert [error["loc"] for error in problem["errors"]] == [["query", query.partition("=")[0]]]

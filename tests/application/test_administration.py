@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 
 from application.auth import ClientInfo
+from application.ports.queries import EventList
 from application.services import Services
 from domain.passwords import WeakPassword
 from domain.policies import AdminsOnly
@@ -140,7 +141,7 @@ async def test_only_admins_administer(services: Services, anna: User, role: Role
     with pytest.raises(AdminsOnly):
         await services.administration.users(anna, 10, None)
     with pytest.raises(AdminsOnly):
-        await services.administration.audit(anna, 10, None)
+        await services.administration.audit(anna, EventList(limit=10))
     with pytest.raises(AdminsOnly):
         await change(services, anna, anna, role=Role.ADMIN)
 

@@ -1,13 +1,23 @@
 """What every storage does with events, and every query with what was recorded."""
 
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
+from typing import Any
 
+import asyncpg
 import pytest
+from sqlalchemy import Select
 
+from application.ports.queries import EventList
 from application.request_info import REQUEST_INFO, RequestInfo
 from domain.events import Event
 from domain.pages import InvalidCursor
 from domain.users import UserId
+from infrastructure.database import events as sql
+from infrastructure.database.driver.addresses import sqlite_path
+from infrastructure.database.driver.postgresql import DIALECT as POSTGRESQL
+from infrastructure.database.driver.sqlite import DIALECT as SQLITE
+from infrastructure.database.driver.statements import compiled
 from tests.contracts.backends import PASSWORD, Backend
 from tests.factories import NewUserFactory
 from tests.fakes.clock import NOON
@@ -25,7 +35,9 @@ async def record(backend: Backend, *events: Event) -> None:
 
 
 async def names(backend: Backend) -> list[str]:
-    return [entry.event.name for entry in (await backend.queries.events(100, None)).items]
+    return [
+        entry.event.name for entry in (await backend.queries.events(EventList(limit=100))).items
+    ]
 
 
 async def test_an_event_comes_back_whole_with_the_request_that_it_came_with(
@@ -38,7 +50,7 @@ async def test_an_event_comes_back_whole_with_the_request_that_it_came_with(
     finally:
         REQUEST_INFO.reset(token)
 
-    (entry,) = (await backend.queries.events(10, None)).items
+    (entry,) = (await backend.queries.events(EventList(limit=10))).items
 
     assert entry.event == event
     assert (entry.request_id, entry.ip) == ("request-1", "192.0.2.1")
@@ -47,7 +59,7 @@ async def test_an_event_comes_back_whole_with_the_request_that_it_came_with(
 async def test_without_a_request_there_is_none_in_the_audit(backend: Backend) -> None:
     await record(backend, happened("post_edited"))
 
-    (entry,) = (await backend.queries.events(10, None)).items
+    (entry,) = (await backend.queries.events(EventList(limit=10))).items
 
     assert (entry.request_id, entry.ip) == (None, None)
 
@@ -74,7 +86,7 @@ async def test_events_are_walked_newest_first_and_each_is_met_once(backend: Back
 
     walked, after = [], None
     while True:
-        page = await backend.queries.events(2, after)
+        page = await backend.queries.events(EventList(limit=2, after=after))
         walked += [entry.event.name for entry in page.items]
         after = page.next
         if after is None:
@@ -83,6 +95,88 @@ async def test_events_are_walked_newest_first_and_each_is_met_once(backend: Back
     assert walked == ["event_4", "event_3", "event_2", "event_1", "event_0"]
 
 
+FILTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "an actor": ({"actor_id": UserId(7)}, ["d", "b", "a"]),
+    "a subject": ({"subject": "post:1"}, ["c", "a"]),
+    "a name": ({"name": "b"}, ["b"]),
+    "an actor and a subject": ({"actor_id": UserId(7), "subject": "post:2"}, ["b"]),
+    "all three": ({"actor_id": UserId(8), "subject": "post:1", "name": "c"}, ["c"]),
+    "nothing that there is": ({"actor_id": UserId(7), "name": "c"}, []),
+}
+
+
+@pytest.mark.parametrize(("wanted", "expected"), FILTERS.values(), ids=FILTERS)
+async def test_the_audit_can_be_asked_for_an_actor_a_subject_and_a_name(
+    backend: Backend, wanted: dict[str, Any], expected: list[str]
+) -> None:
+    rows = [("a", 7, "post:1"), ("b", 7, "post:2"), ("c", 8, "post:1"), ("d", 7, "post:10")]
+    await record(
+        backend,
+        *(
+            Event(name=name, actor_id=UserId(actor), subject=subject, at=NOON)
+            for name, actor, subject in rows
+        ),
+    )
+
+    walked, after = [], None
+    while True:
+        page = await backend.queries.events(EventList(limit=1, after=after, **wanted))
+        walked += [entry.event.name for entry in page.items]
+        after = page.next
+        if after is None:
+            break
+
+    assert walked == expected
+
+
 async def test_a_place_of_another_form_is_refused(backend: Backend) -> None:
     with pytest.raises(InvalidCursor):
-        await backend.queries.events(2, (1, 2))
+        await backend.queries.events(EventList(limit=2, after=(1, 2)))
+
+
+# What the databases do
+
+ROWS = 20_000
+FILL = """
+INSERT INTO events (at, name, actor_id, subject, details)
+SELECT {now}, 'event_' || (n % 200), n % 200, 'post:' || (n % 200), '{{}}' FROM {numbers}
+"""
+VALUES = {"before": ROWS, "actor_id": 7, "subject": "post:7", "name": "event_7", "limit": 21}
+
+
+async def plans(url: str, *statements: Select[Any]) -> list[str]:
+    """How the database at `url` would run each of `statements` on many events."""
+    path = sqlite_path(url)
+    if path:
+        count = f"SELECT 1 UNION ALL SELECT n + 1 FROM ns LIMIT {ROWS}"
+        numbers = f"(WITH RECURSIVE ns (n) AS ({count}) SELECT n FROM ns)"
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute(FILL.format(now=0, numbers=numbers))
+            file.execute("ANALYZE")
+            queries = [compiled(statement, SQLITE) for statement in statements]
+            return [
+                str(file.execute(f"EXPLAIN QUERY PLAN {q.sql}", q.arguments(VALUES)).fetchall())
+                for q in queries
+            ]
+    server = await asyncpg.connect(url)
+    await server.execute(FILL.format(now="now()", numbers=f"generate_series(1, {ROWS}) AS ns (n)"))
+    await server.execute("ANALYZE events")
+    queries = [compiled(statement, POSTGRESQL) for statement in statements]
+    found = [str(await server.fetch(f"EXPLAIN {q.sql}", *q.arguments(VALUES))) for q in queries]
+    await server.close()
+    return found
+
+
+async def test_each_question_to_the_audit_has_its_index(
+    backend: Backend, backend_url: str | None
+) -> None:
+    if backend_url is None:
+        pytest.skip("a fake has no indexes")
+    columns = ["actor_id", "subject", "name"]
+
+    found = await plans(backend_url, *(sql._newest("before", column) for column in columns))
+
+    for column, plan in zip(columns, found, strict=True):
+        assert f"ix_events_{column}_id" in plan
+        assert "sort" not in plan.lower()
+        assert "temp b-tree" not in plan.lower()

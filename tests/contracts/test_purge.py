@@ -10,12 +10,14 @@ import asyncpg
 import pytest
 from sqlalchemy import Table, bindparam, insert, select
 
+from domain.events import Event
 from domain.idempotency import LIFE
 from domain.sessions import KNOWN, network_of
 from domain.users import User
 from infrastructure.database.access_tokens import ACCESS_TOKENS
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
+from infrastructure.database.events import EVENTS
 from infrastructure.database.idempotency import KEPT
 from infrastructure.database.mail import OUTBOX
 from infrastructure.database.one_time_codes import CODES
@@ -253,6 +255,44 @@ async def test_each_transaction_deletes_a_batch_at_the_most(room: Storeroom) -> 
     )
     assert all(len(counts) == 1 for counts in database.counts)
     assert max(counts[0] for counts in database.counts) == BATCH
+
+
+async def test_events_go_when_they_are_older_than_the_audit_is_kept(room: Storeroom) -> None:
+    day = timedelta(days=1)
+    for name, at in (
+        ("over", LAST - 30 * day),
+        ("over as well", LAST - 31 * day),
+        ("kept", LAST - 30 * day + MOMENT),
+        ("new", NOON),
+    ):
+        event = Event(name=name, actor_id=None, subject="post:1", at=at)
+        async with room.storage() as uow:
+            uow.record(event)
+            await uow.commit()
+
+    assert await purge(room.database, NOON) == Purged()
+    purged = await purge(room.database, NOON, audit_days=30)
+
+    assert purged == Purged(events=2)
+    assert await room.values(EVENTS.c.name) == ["kept", "new"]
+
+
+async def test_events_are_deleted_in_batches_and_those_that_stay_are_read_once(
+    room: Storeroom,
+) -> None:
+    over, kept = 5 * BATCH, 5 * BATCH
+    async with room.storage() as uow:
+        for number in range(over + kept):
+            at = LAST - timedelta(days=30) + (timedelta(days=1) if number >= over else timedelta())
+            uow.record(Event(name="post_edited", actor_id=None, subject="post:1", at=at))
+        await uow.commit()
+    database = CountingDatabase(room.database)
+
+    purged = await purge(database, NOON, audit_days=30, batch=BATCH)
+
+    assert purged == Purged(events=over)
+    assert [counts for counts in database.counts if counts != [0]] == [[BATCH]] * 5
+    assert len(await room.values(EVENTS.c.id)) == kept
 
 
 async def test_what_somebody_has_locked_is_left_for_the_next_time(postgres_url: str) -> None:

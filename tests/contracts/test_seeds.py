@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from application.ports.queries import PostList
+from application.ports.queries import EventList, PostList
 from demo import seeds
 from demo.seeds import Seeded, seed
 from domain.search import terms_of
@@ -153,5 +153,5 @@ async def test_what_was_told_before_it_was_stopped_is_there_and_no_more(
 async def test_the_audit_tells_that_users_were_added(database: Database, ports: FakePorts) -> None:
     await sown(database, ports, 4, 0)
 
-    (entry,) = (await SqlQueries(database).events(10, None)).items
+    (entry,) = (await SqlQueries(database).events(EventList(limit=10))).items
     assert (entry.event.name, entry.event.details) == ("users_seeded", {"users": 4})

@@ -6,6 +6,7 @@ from operator import gt, lt
 from application.ports.queries import (
     AuditEntry,
     Credentials,
+    EventList,
     PostDetails,
     PostList,
     RefreshLookup,
@@ -101,11 +102,19 @@ class FakeQueries:
         items = items[: page_length([item.post.content.content for item in items])]
         return Page(items, next=key(items[-1]) if len(found) > len(items) else None)
 
-    async def events(self, limit: int, after: tuple[int, ...] | None) -> Page[AuditEntry]:
+    async def events(self, wanted: EventList) -> Page[AuditEntry]:
+        after, limit = wanted.after, wanted.limit
         if after is not None and len(after) != 1:
             raise InvalidCursor
         entries = reversed((await self._committed()).events)
-        found = [entry for entry in entries if after is None or entry.id < after[0]]
+        found = [
+            entry
+            for entry in entries
+            if (after is None or entry.id < after[0])
+            and wanted.actor_id in (None, entry.event.actor_id)
+            and wanted.subject in (None, entry.event.subject)
+            and wanted.name in (None, entry.event.name)
+        ]
         return Page(found[:limit], next=(found[limit - 1].id,) if len(found) > limit else None)
 
     async def ready(self) -> list[str]:

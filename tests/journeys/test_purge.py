@@ -26,6 +26,7 @@ def test_a_purge_leaves_alone_who_is_logged_in_and_can_be_done_again(place: Plac
                 ["0", "spent refresh tokens"],
                 ["0", "codes"],
                 ["0", "idempotency keys"],
+                ["0", "events"],
             ]
 
         assert client.get("/users/me", headers=own).status_code == 200
@@ -45,6 +46,7 @@ def test_scripts_get_the_figures_as_json(place: Place) -> None:
         "spent_refresh_tokens": 0,
         "codes": 0,
         "idempotency_keys": 0,
+        "events": 0,
     }
 
 
