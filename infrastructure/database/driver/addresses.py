@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import environ
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -62,7 +62,7 @@ class SqliteAddress:
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
-    hosts: tuple[str, ...]
+    hosts: tuple[str, ...] = field(repr=False)
     """An address for asyncpg of each host, in the order in which they are tried."""
     statement_cache_size: int
     """0 for pgbouncer in transaction mode, where each statement may meet another server."""
