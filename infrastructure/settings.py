@@ -1,21 +1,28 @@
 """Settings, from the environment and `.env`. Read by `main`, `cli` and `checks` alone."""
 
 import os
+import re
+from collections.abc import Iterable
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import NamedTemporaryFile
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.events import AUDIT_DAYS
 from infrastructure.database.driver.addresses import parse, sqlite_path
+from infrastructure.environment import (
+    BadEnvironment,
+    check_variable,
+    read_env_file,
+    service_links,
+)
 from infrastructure.limits import check_redis_url, rate
 from infrastructure.mail import check_sender, check_smtp_url
+from infrastructure.spellings import issuer, network, origin
 from infrastructure.tokens.jose import UnfitKey, hs256_key
 from infrastructure.tracing import check_tracing
 
@@ -53,21 +60,25 @@ def _rate(value: str) -> str:
     return value
 
 
-def _network(value: str) -> str:
-    try:
-        ip_network(value)
-    except ValueError:
-        raise ValueError("must be addresses or networks (192.0.2.0/24)") from None
+def _audience(value: str) -> str:
+    if "," in value or " " in value:
+        raise ValueError("must be one name, without commas and spaces")
     return value
 
 
 def _parts(value: object) -> object:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    """The members of a list; one final comma is let pass."""
+    if not isinstance(value, str):
+        return value
+    if re.match(r'\[\s*["\]]', value):
+        raise ValueError("must be comma-separated, and no JSON")
+    return [part.strip() for part in value.strip().removesuffix(",").split(",")]
 
 
-_Network = Annotated[str, AfterValidator(_network)]
+_Network = Annotated[str, AfterValidator(network)]
 _Rate = Annotated[str, AfterValidator(_rate)]
-_Origin = Annotated[str, Field(pattern=r"^https?://[^/*]+$")]
+_Origin = Annotated[str, AfterValidator(origin)]
+_Issuer = Annotated[str, AfterValidator(issuer)]
 _CommaSeparated = (NoDecode, BeforeValidator(_parts))
 
 
@@ -76,11 +87,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=ENV_FILE,
         env_ignore_empty=True,
-        extra="ignore",  # of .env, which other programs read too; `load` looks for our own
         frozen=True,
         hide_input_in_errors=True,
+        str_strip_whitespace=True,
     )
 
     environment: Literal["development", "production"] = "development"
@@ -96,12 +106,12 @@ class Settings(BaseSettings):
     """The technology of access tokens, by its name in `main.TOKENS`."""
     algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
     keys_file: Path | None = None
-    issuer: str = "gatepost"
+    issuer: _Issuer = "gatepost"
     """What tokens name as theirs; with TOKENS=issuer, the provider's address."""
-    audience: str = "gatepost"
+    audience: Annotated[str, AfterValidator(_audience)] = "gatepost"
     jwks_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Unset: as the provider's discovery document says."""
-    email_verified_text: str | None = None
+    email_verified_text: _Issuer | None = None
     """The provider, spelled as ISSUER, whose `email_verified` may be the text "true"."""
     access_token_ttl: int = Field(default=3600, ge=1, le=86_400)
     """Seconds."""
@@ -186,16 +196,32 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """The settings of this process. Raises `BadSettings`."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
-    problems = [
+    """The settings of this process, of which the environment comes before the file.
+
+    Raises `BadSettings`.
+    """
+    environment = {name.upper(): value for name, value in os.environ.items()}
+    known = {f"{PREFIX}{name}".upper(): name for name in Settings.model_fields}
+    problems = []
+    try:
+        in_file = {name.upper(): value for name, value in read_env_file(Path(ENV_FILE)).items()}
+        for name in known.keys() & environment.keys():
+            check_variable(name, environment[name])
+    except BadEnvironment as error:
+        raise BadSettings(str(error)) from None
+    given = {*environment, *in_file} - service_links(environment, PREFIX)
+    problems += [
         f"{name}: there is no such setting" + _suggestion(name, known)
-        for name in sorted(given - known)
+        for name in sorted(given - known.keys())
         if name.startswith(PREFIX)
     ]
+    from_file: dict[str, Any] = {
+        field: in_file[name]
+        for name, field in known.items()
+        if in_file.get(name) and not environment.get(name)
+    }
     try:
-        settings = Settings()
+        settings = Settings(**from_file)
     except ValidationError as error:
         problems += [
             f"{PREFIX}{str(detail['loc'][0]).upper()}: "
@@ -208,7 +234,7 @@ def load() -> Settings:
     return settings
 
 
-def _suggestion(name: str, known: set[str]) -> str:
+def _suggestion(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, known, 1, cutoff=0.8)
     return f"; do you mean {close[0]}?" if close else ""
 

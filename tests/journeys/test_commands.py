@@ -18,6 +18,7 @@ import pytest
 from typer.main import get_command
 
 import cli
+from tests.infrastructure.test_environment import KUBERNETES
 from tests.journeys.processes import ROOT, TIME_BUDGET, Place, Service, on_both_databases
 
 PASSWORD = "correct horse battery"
@@ -151,7 +152,12 @@ def test_an_embedded_database_is_migrated_by_serving(service: Service) -> None:
         ("ACCESS_TOKEN_TTL", "0", "greater than or equal to 1"),
         ("BCRYPT_COST", "3", "greater than or equal to 4"),
         ("TRUSTED_PROXIES", "10.0.0.1, hunter2", "addresses or networks"),
-        ("CORS_ORIGINS", "*", "pattern"),
+        ("CORS_ORIGINS", "*", "must be an origin"),
+        ("CORS_ORIGINS", '["https://hunter2.example"]', "comma-separated"),
+        ("PUBLIC_URL", "hunter2.example", "must be an origin"),
+        ("ISSUER", "https://hunter2.example/.well-known/x", "without /.well-known"),
+        ("AUDIENCE", "hunter2, b", "one name"),
+        ("SECRET_KEY", '"hunter2"', "in quotes"),
         ("LOG_FORMAT", "hunter2", "'console' or 'json'"),
         ("FASTPATH", "hunter2", "'on' or 'off'"),
     ],
@@ -192,6 +198,42 @@ def test_an_unknown_setting_in_a_file_is_found_too_and_other_programs_variables_
     assert place.refusal("check") == (
         "GATEPOST_SECRET_KEI: there is no such setting; do you mean GATEPOST_SECRET_KEY?"
     )
+
+
+def test_what_kubernetes_sets_for_a_service_of_this_name_is_passed_over(place: Place) -> None:
+    place.settings |= {name.removeprefix("GATEPOST_"): value for name, value in KUBERNETES.items()}
+    assert place.run("migrate").stderr == ""
+
+    place.settings["PORT"] = "8000"  # which nothing but a person would write
+
+    assert place.refusal("migrate") == "GATEPOST_PORT: there is no such setting"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_in_another_encoding_is_one_clear_line(place: Place, encoding: str) -> None:
+    (place.directory / ".env").write_bytes("GATEPOST_ISSUER=für\n".encode(encoding))
+
+    assert place.refusal("migrate") == ".env: is not UTF-8; save it in that encoding"
+
+
+def test_a_secret_in_a_file_is_taken_to_the_letter(place: Place) -> None:
+    secret = "${HOME}" + SECRET
+    (place.directory / ".env").write_text(f"GATEPOST_SECRET_KEY={secret}\n")
+    with place.serving() as service, service.client() as client:
+        client.post("/users", json={"email": "anna@example.com", "password": PASSWORD})
+        anna = log_in(client, "anna@example.com")
+
+    place.settings["SECRET_KEY"] = secret
+    with place.serving() as service, service.client() as client:
+        assert client.get("/users/me", headers=anna).status_code == 200
+
+
+def test_an_origin_is_recognized_however_it_is_spelled(place: Place) -> None:
+    place.settings["CORS_ORIGINS"] = "HTTPS://App.Example.com:443/, http://localhost:3000/,"
+    with place.serving() as service, service.client() as client:
+        for origin in ("https://app.example.com", "http://localhost:3000"):
+            answer = client.get("/health/live", headers={"Origin": origin})
+            assert answer.headers["Access-Control-Allow-Origin"] == origin
 
 
 def test_settings_come_from_a_file_and_the_environment_comes_first(place: Place) -> None:
