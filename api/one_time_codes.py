@@ -61,10 +61,23 @@ async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="Verify an address",
-    responses=problem_responses(400, 413, 415, 422, 503),
+    responses=problem_responses(400, 409, 413, 415, 422, 503),
 )
 async def verify(body: VerificationBody, use_cases: UseCases) -> None:
+    """A pending address replaces the present one."""
     await use_cases.codes.verify(body.token)
+
+
+@resets.post(
+    "/email-change/undo",
+    status_code=204,
+    response_class=Response,
+    summary="Undo a change of address",
+    responses=problem_responses(400, 413, 415, 422, 503),
+)
+async def undo_email_change(body: VerificationBody, use_cases: UseCases) -> None:
+    """Within 72 hours, by the token that was mailed to the address before; ends all sessions."""
+    await use_cases.codes.undo_email_change(body.token)
 
 
 @resets.post(

@@ -166,6 +166,10 @@ class UserView:
 
     id: Annotated[int, Field(examples=[1])]
     email: Annotated[str, Field(examples=["anna@example.com"])]
+    pending_email: Annotated[
+        str | None,
+        Field(description="Replaces `email` when the token mailed to it comes back"),
+    ]
     name: Annotated[str | None, Field(examples=["Anna"])]
     role: Literal["member", "moderator", "admin"]
     is_active: bool
@@ -177,6 +181,7 @@ class UserView:
         return cls(
             id=user.id,
             email=user.email,
+            pending_email=user.pending_email,
             name=user.name,
             role=user.role.value,
             is_active=user.is_active,

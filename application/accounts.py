@@ -1,16 +1,21 @@
 """Accounts: registering, looking at who is there, and what users do to their own account."""
 
+from collections.abc import Callable
+from datetime import datetime
+
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash, Passwords, Requester
+from application.ports.passwords import PasswordHash, Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
-from domain.passwords import PasswordCandidate, PasswordPolicy, WrongPassword, check_password
+from domain.one_time_codes import Purpose
+from domain.passwords import WrongPassword
 from domain.policies import may_see_account
 from domain.sessions import SessionId, network_of
 from domain.users import (
+    EmailTaken,
     NewUser,
     ProfileChange,
     Role,
@@ -24,7 +29,9 @@ from domain.users import (
 
 
 class AccountService:
-    """What asks for the current password raises `WrongPassword`, also when somebody else changes
+    """`on_mail` is called whenever there is mail to send.
+
+    What asks for the current password raises `WrongPassword`, also when somebody else changes
     it at the same time, and `TooManyRequests`: a wrong one counts as a login that failed at `ip`.
     """
 
@@ -33,17 +40,15 @@ class AccountService:
         *,
         queries: Queries,
         storage: Storage,
-        passwords: Passwords,
-        check: PasswordCheck,
+        passwords: PasswordCheck,
         clock: Clock,
-        password_policy: PasswordPolicy,
+        on_mail: Callable[[], None],
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._passwords = passwords
-        self._check = check
         self._clock = clock
-        self._policy = password_policy
+        self._on_mail = on_mail
 
     async def register(
         self,
@@ -55,13 +60,14 @@ class AccountService:
     ) -> User:
         """Store a new user. Raises the error of a broken rule, `WeakPassword` or `EmailTaken`."""
         user = register(draft, now=self._clock(), role=role)
-        check_password(PasswordCandidate(password=password, email=user.email, policy=self._policy))
         requester = Requester(network_of(ip), is_known=False)
-        return await self._add(user, await self._passwords.hash(password, requester))
+        return await self._add(user, await self._passwords.new(password, user.email, requester))
 
     @retried
     async def _add(self, user: NewUser, password: PasswordHash) -> User:
         async with self._storage() as uow:
+            if await uow.codes.reserves(user.email, user.created_at):
+                raise EmailTaken
             registered = await uow.users.add(user, password)
             uow.record(
                 Event.of(
@@ -94,14 +100,20 @@ class AccountService:
         *,
         ip: str | None = None,
     ) -> User:
-        """The user as they are then. The password is needed for another address, which is
-        unverified and kills the codes that were sent to the old one. Raises `EmailTaken` or the
-        error of a broken rule.
+        """The user as they are then. The password is needed for another address, which is pending
+        until the code that is mailed to it comes back; the present one is mailed a code that undoes
+        the change. Raises `EmailTaken` or the error of a broken rule.
         """
         known = None
         if change.email is not None:
             known = await self._confirmed(user, current_password or "", ip)
-        return await self._edit(user, change, known)
+            owner = await self._queries.credentials(change.email)
+            if owner is not None and owner.user.id != user.id:
+                raise EmailTaken
+        edited = await self._edit(user, change, known)
+        if edited.pending_email:
+            self._on_mail()
+        return edited
 
     @retried
     async def _edit(self, user: User, change: ProfileChange, known: Credentials | None) -> User:
@@ -113,10 +125,24 @@ class AccountService:
             if change.renames:
                 uow.record(Event.of("user_renamed", f"user:{user.id}", actor_id=user.id, at=now))
             if change.email is not None:
-                await uow.codes.delete_all(user.id)
-                uow.record(Event.of("address_changed", f"user:{user.id}", actor_id=user.id, at=now))
+                await self._ask_to_move(uow, edited, now)
             await uow.commit()
         return edited
+
+    async def _ask_to_move(self, uow: UnitOfWork, user: User, now: datetime) -> None:
+        if user.pending_email is None:
+            return
+        if await uow.codes.reserves(user.pending_email, now, but=user.id):
+            raise EmailTaken
+        # In this order: a code that undoes the change is there before one that confirms it.
+        for purpose, email in (
+            (Purpose.EMAIL_CHANGE_UNDO, user.email),
+            (Purpose.VERIFICATION, user.pending_email),
+        ):
+            await uow.outbox.add(purpose, email, now, user_id=user.id)
+        uow.record(
+            Event.of("address_change_requested", f"user:{user.id}", actor_id=user.id, at=now)
+        )
 
     async def change_password(
         self,
@@ -128,10 +154,11 @@ class AccountService:
         ip: str | None = None,
     ) -> None:
         """And end all sessions but `keep`, and all one-time codes. Raises `WeakPassword`."""
-        check_password(PasswordCandidate(password=new, email=user.email, policy=self._policy))
+        self._passwords.check(new, user.email)
         known = await self._confirmed(user, current, ip)
         requester = Requester(network_of(ip), is_known=True)
-        await self._replace_password(known, await self._passwords.hash(new, requester), keep)
+        hash_ = await self._passwords.new(new, user.email, requester)
+        await self._replace_password(known, hash_, keep)
 
     @retried
     async def _replace_password(
@@ -161,7 +188,7 @@ class AccountService:
             await uow.commit()
 
     async def _confirmed(self, user: User, password: str, ip: str | None) -> Credentials:
-        known = await self._check.credentials(user.email, password, ip, is_logged_in=True)
+        known = await self._passwords.credentials(user.email, password, ip, is_logged_in=True)
         # The address may have gone on to somebody else by now.
         if known is None or known.user.id != user.id:
             raise WrongPassword

@@ -1,13 +1,13 @@
 """Administration: what admins do to the accounts of others, and the audit."""
 
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash, Passwords
+from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, EventList, Queries
 from application.ports.storage import Storage
 from application.retries import retried
 from domain.events import Event
 from domain.pages import Page
-from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
 from domain.policies import AdminsOnly, is_admin
 from domain.users import Role, User, UserId, UserNotFound
 
@@ -20,15 +20,13 @@ class AdministrationService:
         *,
         queries: Queries,
         storage: Storage,
-        passwords: Passwords,
+        passwords: PasswordCheck,
         clock: Clock,
-        password_policy: PasswordPolicy,
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._passwords = passwords
         self._clock = clock
-        self._policy = password_policy
 
     async def make_admin(
         self, email: str, *, unverified: bool = False, password: str | None = None
@@ -39,10 +37,8 @@ class AdministrationService:
         operates the service, such as the command line: nobody's role is checked. Raises what
         `User.promote` raises, and `WeakPassword`.
         """
-        if password is None:
-            return await self._promote(email, unverified, None)
-        check_password(PasswordCandidate(password=password, email=email, policy=self._policy))
-        return await self._promote(email, unverified, await self._passwords.hash(password))
+        new = None if password is None else await self._passwords.new(password, email)
+        return await self._promote(email, unverified, new)
 
     @retried
     async def _promote(

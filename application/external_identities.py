@@ -42,6 +42,8 @@ async def _register(identity: ExternalIdentity, storage: Storage, now: datetime)
     except BadName:
         new = register(UserDraft(email=identity.verified_email), now=now)
     async with storage() as uow:
+        if await uow.codes.reserves(new.email, now):
+            raise EmailTaken
         user = await uow.identities.add(new, issuer=identity.issuer, subject=identity.subject)
         uow.record(
             Event.of(

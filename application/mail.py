@@ -18,16 +18,12 @@ from application.ports.queries import Queries
 from application.ports.storage import OutboxMessage, OutboxMessageId, Storage
 from application.request_info import REQUEST_INFO
 from application.retries import retried
-from domain.addresses import email_key
 from domain.errors import Unavailable
 from domain.events import Event
-from domain.one_time_codes import Purpose, may_be_mailed, new_code
+from domain.one_time_codes import LIFETIMES, Purpose, new_code, recipient
 
 CLAIM = timedelta(seconds=30)
 """For so long nobody else sends a letter that somebody is sending; twice what sending may take."""
-
-ATTEMPTS_MAX = 48
-"""About a day and a half of them."""
 
 _PAUSE = 2.0
 """Seconds between two looks into the outbox when nobody says that there is something in it."""
@@ -85,7 +81,8 @@ class MailService:
         """Send the letter that is due for longest; whether there was one.
 
         At least once: a letter leaves the outbox after it was sent, and one whose sender died is
-        due again when the claim on it runs out.
+        due again when the claim on it runs out. One that could not be sent is tried again until it
+        has waited for as long as its code would live.
         """
         now = self._clock()
         letter = await self._claim(now)
@@ -100,8 +97,7 @@ class MailService:
         except Unavailable:
             raise
         except Exception as error:
-            if letter.attempts < ATTEMPTS_MAX:
-                again_at = self._clock() + pause_after(letter.attempts)
+            again_at = self._clock() + pause_after(letter.attempts)
             log.warning(
                 "letter %s was not sent: %s; next attempt: %s",
                 letter.id,
@@ -130,19 +126,29 @@ class MailService:
 
     @retried
     async def _written(self, letter: OutboxMessage, now: datetime) -> Mail | None:
-        """The mail with a new code; None when there is nobody to have one."""
-        known = await self._queries.credentials(letter.email)
-        if known is None:
+        """The mail with a new code; None when there is nobody to have one, or no use in it now."""
+        if now - letter.added_at >= LIFETIMES[letter.purpose]:
+            log.warning("letter %s was dropped: it waited for too long", letter.id)
             return None
+        user_id = letter.user_id
+        if user_id is None:
+            known = await self._queries.credentials(letter.email)
+            if known is None:
+                return None
+            user_id = known.user.id
         token = secrets.token_urlsafe(32)
         async with self._storage() as uow:
-            found = await uow.users.get(known.user.id)
-            if found is None or email_key(found.user.email) != email_key(letter.email):
-                return None  # moved away meanwhile
-            user = found.user
-            if not may_be_mailed(letter.purpose, user):
+            found = await uow.users.get(user_id)
+            if found is None:
                 return None
-            code = new_code(user, letter.purpose, token, now)
+            user = found.user
+            to = recipient(letter.purpose, letter.email, user)
+            if to is None:
+                return None
+            # The time to undo a change runs from the change, however late the mail is.
+            undoes = letter.purpose is Purpose.EMAIL_CHANGE_UNDO
+            since = letter.added_at if undoes else now
+            code = new_code(user, letter.purpose, to, token, since)
             await uow.codes.add(code)
             if letter.attempts == 1:
                 uow.record(
@@ -158,13 +164,13 @@ class MailService:
                 await uow.commit()
             finally:
                 REQUEST_INFO.reset(origin)
-        # To the address as it is stored, not as somebody spelt it when they asked.
-        return write(letter.purpose, user.email, token, code.expires_at, self._public_url)
+        return write(letter.purpose, to, token, code.expires_at, self._public_url)
 
 
 _SUBJECTS = {
     Purpose.VERIFICATION: "Confirm your e-mail address",
     Purpose.PASSWORD_RESET: "Choose a new password",
+    Purpose.EMAIL_CHANGE_UNDO: "Your account gets another e-mail address",
 }
 _REASONS = {
     Purpose.VERIFICATION: "Somebody, most likely you, asked to confirm this e-mail address.",
@@ -172,8 +178,23 @@ _REASONS = {
         "Somebody, most likely you, asked for a new password for the account with this e-mail"
         " address."
     ),
+    Purpose.EMAIL_CHANGE_UNDO: (
+        "Somebody, most likely you, gave the account with this e-mail address another one. Whoever"
+        " did so knew the password. If it was not you, use this token: it brings this address back"
+        " and ends all sessions. Then choose a new password."
+    ),
 }
-_PAGES = {Purpose.VERIFICATION: "verification", Purpose.PASSWORD_RESET: "password-reset"}
+_HARMLESS = "If it was not you, there is nothing to do: without the token nothing changes."
+_COMFORTS = {
+    Purpose.VERIFICATION: _HARMLESS,
+    Purpose.PASSWORD_RESET: _HARMLESS,
+    Purpose.EMAIL_CHANGE_UNDO: "If it was you, there is nothing to do.",
+}
+_PAGES = {
+    Purpose.VERIFICATION: "verification",
+    Purpose.PASSWORD_RESET: "password-reset",
+    Purpose.EMAIL_CHANGE_UNDO: "email-change-undo",
+}
 
 
 def write(
@@ -184,7 +205,7 @@ def write(
     # Behind the #, so that it gets into no server's log.
     link = f"{public_url.rstrip('/')}/{_PAGES[purpose]}#{token}" if public_url else ""
     terms = f"It works once, until {expires_at:%Y-%m-%d %H:%M} UTC."
-    comfort = "If it was not you, there is nothing to do: without the token nothing changes."
+    comfort = _COMFORTS[purpose]
     paragraphs = [reason, "This is the token for it:", token, terms]
     html = [escape(reason), "This is the token for it:", f"<code>{escape(token)}</code>", terms]
     if link:

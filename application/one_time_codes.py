@@ -1,79 +1,120 @@
 """One-time codes: asking for them, and what they are good for."""
 
 from collections.abc import Callable
+from datetime import datetime
 
+from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash, Passwords, Requester
+from application.ports.passwords import PasswordHash, Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
-from domain.one_time_codes import InvalidCode, Purpose, code_hash
-from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
+from domain.one_time_codes import InvalidCode, OneTimeCode, Purpose, code_hash
 from domain.sessions import network_of
-from domain.users import User
+from domain.users import EmailTaken, User, UserId
 
 
 class OneTimeCodeService:
-    """`on_asked` is told whenever there is a mail to be sent."""
+    """`on_mail` is called whenever there is mail to send."""
 
     def __init__(
         self,
         *,
         queries: Queries,
         storage: Storage,
-        passwords: Passwords,
+        passwords: PasswordCheck,
         clock: Clock,
-        password_policy: PasswordPolicy,
-        on_asked: Callable[[], None],
+        on_mail: Callable[[], None],
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._passwords = passwords
         self._clock = clock
-        self._policy = password_policy
-        self._on_asked = on_asked
+        self._on_mail = on_mail
 
     async def ask_for_verification(self, user: User) -> None:
-        """Have a code mailed to the user, unless they are verified."""
-        if not user.is_verified:
-            await self._ask(Purpose.VERIFICATION, user.email)
+        """Have a code mailed to the user's pending address, or else to the unverified one."""
+        if user.pending_email:
+            await self._ask(Purpose.VERIFICATION, user.pending_email, user.id)
+        elif not user.is_verified:
+            await self._ask(Purpose.VERIFICATION, user.email, user.id)
 
     async def ask_for_reset(self, email: str) -> None:
-        """Have a code mailed to the user with this address, if there is one: nothing here, not even
-        the time it takes, tells whether there is.
+        """Have a code mailed to the user with this address, if there is one.
+
+        Neither the answer nor the time it takes depends on whether there is one.
         """
         await self._ask(Purpose.PASSWORD_RESET, email)
 
-    @retried
     async def verify(self, token: str) -> None:
-        """Believe that the user has their address. Raises `InvalidCode`."""
+        """Believe that the user has the address that `token` was mailed to. If it was pending, it
+        replaces the present one, which is mailed a code that undoes the change.
+
+        Raises `InvalidCode`, or `EmailTaken` when somebody else has the address by now.
+        """
         hash_ = code_hash(token, Purpose.VERIFICATION)
-        owner = await self._owner(hash_)
+        code, owner = await self._code(hash_)
+        if await self._verify(code, owner):
+            self._on_mail()
+
+    @retried
+    async def _verify(self, code: OneTimeCode, owner: User) -> bool:
+        """Whether the address is another than before."""
+        now = self._clock()
         async with self._storage() as uow:
-            user = (await _use(uow, hash_, owner)).user
-            user.is_verified = True
+            user = (await _use(uow, code, owner, now)).user
+            before = user.email
+            user.confirm_email(code.email)
+            moved = user.email != before
+            if moved and await uow.codes.reserves(user.email, now, but=user.id):
+                raise EmailTaken
             await uow.users.save(user)
-            now = self._clock()
+            if moved:
+                await uow.codes.delete_all(user.id)
+                await uow.outbox.add(Purpose.EMAIL_CHANGE_UNDO, before, now, user_id=user.id)
+                uow.record(Event.of("address_changed", f"user:{user.id}", actor_id=user.id, at=now))
             uow.record(Event.of("address_verified", f"user:{user.id}", actor_id=user.id, at=now))
+            await uow.commit()
+        return moved
+
+    @retried
+    async def undo_email_change(self, token: str) -> None:
+        """Give the user back the address that `token` was mailed to, and end all their sessions.
+
+        Later changes of the address can no longer be undone: whoever made them read the mail of
+        the addresses in between. Raises `InvalidCode`, or `EmailTaken`.
+        """
+        code, owner = await self._code(code_hash(token, Purpose.EMAIL_CHANGE_UNDO))
+        now = self._clock()
+        async with self._storage() as uow:
+            user = (await _use(uow, code, owner, now)).user
+            user.restore_email(code.email)
+            await uow.users.save(user)
+            await uow.codes.delete_all(user.id)
+            await uow.codes.delete_undos(code)
+            await uow.sessions.revoke_all(user.id, now)
+            uow.record(
+                Event.of("address_change_undone", f"user:{user.id}", actor_id=user.id, at=now)
+            )
             await uow.commit()
 
     async def reset(self, token: str, password: str, *, ip: str | None = None) -> None:
-        """Give the user this password and end all their sessions.
+        """Give the user this password, end all their sessions and take the address as verified.
 
         Raises `InvalidCode`, or `WeakPassword`, which leaves the token as good as it was.
         """
-        hash_ = code_hash(token, Purpose.PASSWORD_RESET)
-        owner = await self._owner(hash_)
-        check_password(PasswordCandidate(password=password, email=owner.email, policy=self._policy))
+        code, owner = await self._code(code_hash(token, Purpose.PASSWORD_RESET))
         requester = Requester(network_of(ip), is_known=True)
-        await self._reset(hash_, owner, await self._passwords.hash(password, requester))
+        await self._reset(code, owner, await self._passwords.new(password, owner.email, requester))
 
     @retried
-    async def _reset(self, hash_: str, owner: User, password: PasswordHash) -> None:
+    async def _reset(self, code: OneTimeCode, owner: User, password: PasswordHash) -> None:
         now = self._clock()
         async with self._storage() as uow:
-            known = await _use(uow, hash_, owner)
+            known = await _use(uow, code, owner, now)
+            known.user.confirm_email(code.email)
+            await uow.users.save(known.user)
             await uow.users.change_password(owner.id, known=known.password, new=password)
             await uow.codes.delete_all(owner.id)
             await uow.sessions.revoke_all(owner.id, now)
@@ -81,26 +122,25 @@ class OneTimeCodeService:
             await uow.commit()
 
     @retried
-    async def _ask(self, purpose: Purpose, email: str) -> None:
+    async def _ask(self, purpose: Purpose, email: str, user_id: UserId | None = None) -> None:
         async with self._storage() as uow:
-            await uow.outbox.add(purpose, email, self._clock())
+            await uow.outbox.add(purpose, email, self._clock(), user_id=user_id)
             await uow.commit()
-        self._on_asked()
+        self._on_mail()
 
-    async def _owner(self, hash_: str) -> User:
+    async def _code(self, hash_: str) -> tuple[OneTimeCode, User]:
         found = await self._queries.code(hash_)
-        if found is None:
+        if found is None or not found[0].is_valid_for(found[1], self._clock()):
             raise InvalidCode
-        code, user = found
-        if not code.is_valid_for(user, self._clock()):
-            raise InvalidCode
-        return user
+        return found
 
 
-async def _use(uow: UnitOfWork, hash_: str, owner: User) -> Credentials:
+async def _use(uow: UnitOfWork, code: OneTimeCode, owner: User, now: datetime) -> Credentials:
     """Use the code up; its owner as stored now."""
     # The user first, as all do who change one: nobody waits for the other crosswise.
     found = await uow.users.get(owner.id)
-    if found is None or not await uow.codes.consume(hash_):
+    if found is None or not code.is_valid_for(found.user, now):
+        raise InvalidCode
+    if not await uow.codes.consume(code.code_hash):
         raise InvalidCode
     return found

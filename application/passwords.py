@@ -1,10 +1,11 @@
-"""Verifies passwords, within the limits on failed logins."""
+"""Verifies passwords, within the limits on failed logins, and hashes new ones."""
 
 from application.ports.limits import UNKNOWN_USER, Limit, Limits, account_hit
-from application.ports.passwords import PasswordHash, Passwords, Requester
+from application.ports.passwords import SOMEBODY, PasswordHash, Passwords, Requester
 from application.ports.queries import Credentials, Queries
 from application.security_events import SecurityEvents
 from domain.errors import Unavailable
+from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
 from domain.sessions import network_of
 from domain.users import UserId
 
@@ -13,12 +14,31 @@ _NOBODY = UserId(0)
 
 class PasswordCheck:
     def __init__(
-        self, *, passwords: Passwords, queries: Queries, limits: Limits, events: SecurityEvents
+        self,
+        *,
+        passwords: Passwords,
+        queries: Queries,
+        limits: Limits,
+        events: SecurityEvents,
+        policy: PasswordPolicy,
     ) -> None:
         self._passwords = passwords
         self._queries = queries
         self._limits = limits
         self._events = events
+        self._policy = policy
+
+    async def new(self, password: str, email: str, requester: Requester = SOMEBODY) -> PasswordHash:
+        """The hash of a password that the user with this address chose.
+
+        Raises `WeakPassword` and `Unavailable`.
+        """
+        self.check(password, email)
+        return await self._passwords.hash(password, requester)
+
+    def check(self, password: str, email: str) -> None:
+        """Raise `WeakPassword` if the user with this address may not choose this password."""
+        check_password(PasswordCandidate(password=password, email=email, policy=self._policy))
 
     async def credentials(
         self, email: str, password: str, ip: str | None, *, is_logged_in: bool = False

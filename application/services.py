@@ -71,8 +71,12 @@ class Services:
 def build_services(ports: Ports) -> Services:
     events = SecurityEvents(limits=ports.limits, storage=ports.storage, clock=ports.clock)
     limits = RecordedLimits(ports.limits, events)
-    check = PasswordCheck(
-        passwords=ports.passwords, queries=ports.queries, limits=limits, events=events
+    passwords = PasswordCheck(
+        passwords=ports.passwords,
+        queries=ports.queries,
+        limits=limits,
+        events=events,
+        policy=ports.password_policy,
     )
     mail = MailService(
         queries=ports.queries,
@@ -86,32 +90,29 @@ def build_services(ports: Ports) -> Services:
             queries=ports.queries,
             storage=ports.storage,
             tokens=ports.tokens,
-            passwords=check,
+            passwords=passwords,
             clock=ports.clock,
             lifetimes=ports.lifetimes,
         ),
         accounts=AccountService(
             queries=ports.queries,
             storage=ports.storage,
-            passwords=ports.passwords,
-            check=check,
+            passwords=passwords,
             clock=ports.clock,
-            password_policy=ports.password_policy,
+            on_mail=mail.wake,
         ),
         administration=AdministrationService(
             queries=ports.queries,
             storage=ports.storage,
-            passwords=ports.passwords,
+            passwords=passwords,
             clock=ports.clock,
-            password_policy=ports.password_policy,
         ),
         codes=OneTimeCodeService(
             queries=ports.queries,
             storage=ports.storage,
-            passwords=ports.passwords,
+            passwords=passwords,
             clock=ports.clock,
-            password_policy=ports.password_policy,
-            on_asked=mail.wake,
+            on_mail=mail.wake,
         ),
         mail=mail,
         posts=PostService(

@@ -1,7 +1,8 @@
 """One-time codes: what a mail carries to show that its reader may act for an account.
 
-A code is good for one purpose, once, until it expires, and no longer than password and address of
-its user stay what they are.
+A code works for one purpose, once, until it expires. It dies when the password or the address of
+its user changes. One that undoes a change of address does not: whoever took an account over could
+change either.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 
+from domain.addresses import email_key
 from domain.errors import Invalid
 from domain.users import User, UserId
 
@@ -21,12 +23,16 @@ class InvalidCode(Invalid):
 
 class Purpose(StrEnum):
     VERIFICATION = "verification"
+    """Of the user's address, or of the one that is pending."""
     PASSWORD_RESET = "password_reset"  # noqa: S105  no password
+    EMAIL_CHANGE_UNDO = "email_change_undo"
+    """Mailed to the address that is, or was, to be replaced."""
 
 
 LIFETIMES = {
     Purpose.VERIFICATION: timedelta(days=1),
     Purpose.PASSWORD_RESET: timedelta(hours=1),
+    Purpose.EMAIL_CHANGE_UNDO: timedelta(hours=72),
 }
 
 
@@ -35,20 +41,28 @@ class OneTimeCode:
     user_id: UserId
     purpose: Purpose
     code_hash: str = field(repr=False)
+    email: str
+    """The address that it was mailed to."""
     expires_at: datetime
 
     def is_valid_for(self, user: User, now: datetime) -> bool:
         """Whether whoever knows it may act for `user` now."""
-        return self.user_id == user.id and user.is_active and now < self.expires_at
+        if self.user_id != user.id or not user.is_active or now >= self.expires_at:
+            return False
+        undoes = self.purpose is Purpose.EMAIL_CHANGE_UNDO
+        return undoes or self.email in (user.email, user.pending_email)
 
 
-def new_code(user: User, purpose: Purpose, token: str, now: datetime) -> OneTimeCode:
-    """The code that the bearer of `token` will prove themselves by."""
+def new_code(user: User, purpose: Purpose, email: str, token: str, since: datetime) -> OneTimeCode:
+    """The code that the bearer of `token`, mailed to `email`, proves themselves by. Its life begins
+    at `since`.
+    """
     return OneTimeCode(
         user_id=user.id,
         purpose=purpose,
+        email=email,
         code_hash=code_hash(token, purpose),
-        expires_at=now + LIFETIMES[purpose],
+        expires_at=since + LIFETIMES[purpose],
     )
 
 
@@ -57,6 +71,18 @@ def code_hash(token: str, purpose: Purpose) -> str:
     return sha256(f"{purpose.value} {token}".encode()).hexdigest()
 
 
-def may_be_mailed(purpose: Purpose, user: User) -> bool:
-    """Whether there is any use in a code for `user`."""
-    return user.is_active and not (purpose is Purpose.VERIFICATION and user.is_verified)
+def recipient(purpose: Purpose, email: str, user: User) -> str | None:
+    """The address to mail a code to that was asked for `email`, as the user spelt the address.
+
+    None when a code is of no use to `user` any more. A reset goes to their own address alone: that
+    a pending one is theirs is not shown yet.
+    """
+    if not user.is_active:
+        return None
+    if purpose is Purpose.EMAIL_CHANGE_UNDO:
+        return email if email != user.email or user.pending_email else None
+    if purpose is Purpose.VERIFICATION and email == user.pending_email:
+        return email
+    if email_key(email) != email_key(user.email):
+        return None  # they have left it meanwhile
+    return None if purpose is Purpose.VERIFICATION and user.is_verified else user.email

@@ -60,6 +60,8 @@ class User:
 
     id: UserId
     email: str
+    pending_email: str | None = None
+    """The address that becomes `email` when a code mailed to it comes back."""
     name: str | None
     role: Role
     is_active: bool
@@ -78,14 +80,24 @@ class User:
         return self.is_active and issued_at >= self.tokens_valid_from.replace(microsecond=0)
 
     def edit(self, change: "ProfileChange") -> None:
-        """Raises `BadName` or `BadEmail`."""
+        """A new address is pending until `confirm_email`. Raises `BadName` or `BadEmail`."""
         if change.renames:
             name_is_sound(UserDraft(email=self.email, name=change.name))
             self.name = _trimmed(change.name)
         if change.email is not None:
             email = normal_address(change.email)
-            self.is_verified = self.is_verified and email == self.email
-            self.email = email
+            self.pending_email = None if email == self.email else email
+
+    def confirm_email(self, email: str) -> None:
+        """Take note that whoever reads the mail for `email` is the user."""
+        if email == self.pending_email:
+            self.email, self.pending_email = email, None
+        if email == self.email:
+            self.is_verified = True
+
+    def restore_email(self, email: str) -> None:
+        """Undo a change of address: `email` is the one from before the change."""
+        self.email, self.pending_email, self.is_verified = email, None, True
 
     def promote(self, *, unverified: bool) -> None:
         """Make the user an admin, on behalf of whoever operates the service.
@@ -132,7 +144,9 @@ class UserDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileChange:
-    """What users want their own account to be like; None leaves the address as it is."""
+    """What users want their own account to be like; None leaves the address as it is, and the
+    present address cancels a pending one.
+    """
 
     email: str | None = None
     name: str | None = None

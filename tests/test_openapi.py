@@ -16,7 +16,7 @@ from tests.fakes.ports import fake_ports
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 PUBLIC = {
     *("login", "refresh", "read_keys", "register", "is_live", "is_ready"),
-    *("verify", "request_password_reset", "reset_password"),
+    *("verify", "request_password_reset", "reset_password", "undo_email_change"),
 }
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
@@ -66,6 +66,7 @@ def test_operations_have_the_names_that_generated_clients_call(document: dict[st
         "verify": "post /verification",
         "request_password_reset": "post /password-reset",
         "reset_password": "put /password-reset",
+        "undo_email_change": "post /email-change/undo",
         "read_user": "get /users/{user_id}",
         "list_users": "get /users",
         "change_user": "patch /users/{user_id}",
@@ -121,7 +122,7 @@ def test_an_operation_that_takes_input_may_refuse_it(document: dict[str, Any]) -
 
 def test_a_change_may_be_refused_for_being_one_too_many(document: dict[str, Any]) -> None:
     # Nobody guesses 256 random bits, however often they try.
-    unlimited = {"verify", "reset_password"}
+    unlimited = {"verify", "reset_password", "undo_email_change"}
     for method, _, operation in operations(document):
         name = operation["operationId"]
         assert ("429" in operation["responses"]) is (method != "get" and name not in unlimited)

@@ -163,7 +163,17 @@ class OneTimeCodes(Protocol):
         ...
 
     async def delete_all(self, user_id: UserId) -> None:
-        """Remove all codes of the user."""
+        """Remove all codes of the user but those that undo a change of address."""
+        ...
+
+    async def delete_undos(self, code: OneTimeCode) -> None:
+        """Remove the codes that undo changes of the same user's address which are not older than
+        the first one that `code`, or another code mailed to its address, undoes.
+        """
+        ...
+
+    async def reserves(self, email: str, now: datetime, *, but: UserId | None = None) -> bool:
+        """Whether somebody other than `but` may take this address back at `now`."""
         ...
 
 
@@ -174,13 +184,18 @@ class OutboxMessage:
     id: OutboxMessageId
     purpose: Purpose
     email: str
+    user_id: UserId | None
+    """Who asked for it; None: whoever has the address, if anybody."""
+    added_at: datetime
     attempts: int
     """How often it was claimed, this time included."""
     origin: RequestInfo
 
 
 class Outbox(Protocol):
-    async def add(self, purpose: Purpose, email: str, now: datetime) -> None:
+    async def add(
+        self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
+    ) -> None:
         """Have a letter wait that is due at once."""
         ...
 

@@ -8,7 +8,8 @@ from sqlmodel import Field
 from application.ports.storage import OutboxMessage, OutboxMessageId
 from application.request_info import REQUEST_INFO, RequestInfo
 from domain.one_time_codes import Purpose
-from infrastructure.database.driver.rows import Row, identity, moment, table
+from domain.users import UserId
+from infrastructure.database.driver.rows import BigId, Row, identity, moment, table
 from infrastructure.database.driver.statements import Transaction
 
 
@@ -24,6 +25,9 @@ class LetterRow(Row, table=True):
     attempts: int = Field(sa_column_kwargs={"server_default": "0"})
     request_id: str | None
     ip: str | None
+    # No foreign key either: a letter to a user who is gone is dropped when it would be written.
+    user_id: int | None = Field(sa_type=BigId, default=None)
+    added_at: datetime | None = moment(nullable=True)
 
 
 OUTBOX = table(LetterRow)
@@ -34,6 +38,8 @@ _ADD = insert(OUTBOX).values(
     due_at=bindparam("due_at"),
     request_id=bindparam("request_id"),
     ip=bindparam("ip"),
+    user_id=bindparam("user_id"),
+    added_at=bindparam("due_at"),
 )
 _DUE = (
     select(OUTBOX.c.id)
@@ -53,6 +59,8 @@ _CLAIM = (
         OUTBOX.c.attempts,
         OUTBOX.c.request_id,
         OUTBOX.c.ip,
+        OUTBOX.c.user_id,
+        OUTBOX.c.added_at,
     )
 )
 _POSTPONE = update(OUTBOX).values(due_at=bindparam("until")).where(OUTBOX.c.id == bindparam("key"))
@@ -63,7 +71,9 @@ class SqlOutbox:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    async def add(self, purpose: Purpose, email: str, now: datetime) -> None:
+    async def add(
+        self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
+    ) -> None:
         origin = REQUEST_INFO.get()
         await self._transaction.fetch(
             _ADD,
@@ -72,17 +82,20 @@ class SqlOutbox:
             due_at=now,
             request_id=origin.request_id,
             ip=origin.ip,
+            user_id=user_id,
         )
 
     async def claim(self, now: datetime, *, until: datetime) -> OutboxMessage | None:
         records = await self._transaction.fetch(_CLAIM, now=now, until=until)
         if not records:
             return None
-        id_, purpose, email, attempts, request_id, ip = records[0]
+        id_, purpose, email, attempts, request_id, ip, user_id, added_at = records[0]
         return OutboxMessage(
             id=OutboxMessageId(id_),
             purpose=Purpose(purpose),
             email=email,
+            user_id=None if user_id is None else UserId(user_id),
+            added_at=added_at or now,  # of before revision 0012: not known
             attempts=attempts,
             origin=RequestInfo(request_id, ip),
         )

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, func, insert, not_, or_, select
 from sqlmodel import Field
 
+from domain.addresses import email_key
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
 from infrastructure.database.driver.rows import Row, identity, moment, reference, table
@@ -21,12 +22,14 @@ class OneTimeCodeRow(Row, table=True):
     purpose: str
     code_hash: str = Field(unique=True)
     expires_at: datetime = moment()
+    email: str | None
+    email_key: str | None = Field(index=True)
 
 
 CODES = table(OneTimeCodeRow)
 
 _BY_HASH = (
-    select(CODES.c.purpose, CODES.c.expires_at, *USER_COLUMNS)
+    select(CODES.c.purpose, CODES.c.email, CODES.c.expires_at, *USER_COLUMNS)
     .join(USERS, USERS.c.id == CODES.c.user_id)
     .where(CODES.c.code_hash == bindparam("code_hash"))
 )
@@ -34,20 +37,48 @@ _ADD = insert(CODES).values(
     user_id=bindparam("user_id"),
     purpose=bindparam("purpose"),
     code_hash=bindparam("code_hash"),
+    email=bindparam("email"),
+    email_key=bindparam("email_key"),
     expires_at=bindparam("expires_at"),
 )
 _USE = delete(CODES).where(CODES.c.code_hash == bindparam("used")).returning(CODES.c.id)
-_END_ALL = delete(CODES).where(CODES.c.user_id == bindparam("owner"))
+_UNDOES = CODES.c.purpose == Purpose.EMAIL_CHANGE_UNDO.value
+_DELETE_ALL = delete(CODES).where(CODES.c.user_id == bindparam("owner"), not_(_UNDOES))
+_FIRST_UNDO = (
+    select(func.min(CODES.c.expires_at))
+    .where(CODES.c.user_id == bindparam("owner"), _UNDOES, CODES.c.email == bindparam("address"))
+    .scalar_subquery()
+)
+_DELETE_UNDOS = delete(CODES).where(
+    CODES.c.user_id == bindparam("owner"),
+    _UNDOES,
+    or_(CODES.c.expires_at >= bindparam("since"), CODES.c.expires_at >= _FIRST_UNDO),
+)
+_RESERVES = (
+    select(CODES.c.id)
+    .where(
+        CODES.c.email_key == bindparam("email_key"),
+        _UNDOES,
+        CODES.c.expires_at > bindparam("now"),
+        CODES.c.user_id != bindparam("but"),
+    )
+    .limit(1)
+)
 
 
 async def code(database: Database, code_hash: str) -> tuple[OneTimeCode, User] | None:
     records = await database.fetch(_BY_HASH, code_hash=code_hash)
     if not records:
         return None
-    purpose, expires_at, *columns = records[0]
+    purpose, email, expires_at, *columns = records[0]
     user = user_of(columns)
     found = OneTimeCode(
-        user_id=user.id, purpose=Purpose(purpose), code_hash=code_hash, expires_at=expires_at
+        user_id=user.id,
+        purpose=Purpose(purpose),
+        code_hash=code_hash,
+        # One of before revision 0012 has none: it died with the address that it was mailed to.
+        email=email or user.email,
+        expires_at=expires_at,
     )
     return found, user
 
@@ -62,6 +93,8 @@ class SqlOneTimeCodes:
             user_id=code.user_id,
             purpose=code.purpose.value,
             code_hash=code.code_hash,
+            email=code.email,
+            email_key=email_key(code.email),
             expires_at=code.expires_at,
         )
 
@@ -69,4 +102,16 @@ class SqlOneTimeCodes:
         return bool(await self._transaction.fetch(_USE, used=code_hash))
 
     async def delete_all(self, user_id: UserId) -> None:
-        await self._transaction.fetch(_END_ALL, owner=user_id)
+        await self._transaction.fetch(_DELETE_ALL, owner=user_id)
+
+    async def delete_undos(self, code: OneTimeCode) -> None:
+        await self._transaction.fetch(
+            _DELETE_UNDOS, owner=code.user_id, address=code.email, since=code.expires_at
+        )
+
+    async def reserves(self, email: str, now: datetime, *, but: UserId | None = None) -> bool:
+        return bool(
+            await self._transaction.fetch(
+                _RESERVES, email_key=email_key(email), now=now, but=but or UserId(0)
+            )
+        )

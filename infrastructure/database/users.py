@@ -28,6 +28,7 @@ class UserRow(Row, table=True):
     password_hash: str
     created_at: datetime = moment()
     tokens_valid_from: datetime = moment()
+    pending_email: str | None = None
     writes: int = Field(sa_type=BigId, sa_column_kwargs={"server_default": "0"})
 
 
@@ -43,6 +44,7 @@ USER_COLUMNS = (
     USERS.c.created_at,
     USERS.c.tokens_valid_from,
     USERS.c.writes,
+    USERS.c.pending_email,
 )
 
 _BY_ID = select(*USER_COLUMNS).where(USERS.c.id == bindparam("id"))
@@ -81,6 +83,7 @@ _SAVE = (
     .values(
         email=bindparam("new_email"),
         email_key=bindparam("new_email_key"),
+        pending_email=bindparam("new_pending_email"),
         name=bindparam("new_name"),
         role=bindparam("new_role"),
         is_active=bindparam("new_is_active"),
@@ -109,7 +112,7 @@ _ADMINS = (
 
 def user_of(record: Record) -> User:
     """The user in the `USER_COLUMNS` of a record."""
-    id_, email, name, role, is_active, is_verified, created_at, tokens_valid_from, writes = record
+    id_, email, name, role, is_active, is_verified, created_at, valid_from, writes, pending = record
     return User(
         id=UserId(id_),
         email=email,
@@ -118,8 +121,9 @@ def user_of(record: Record) -> User:
         is_active=is_active,
         is_verified=is_verified,
         created_at=created_at,
-        tokens_valid_from=tokens_valid_from,
+        tokens_valid_from=valid_from,
         writes=writes,
+        pending_email=pending,
     )
 
 
@@ -192,6 +196,7 @@ class SqlUsers:
             key=user.id,
             new_email=user.email,
             new_email_key=email_key(user.email),
+            new_pending_email=user.pending_email,
             new_name=user.name,
             new_role=user.role.value,
             new_is_active=user.is_active,

@@ -8,7 +8,7 @@ import httpx
 from api.app import create_app
 from domain.users import Role
 from tests.api.client import PASSWORD, ApiClient, Person
-from tests.api.test_one_time_codes import ask_for_reset, ask_for_verification
+from tests.api.test_one_time_codes import ask_for_reset, ask_for_verification, ask_to_move
 from tests.fakes.ports import fake_ports
 
 DOCUMENT = create_app(fake_ports(), cursor_key=b"k" * 32).openapi()
@@ -89,6 +89,9 @@ class Caller:
                 return {"json": {"role": "moderator"}}
             case "verify":
                 return {"json": {"token": await ask_for_verification(self.gate, self.anna)}}
+            case "undo_email_change":
+                undo, _ = await ask_to_move(self.gate, self.anna, "new@example.com")
+                return {"json": {"token": undo}}
             case "reset_password":
                 (token,) = await ask_for_reset(self.gate, self.anna.email)
                 return {"json": {"token": token, "new_password": PASSWORD}}

@@ -99,19 +99,6 @@ async def test_a_name_is_changed_and_cleared_and_else_left_alone(gate: ApiClient
     assert cleared.json() == (await gate.me(anna)).json()
 
 
-async def test_a_new_address_logs_in_and_the_old_one_no_more(gate: ApiClient) -> None:
-    anna = await gate.person(name="Anna")
-
-    answer = await edit(gate, anna, email="new@example.com", current_password=PASSWORD)
-
-    assert answer.status_code == 200
-    assert answer.json() == (await gate.me(anna)).json()
-    assert (answer.json()["email"], answer.json()["name"]) == ("new@example.com", "Anna")
-    assert answer.json()["is_verified"] is False
-    assert (await gate.log_in("NEW@example.com")).status_code == 200
-    assert (await gate.log_in(anna.email)).status_code == 401
-
-
 async def test_the_address_of_somebody_else_is_taken(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
 

@@ -13,6 +13,7 @@ from domain.posts import PostOptions
 from domain.users import UserId
 from tests.api.caller import DOCUMENT, OPERATIONS, Caller, a_caller, body_name, example
 from tests.api.client import PASSWORD, ApiClient, client_of, on_one_database
+from tests.api.test_one_time_codes import ask_to_move
 from tests.fakes.limits import FakeLimits
 from tests.fakes.ports import fake_ports
 
@@ -70,6 +71,12 @@ async def as_the_last_admin(caller: Caller, name: str) -> httpx.Response:
 async def with_a_bad_code(caller: Caller, name: str) -> httpx.Response:
     members = {"token": "x"} | ({"new_password": PASSWORD} if name == "reset_password" else {})
     return await caller.call(name, json=members)
+
+
+async def with_an_address_taken_meanwhile(caller: Caller, name: str) -> httpx.Response:
+    _, confirmation = await ask_to_move(caller.gate, caller.anna, "new@example.com")
+    await caller.gate.person("new@example.com")
+    return await caller.call(name, json={"token": confirmation})
 
 
 async def on_a_draft_of_another(caller: Caller, name: str) -> httpx.Response:
@@ -173,6 +180,8 @@ ON_ONE: dict[tuple[str, int], Provocation] = {
     ("delete_current_user", 409): as_the_last_admin,
     ("change_password", 403): with_a_wrong_password,
     ("verify", 400): with_a_bad_code,
+    ("verify", 409): with_an_address_taken_meanwhile,
+    ("undo_email_change", 400): with_a_bad_code,
     ("reset_password", 400): with_a_bad_code,
     ("read_user", 404): on_nobody,
     ("list_users", 400): with_a_foreign_cursor,

@@ -29,6 +29,7 @@ METHODS = {
     "/sessions/{session_id}": {"DELETE"},
     "/verification": {"POST"},
     "/password-reset": {"POST", "PUT"},
+    "/email-change/undo": {"POST"},
     "/users": {"GET", "HEAD", "POST"},
     "/users/me": {"GET", "HEAD", "PATCH"},
     "/users/me/deletion": {"POST"},
@@ -80,6 +81,7 @@ def requests(anna: Person, post_ids: Iterator[int]) -> dict[tuple[str, str], dic
             "json": {"email": f"new{next(post_ids)}@example.com", "password": PASSWORD}
         },
         ("POST", "/verification"): {"json": {"token": f"token of {anna.id}"}},
+        ("POST", "/email-change/undo"): {"json": {"token": f"token of {anna.id}"}},
         ("POST", "/password-reset"): {"json": {"email": anna.email}},
         ("PUT", "/password-reset"): {
             "json": {"token": f"token of {anna.id}", "new_password": PASSWORD}
@@ -130,7 +132,9 @@ async def give_codes(gate: ApiClient, person: Person) -> None:
     assert user is not None
     async with gate.ports.storage() as uow:
         for purpose in Purpose:
-            await uow.codes.add(new_code(user, purpose, f"token of {user.id}", gate.clock()))
+            await uow.codes.add(
+                new_code(user, purpose, user.email, f"token of {user.id}", gate.clock())
+            )
         await uow.commit()
 
 

@@ -38,12 +38,24 @@ async def ask_for_reset(gate: ApiClient, email: str) -> list[str]:
     return await delivered(gate)
 
 
+async def ask_to_move(gate: ApiClient, person: Person, email: str) -> list[str]:
+    """The tokens that undo and that confirm the change."""
+    body = {"email": email, "current_password": PASSWORD}
+    answer = await gate.client.patch("/users/me", json=body, headers=person.headers)
+    assert answer.status_code == 200, answer.text
+    return await delivered(gate)
+
+
 async def verify(gate: ApiClient, token: str) -> httpx.Response:
     return await gate.client.post("/verification", json={"token": token})
 
 
 async def reset(gate: ApiClient, token: str, password: str = NEW) -> httpx.Response:
     return await gate.client.put("/password-reset", json={"token": token, "new_password": password})
+
+
+async def undo_change(gate: ApiClient, token: str) -> httpx.Response:
+    return await gate.client.post("/email-change/undo", json={"token": token})
 
 
 async def test_an_address_is_verified_by_the_token_that_it_was_sent(gate: ApiClient) -> None:
@@ -60,18 +72,53 @@ async def test_an_address_is_verified_by_the_token_that_it_was_sent(gate: ApiCli
     assert await delivered(gate) == []
 
 
-async def test_a_new_address_is_unverified_and_verified_anew(gate: ApiClient) -> None:
+async def test_a_new_address_is_pending_until_the_token_mailed_to_it_comes_back(
+    gate: ApiClient,
+) -> None:
     anna = await gate.person()
-    await verify(gate, await ask_for_verification(gate, anna))
-    old = await ask_for_reset(gate, anna.email)
-
     body = {"email": "new@example.com", "current_password": PASSWORD}
+
     moved = await gate.client.patch("/users/me", json=body, headers=anna.headers)
 
-    assert moved.json()["is_verified"] is False
-    problem_of(await reset(gate, old[0]), 400, "invalid_code")
-    await verify(gate, await ask_for_verification(gate, anna))
-    assert (await gate.me(anna)).json()["is_verified"] is True
+    assert moved.status_code == 200
+    assert (moved.json()["email"], moved.json()["pending_email"]) == (anna.email, "new@example.com")
+    assert moved.json() == (await gate.me(anna)).json()
+    assert (await gate.log_in(anna.email)).status_code == 200
+    assert (await gate.log_in("new@example.com")).status_code == 401
+    _, confirmation = await delivered(gate)
+    assert (await verify(gate, confirmation)).status_code == 204
+    assert (await gate.me(anna)).json() == moved.json() | {
+        "email": "new@example.com",
+        "pending_email": None,
+        "is_verified": True,
+    }
+    assert (await gate.log_in("NEW@example.com")).status_code == 200
+    assert (await gate.log_in(anna.email)).status_code == 401
+
+
+async def test_a_change_of_address_is_undone_by_the_token_mailed_to_the_old_one(
+    gate: ApiClient,
+) -> None:
+    anna = await gate.person()
+    undo, confirmation = await ask_to_move(gate, anna, "thief@example.com")
+    await verify(gate, confirmation)
+    problem_of(await undo_change(gate, confirmation), 400, "invalid_code")
+
+    answer = await undo_change(gate, undo)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (await gate.me(anna)).status_code == 401
+    assert (await gate.log_in("thief@example.com")).status_code == 401
+    assert (await gate.log_in(anna.email)).status_code == 200
+    problem_of(await undo_change(gate, undo), 400, "invalid_code")
+
+
+async def test_an_address_that_was_taken_meanwhile_is_409(gate: ApiClient) -> None:
+    anna = await gate.person()
+    _, confirmation = await ask_to_move(gate, anna, "new@example.com")
+    await gate.person("new@example.com")
+
+    problem_of(await verify(gate, confirmation), 409, "email_taken")
 
 
 async def test_a_reset_gives_a_new_password_and_ends_all_sessions(gate: ApiClient) -> None:
@@ -84,7 +131,10 @@ async def test_a_reset_gives_a_new_password_and_ends_all_sessions(gate: ApiClien
     assert (await gate.me(anna)).status_code == 401
     assert (await gate.me(bert)).status_code == 200
     assert (await gate.log_in(anna.email)).status_code == 401
-    assert (await gate.log_in(anna.email, NEW)).status_code == 200
+    login = await gate.log_in(anna.email, NEW)
+    headers = {"Authorization": f"Bearer {login.json()['access_token']}"}
+    me = await gate.client.get("/users/me", headers=headers)
+    assert me.json()["is_verified"] is True
     problem_of(await reset(gate, token, "yet another one"), 400, "invalid_code")
     assert (await gate.log_in(anna.email, NEW)).status_code == 200
 
@@ -129,6 +179,7 @@ async def test_the_codes_of_a_deactivated_user_are_worthless(gate: ApiClient) ->
 async def test_a_made_up_token_is_invalid(gate: ApiClient, token: str) -> None:
     problem_of(await verify(gate, token), 400, "invalid_code")
     problem_of(await reset(gate, token), 400, "invalid_code")
+    problem_of(await undo_change(gate, token), 400, "invalid_code")
 
 
 @on_one_database

@@ -23,6 +23,7 @@ PUBLIC = {
     ("POST", "/verification"),
     ("POST", "/password-reset"),
     ("PUT", "/password-reset"),
+    ("POST", "/email-change/undo"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/metrics"),

@@ -33,6 +33,7 @@ async def test_a_registered_user_is_answered_whole_and_without_the_password(
         "role": "member",
         "is_active": True,
         "is_verified": False,
+        "pending_email": None,
     }
     assert answer.headers["Location"] == f"/users/{user['id']}"
 
@@ -243,7 +244,7 @@ async def test_the_current_user_is_read_anew_with_every_request(gate: ApiClient)
     assert (await gate.me(anna)).json()["role"] == "admin"
 
 
-WHOLE = {"id", "email", "name", "role", "is_active", "is_verified", "created_at"}
+WHOLE = {"id", "email", "pending_email", "name", "role", "is_active", "is_verified", "created_at"}
 PUBLIC = {"id", "name", "created_at"}
 
 

@@ -177,8 +177,8 @@ async def test_an_edit_leaves_alone_what_it_does_not_name(services: Services, an
     named = await services.accounts.edit(anna, ProfileChange(name="Anna", renames=True))
     moved = await services.accounts.edit(anna, ProfileChange(email="b@example.com"), PASSWORD)
 
-    assert (named.name, named.email) == ("Anna", anna.email)
-    assert (moved.name, moved.email) == ("Anna", "b@example.com")
+    assert (named.name, named.email, named.pending_email) == ("Anna", anna.email, None)
+    assert (moved.name, moved.email, moved.pending_email) == ("Anna", anna.email, "b@example.com")
 
 
 async def test_an_edit_of_nothing_is_no_event(

@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import pytest
 
+from application.auth import ClientInfo
 from application.ports.mail import Mail
 from application.services import Services
 from domain.errors import Unavailable
 from domain.one_time_codes import LIFETIMES, InvalidCode, Purpose
 from domain.passwords import WeakPassword
-from domain.users import ProfileChange, User
+from domain.sessions import InvalidToken
+from domain.users import EmailTaken, ProfileChange, User
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
 
@@ -45,9 +47,175 @@ async def verification_token(ports: FakePorts, services: Services, user: User) -
     return token_of(ports.mailer.sent[-1])
 
 
+async def tokens_of_move(
+    ports: FakePorts, services: Services, user: User, email: str
+) -> tuple[str, str]:
+    """The tokens that undo and that confirm a change of address that is asked for now."""
+    while await services.mail.deliver_next():
+        pass
+    before = len(ports.mailer.sent)
+    user = await services.accounts.user(user.id)
+    await services.accounts.edit(user, ProfileChange(email=email), PASSWORD)
+    while await services.mail.deliver_next():
+        pass
+    to_old, to_new = ports.mailer.sent[before:]
+    assert (to_old.to, to_new.to) == (user.email, email)
+    return token_of(to_old), token_of(to_new)
+
+
 async def password_is(ports: FakePorts, password: str) -> bool:
     known = await ports.queries.credentials(EMAIL)
     return await ports.passwords.verify(password, known.password if known else None)
+
+
+# A change of address
+
+
+async def test_a_new_address_replaces_the_old_one_when_its_code_comes_back(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    _, confirmation = await tokens_of_move(ports, services, anna, "new@example.com")
+    asked = await services.accounts.user(anna.id)
+    assert (asked.email, asked.pending_email) == (EMAIL, "new@example.com")
+
+    await services.codes.verify(confirmation)
+
+    moved = await services.accounts.user(anna.id)
+    assert (moved.email, moved.pending_email, moved.is_verified) == ("new@example.com", None, True)
+    assert await services.mail.deliver_next()
+    assert ports.mailer.sent[-1].to == EMAIL
+    names = [entry.event.name for entry in ports.storage.committed.events]
+    assert [name for name in names if name.startswith("address")] == [
+        *("address_change_requested", "address_changed", "address_verified"),
+    ]
+
+
+async def test_a_pending_address_gets_no_reset(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await tokens_of_move(ports, services, anna, "new@example.com")
+    before = len(ports.mailer.sent)
+
+    for email in ("new@example.com", EMAIL):
+        await services.codes.ask_for_reset(email)
+        assert await services.mail.deliver_next()
+
+    assert [mail.to for mail in ports.mailer.sent[before:]] == [EMAIL]
+
+
+async def test_the_code_of_a_pending_address_is_mailed_again_when_asked_for(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    ports.storage.change_user(anna.id, is_verified=True)
+    await tokens_of_move(ports, services, anna, "new@example.com")
+
+    token = await verification_token(ports, services, await services.accounts.user(anna.id))
+
+    assert ports.mailer.sent[-1].to == "new@example.com"
+    await services.codes.verify(token)
+    assert (await services.accounts.user(anna.id)).email == "new@example.com"
+
+
+async def test_a_pending_address_that_was_replaced_or_cancelled_confirms_nothing(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    _, first = await tokens_of_move(ports, services, anna, "typo@example.com")
+    _, second = await tokens_of_move(ports, services, anna, "new@example.com")
+
+    with pytest.raises(InvalidCode):
+        await services.codes.verify(first)
+    await services.accounts.edit(anna, ProfileChange(email=EMAIL), PASSWORD)
+    with pytest.raises(InvalidCode):
+        await services.codes.verify(second)
+    assert (await services.accounts.user(anna.id)).pending_email is None
+
+
+async def test_a_pending_address_that_somebody_registers_meanwhile_is_taken(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    _, confirmation = await tokens_of_move(ports, services, anna, "new@example.com")
+    await services.accounts.register(UserDraftFactory.build(email="new@example.com"), PASSWORD)
+
+    with pytest.raises(EmailTaken):
+        await services.codes.verify(confirmation)
+    assert (await services.accounts.user(anna.id)).email == EMAIL
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+async def test_a_change_of_address_is_undone_by_the_old_one_for_72_hours(
+    ports: FakePorts, services: Services, anna: User, confirmed: bool
+) -> None:
+    undo, confirmation = await tokens_of_move(ports, services, anna, "thief@example.com")
+    if confirmed:
+        await services.codes.verify(confirmation)
+    login = await services.auth.login(
+        "thief@example.com" if confirmed else EMAIL, PASSWORD, ClientInfo()
+    )
+    # What a thief does to keep the account does not help.
+    user = await services.accounts.user(anna.id)
+    await services.accounts.change_password(user, current=PASSWORD, new=NEW, keep=None)
+    ports.clock.advance(timedelta(hours=72) - SECOND)
+
+    await services.codes.undo_email_change(undo)
+
+    user = await services.accounts.user(anna.id)
+    assert (user.email, user.pending_email, user.is_verified) == (EMAIL, None, True)
+    with pytest.raises(InvalidToken):
+        await services.auth.authenticate(login.access_token)
+    with pytest.raises(InvalidCode):
+        await services.codes.undo_email_change(undo)
+    with pytest.raises(InvalidCode):
+        await services.codes.verify(confirmation)
+
+
+async def test_an_undone_change_is_not_redone_from_the_addresses_in_between(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    undo, confirmation = await tokens_of_move(ports, services, anna, "thief@example.com")
+    await services.codes.verify(confirmation)
+    ports.clock.advance(SECOND)
+    later_undo, confirmation = await tokens_of_move(ports, services, anna, "next@example.com")
+    await services.codes.verify(confirmation)
+
+    await services.codes.undo_email_change(undo)
+
+    with pytest.raises(InvalidCode):
+        await services.codes.undo_email_change(later_undo)
+    assert (await services.accounts.user(anna.id)).email == EMAIL
+
+
+async def test_an_undo_of_a_later_change_leaves_that_of_an_earlier_one(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    undo, confirmation = await tokens_of_move(ports, services, anna, "thief@example.com")
+    await services.codes.verify(confirmation)
+    ports.clock.advance(SECOND)
+    later_undo, _ = await tokens_of_move(ports, services, anna, "next@example.com")
+
+    await services.codes.undo_email_change(later_undo)
+    await services.codes.undo_email_change(undo)
+
+    assert (await services.accounts.user(anna.id)).email == EMAIL
+
+
+async def test_nobody_takes_an_address_that_may_come_back(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    bert = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
+    undo, confirmation = await tokens_of_move(ports, services, anna, "thief@example.com")
+    await services.codes.verify(confirmation)
+
+    with pytest.raises(EmailTaken):
+        await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
+    with pytest.raises(EmailTaken):
+        await services.accounts.edit(bert, ProfileChange(email=EMAIL), PASSWORD)
+
+    await services.codes.undo_email_change(undo)
+    ports.clock.advance(timedelta(hours=73))
+    _, confirmation = await tokens_of_move(ports, services, anna, "new@example.com")
+    await services.codes.verify(confirmation)
+    ports.clock.advance(timedelta(hours=73))
+    await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
 
 
 # What a code does
@@ -73,6 +241,7 @@ async def test_a_code_gives_a_new_password_once(
     await services.codes.reset(token, NEW)
 
     assert await password_is(ports, NEW)
+    assert (await services.accounts.user(anna.id)).is_verified
     with pytest.raises(InvalidCode):
         await services.codes.reset(token, "yet another password")
     assert await password_is(ports, NEW)
@@ -123,12 +292,17 @@ async def test_a_code_is_good_until_it_expires(
 ) -> None:
     if purpose is Purpose.VERIFICATION:
         tokens = [await verification_token(ports, services, anna) for _ in range(2)]
+    elif purpose is Purpose.EMAIL_CHANGE_UNDO:
+        moves = [await tokens_of_move(ports, services, anna, f"{n}@example.com") for n in "ab"]
+        tokens = [undo for undo, _ in moves]
     else:
         tokens = [await reset_token(ports, services) for _ in range(2)]
 
     async def use(token: str) -> None:
         if purpose is Purpose.VERIFICATION:
             await services.codes.verify(token)
+        elif purpose is Purpose.EMAIL_CHANGE_UNDO:
+            await services.codes.undo_email_change(token)
         else:
             await services.codes.reset(token, NEW)
 
@@ -202,14 +376,14 @@ async def test_all_codes_die_with_the_address(
 ) -> None:
     reset = await reset_token(ports, services)
     verification = await verification_token(ports, services, anna)
+    _, confirmation = await tokens_of_move(ports, services, anna, "new@example.com")
 
-    moved = await services.accounts.edit(anna, ProfileChange(email="new@example.com"), PASSWORD)
+    await services.codes.verify(confirmation)
 
     with pytest.raises(InvalidCode):
         await services.codes.reset(reset, NEW)
     with pytest.raises(InvalidCode):
         await services.codes.verify(verification)
-    assert not moved.is_verified
 
 
 async def test_a_new_name_leaves_codes_alone(

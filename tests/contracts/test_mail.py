@@ -13,7 +13,7 @@ from application.ports.storage import OutboxMessage, OutboxMessageId
 from application.request_info import REQUEST_INFO, RequestInfo
 from domain.errors import AlreadyGone
 from domain.one_time_codes import OneTimeCode, Purpose
-from domain.users import User
+from domain.users import User, UserId
 from infrastructure.mail import ConsoleMailer, SmtpMailer, check_sender, check_smtp_url
 from tests.contracts.backends import Backend
 from tests.fakes.clock import NOON
@@ -26,7 +26,7 @@ LATER = NOON + HALF_MINUTE
 
 
 def code(user: User, name: str = "hash", **changes: object) -> OneTimeCode:
-    wanted = {"purpose": Purpose.VERIFICATION, "expires_at": LATER} | changes
+    wanted = {"purpose": Purpose.VERIFICATION, "email": user.email, "expires_at": LATER} | changes
     return OneTimeCode(user_id=user.id, code_hash=name, **wanted)  # type: ignore[arg-type]
 
 
@@ -83,6 +83,73 @@ async def test_all_codes_of_a_user_end_and_those_of_others_do_not(backend: Backe
     assert [await use(backend, name) for name in ("one", "two", "his")] == [False, False, True]
 
 
+async def test_codes_that_undo_end_by_themselves_from_a_moment_on(backend: Backend) -> None:
+    anna, bert = await backend.add_user(), await backend.add_user()
+    ends = {"early": NOON, "same": LATER, "late": LATER + SECOND}
+    undo = Purpose.EMAIL_CHANGE_UNDO
+    await add(
+        backend,
+        *(code(anna, name, purpose=undo, expires_at=end) for name, end in ends.items()),
+        code(bert, "his", purpose=undo),
+        code(anna, "other"),
+    )
+
+    async with backend.storage() as uow:
+        await uow.codes.delete_undos(code(anna, "used", purpose=undo, email="a@example.com"))
+        await uow.commit()
+
+    names = ("early", "same", "late", "his", "other")
+    assert [await use(backend, name) for name in names] == [True, False, False, True, True]
+
+
+async def test_another_code_of_the_same_address_tells_which_changes_are_later(
+    backend: Backend,
+) -> None:
+    anna = await backend.add_user()
+    undo = Purpose.EMAIL_CHANGE_UNDO
+    codes = {
+        "before": {"email": "b@example.com", "expires_at": NOON - SECOND},
+        "first": {"email": "a@example.com", "expires_at": NOON},
+        "between": {"email": "b@example.com", "expires_at": NOON + SECOND},
+    }
+    await add(backend, *(code(anna, name, purpose=undo, **it) for name, it in codes.items()))
+
+    async with backend.storage() as uow:
+        await uow.codes.delete_undos(code(anna, "used", purpose=undo, email="a@example.com"))
+        await uow.commit()
+
+    assert [await use(backend, name) for name in codes] == [True, False, False]
+
+
+async def test_all_codes_are_deleted_but_those_that_undo(backend: Backend) -> None:
+    anna = await backend.add_user()
+    await add(backend, *(code(anna, purpose, purpose=purpose) for purpose in Purpose))
+
+    async with backend.storage() as uow:
+        await uow.codes.delete_all(anna.id)
+        await uow.commit()
+
+    assert [await use(backend, purpose) for purpose in Purpose] == [False, False, True]
+
+
+async def test_an_address_is_reserved_while_its_code_may_undo(backend: Backend) -> None:
+    anna, bert = await backend.add_user(), await backend.add_user()
+    undo = code(anna, "undo", email="v@faß.example", purpose=Purpose.EMAIL_CHANGE_UNDO)
+    await add(backend, undo, code(anna, email="other@example.com"))
+
+    async with backend.storage() as uow:
+        asked = {
+            "same": await uow.codes.reserves("V@xn--fa-hia.example", NOON),
+            "of another": await uow.codes.reserves("v@faß.example", NOON, but=bert.id),
+            "one's own": await uow.codes.reserves("v@faß.example", NOON, but=anna.id),
+            "expired": await uow.codes.reserves("v@faß.example", LATER),
+            "another address": await uow.codes.reserves("v@fass.example", NOON),
+            "another purpose": await uow.codes.reserves("other@example.com", NOON),
+        }
+
+    assert [kind for kind, answer in asked.items() if answer] == ["same", "of another"]
+
+
 async def test_codes_go_with_their_user(backend: Backend) -> None:
     anna = await backend.add_user()
     await add(backend, code(anna))
@@ -97,10 +164,11 @@ async def test_codes_go_with_their_user(backend: Backend) -> None:
 # The outbox
 
 
-async def post(backend: Backend, *emails: str) -> None:
+async def post(backend: Backend, *emails: str, user_id: UserId | None = None) -> None:
     for second, email in enumerate(emails):
         async with backend.storage() as uow:
-            await uow.outbox.add(Purpose.PASSWORD_RESET, email, NOON + second * SECOND)
+            due = NOON + second * SECOND
+            await uow.outbox.add(Purpose.PASSWORD_RESET, email, due, user_id=user_id)
             await uow.commit()
 
 
@@ -111,12 +179,13 @@ async def claim(backend: Backend, at: timedelta, until: timedelta) -> OutboxMess
     return letter
 
 
+@pytest.mark.parametrize("user_id", [None, UserId(7)])
 async def test_a_letter_comes_back_whole_with_the_request_that_it_came_with(
-    backend: Backend,
+    backend: Backend, user_id: UserId | None
 ) -> None:
     token = REQUEST_INFO.set(RequestInfo("request-1", "192.0.2.1"))
     try:
-        await post(backend, "Änna@example.com")
+        await post(backend, "Änna@example.com", user_id=user_id)
     finally:
         REQUEST_INFO.reset(token)
 
@@ -124,7 +193,7 @@ async def test_a_letter_comes_back_whole_with_the_request_that_it_came_with(
 
     assert letter is not None
     assert (letter.purpose, letter.email) == (Purpose.PASSWORD_RESET, "Änna@example.com")
-    assert letter.attempts == 1
+    assert (letter.user_id, letter.added_at, letter.attempts) == (user_id, NOON, 1)
     assert letter.origin == RequestInfo("request-1", "192.0.2.1")
 
 

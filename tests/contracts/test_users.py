@@ -44,6 +44,7 @@ async def test_a_saved_user_is_stored_whole_and_keeps_the_password(backend: Back
     anna, other = await backend.add_user(), await backend.add_user()
     changed = {
         "email": "new@example.com",
+        "pending_email": "next@example.com",
         "name": None,
         "role": Role.MODERATOR,
         "is_active": False,

@@ -1,8 +1,9 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from domain.one_time_codes import LIFETIMES, Purpose, code_hash, may_be_mailed, new_code
+from domain.one_time_codes import LIFETIMES, Purpose, code_hash, new_code, recipient
 from tests.factories import UserFactory
 from tests.fakes.clock import NOON
 
@@ -10,7 +11,7 @@ from tests.fakes.clock import NOON
 @pytest.mark.parametrize("purpose", Purpose)
 def test_a_code_admits_to_the_account_of_its_user_until_it_expires(purpose: Purpose) -> None:
     anna, bert = UserFactory.build(), UserFactory.build()
-    code = new_code(anna, purpose, "token", NOON)
+    code = new_code(anna, purpose, anna.email, "token", NOON)
 
     end = NOON + LIFETIMES[purpose]
     assert code.is_valid_for(anna, end - timedelta(microseconds=1))
@@ -23,25 +24,51 @@ def test_a_code_admits_to_the_account_of_its_user_until_it_expires(purpose: Purp
 def test_what_is_stored_of_a_token_depends_on_its_purpose_and_does_not_tell_it() -> None:
     hashes = {code_hash(token, purpose) for token in ("a token", "another") for purpose in Purpose}
 
-    assert len(hashes) == 4
+    assert len(hashes) == 2 * len(Purpose)
     assert not any("token" in hash_ for hash_ in hashes)
-    code = new_code(UserFactory.build(), Purpose.VERIFICATION, "a token", NOON)
+    code = new_code(UserFactory.build(), Purpose.VERIFICATION, "a@example.com", "a token", NOON)
     assert code.code_hash == code_hash("a token", Purpose.VERIFICATION)
     assert code.code_hash not in repr(code)
 
 
+def test_a_code_dies_with_the_address_that_it_was_mailed_to_unless_it_undoes_the_change() -> None:
+    anna = UserFactory.build(email="new@example.com", pending_email="next@example.com")
+
+    def is_valid(purpose: Purpose, email: str) -> bool:
+        return new_code(anna, purpose, email, "token", NOON).is_valid_for(anna, NOON)
+
+    for purpose in (Purpose.VERIFICATION, Purpose.PASSWORD_RESET):
+        assert is_valid(purpose, "new@example.com")
+        assert not is_valid(purpose, "old@example.com")
+    assert is_valid(Purpose.VERIFICATION, "next@example.com")
+    assert is_valid(Purpose.EMAIL_CHANGE_UNDO, "old@example.com")
+
+
+OWN, PENDING, OTHER = "Anna@example.com", "next@example.com", "other@example.com"
+VERIFICATION, RESET, UNDO = Purpose
+
+
 @pytest.mark.parametrize(
-    ("is_active", "is_verified", "purposes"),
+    ("purpose", "email", "changes", "expected"),
     [
-        (True, False, {*Purpose}),
-        (True, True, {Purpose.PASSWORD_RESET}),
-        (False, False, set()),
-        (False, True, set()),
+        (RESET, "anna@EXAMPLE.com", {}, OWN),
+        (RESET, OTHER, {}, None),
+        (RESET, PENDING, {"pending_email": PENDING}, None),
+        (VERIFICATION, OWN, {}, OWN),
+        (VERIFICATION, OWN, {"is_verified": True}, None),
+        (VERIFICATION, OTHER, {}, None),
+        (VERIFICATION, PENDING, {"pending_email": PENDING, "is_verified": True}, PENDING),
+        (UNDO, OWN, {"pending_email": PENDING}, OWN),
+        (UNDO, OTHER, {}, OTHER),
+        (UNDO, OWN, {}, None),
+        (RESET, OWN, {"is_active": False}, None),
+        (VERIFICATION, OWN, {"is_active": False}, None),
+        (UNDO, OTHER, {"is_active": False}, None),
     ],
 )
-def test_codes_are_for_active_users_and_verification_for_unverified_ones(
-    is_active: bool, is_verified: bool, purposes: set[Purpose]
+def test_a_code_is_mailed_where_it_is_of_use(
+    purpose: Purpose, email: str, changes: dict[str, Any], expected: str | None
 ) -> None:
-    user = UserFactory.build(is_active=is_active, is_verified=is_verified)
+    user = UserFactory.build(email=OWN, **changes)
 
-    assert {purpose for purpose in Purpose if may_be_mailed(purpose, user)} == purposes
+    assert recipient(purpose, email, user) == expected

@@ -111,13 +111,33 @@ def test_an_edit_changes_what_it_names_alone() -> None:
     assert anna.name is None
 
 
-def test_another_address_is_unverified_and_the_same_one_as_it_was() -> None:
-    anna = UserFactory.build(email="anna@example.com", is_verified=True)
+def test_another_address_is_pending_until_it_is_confirmed() -> None:
+    anna = UserFactory.build(email="anna@example.com")
 
-    anna.edit(ProfileChange(email="anna@example.com"))
+    anna.edit(ProfileChange(email=" New@EXAMPLE.com"))
+    assert (anna.email, anna.pending_email) == ("anna@example.com", "New@example.com")
+    anna.confirm_email("other@example.com")
+    assert (anna.pending_email, anna.is_verified) == ("New@example.com", False)
+    anna.confirm_email("New@example.com")
+    assert (anna.email, anna.pending_email) == ("New@example.com", None)
     assert anna.is_verified
-    anna.edit(ProfileChange(email="Anna@example.com"))
-    assert (anna.email, anna.is_verified) == ("Anna@example.com", False)
+
+
+def test_the_present_address_cancels_a_pending_one_and_is_verified_by_itself() -> None:
+    anna = UserFactory.build(email="anna@example.com", pending_email="new@example.com")
+
+    anna.confirm_email("anna@example.com")
+    assert (anna.pending_email, anna.is_verified) == ("new@example.com", True)
+    anna.edit(ProfileChange(email="anna@example.com"))
+    assert (anna.email, anna.pending_email, anna.is_verified) == ("anna@example.com", None, True)
+
+
+def test_a_restored_address_is_verified_and_nothing_is_pending() -> None:
+    anna = UserFactory.build(email="thief@example.com", pending_email="next@example.com")
+
+    anna.restore_email("anna@example.com")
+
+    assert (anna.email, anna.pending_email, anna.is_verified) == ("anna@example.com", None, True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ commit and a lost rollback show. Entities are copied on their way in and out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from copy import copy, deepcopy
@@ -431,19 +431,51 @@ class FakeOneTimeCodes:
         return (await self._uow.state()).codes.pop(code_hash, None) is not None
 
     async def delete_all(self, user_id: UserId) -> None:
+        await self._delete(
+            lambda code: code.user_id == user_id and code.purpose is not Purpose.EMAIL_CHANGE_UNDO
+        )
+
+    async def delete_undos(self, code: OneTimeCode) -> None:
+        undos = [
+            other
+            for other in (await self._uow.state()).codes.values()
+            if other.user_id == code.user_id and other.purpose is Purpose.EMAIL_CHANGE_UNDO
+        ]
+        same = [other.expires_at for other in undos if other.email == code.email]
+        first = min([code.expires_at, *same])
+        await self._delete(lambda other: other in undos and other.expires_at >= first)
+
+    async def _delete(self, is_deleted: Callable[[OneTimeCode], bool]) -> None:
         state = await self._uow.state()
-        state.codes = {key: code for key, code in state.codes.items() if code.user_id != user_id}
+        state.codes = {key: code for key, code in state.codes.items() if not is_deleted(code)}
+
+    async def reserves(self, email: str, now: datetime, *, but: UserId | None = None) -> bool:
+        return any(
+            code.purpose is Purpose.EMAIL_CHANGE_UNDO
+            and email_key(code.email) == email_key(email)
+            and code.expires_at > now
+            and code.user_id != but
+            for code in (await self._uow.state()).codes.values()
+        )
 
 
 class FakeOutbox:
     def __init__(self, uow: FakeUnitOfWork) -> None:
         self._uow = uow
 
-    async def add(self, purpose: Purpose, email: str, now: datetime) -> None:
+    async def add(
+        self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
+    ) -> None:
         state = await self._uow.state()
         id_ = OutboxMessageId(self._uow.new_id())
         letter = OutboxMessage(
-            id=id_, purpose=purpose, email=email, attempts=0, origin=REQUEST_INFO.get()
+            id=id_,
+            purpose=purpose,
+            email=email,
+            user_id=user_id,
+            added_at=now,
+            attempts=0,
+            origin=REQUEST_INFO.get(),
         )
         state.outbox[id_] = WaitingLetter(letter, now)
 
