@@ -3,7 +3,7 @@
 Beside the composition root, because it looks at the same settings and asks the same adapters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -17,7 +17,8 @@ from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
 from infrastructure.database.driver.statements import Database, DatabaseUnavailable, TakesNoChanges
-from infrastructure.passwords import is_common
+from infrastructure.database.users import password_prefixes
+from infrastructure.passwords import PEPPER_ID_LENGTH, is_common, pepper_id
 from infrastructure.settings import PREFIX, Settings
 from infrastructure.tokens import keyfile
 
@@ -59,6 +60,8 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
             found += await _database_role(database, settings.database_connections)
     if settings.replica:
         found += await _replica(settings.replica)
+    if not down:
+        found += await _peppers(database, settings.peppers)
     asked = {"REDIS_URL": ports.limits, "SMTP_URL": ports.mailer, "ISSUER": ports.tokens}
     for setting, adapter in asked.items():
         if problem := await adapter.check():
@@ -137,6 +140,18 @@ def _database_password(url: str) -> Iterator[Finding]:
     password = unquote(parts.password or "")
     if password and (len(password) < 12 or is_common(password)):
         yield _harm("DATABASE_URL", "its password is a common one, or shorter than 12 characters")
+
+
+async def _peppers(database: Database, configured: Sequence[str]) -> list[Finding]:
+    """Hashes that were made with a pepper that is not configured: no password fits them."""
+    known = {pepper_id(pepper) for pepper in configured}
+    try:
+        stored = await password_prefixes(database, PEPPER_ID_LENGTH)
+    except DatabaseUnavailable:
+        return [_remark("PEPPER", "there are too many users to compare their hashes with it")]
+    lost = sum(count for id_, count in stored.items() if id_ not in known)
+    text = f"lacks the pepper of {lost} stored hashes; their users cannot log in"
+    return [_harm("PEPPER", text)] if lost else []
 
 
 async def _replica(url: str) -> list[Finding]:

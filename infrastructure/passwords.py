@@ -5,6 +5,7 @@ character of a password counts, whatever its length.
 """
 
 import hmac
+import logging
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +19,10 @@ from application.ports.passwords import SOMEBODY, PasswordHash, Passwords, Reque
 from domain.passwords import PASSWORD_INPUT_MAX, normalized
 from infrastructure.hashing_queue import HashingQueue
 
+PEPPER_ID_LENGTH = 8
 _COMMON_MIN = 10
+
+log = logging.getLogger("gatepost")
 
 
 class BcryptPasswords(Passwords):
@@ -28,8 +32,10 @@ class BcryptPasswords(Passwords):
 
     def __init__(self, *, cost: int, peppers: Sequence[str] = ("",), threads: int = 1) -> None:
         self._cost = cost
-        self._peppers = {_pepper_id(pepper.encode()): pepper.encode() for pepper in peppers}
+        self._peppers = {pepper_id(pepper): pepper.encode() for pepper in peppers}
         self._newest = next(iter(self._peppers))
+        self._reported: set[str] = set()
+        """Ids of unknown peppers that the log tells of already."""
         self._queue = HashingQueue(threads=threads, seconds=6e-5 * 2**cost)
         # What an unknown user's password is compared with, at the same cost: no password's hash
         # that anybody could find.
@@ -46,8 +52,8 @@ class BcryptPasswords(Passwords):
         return await self._queue.run(partial(self._verify, password, known), requester)
 
     def is_outdated(self, known: PasswordHash) -> bool:
-        pepper_id, _, digest = known.partition(":")
-        return pepper_id != self._newest or _cost_of(digest.encode()) != self._cost
+        id_, _, digest = known.partition(":")
+        return id_ != self._newest or _cost_of(digest.encode()) != self._cost
 
     def readings(self) -> Sequence[Reading]:
         return self._queue.readings()
@@ -57,10 +63,12 @@ class BcryptPasswords(Passwords):
         return PasswordHash(f"{self._newest}:{digest.decode()}")
 
     def _verify(self, password: str, known: PasswordHash | None) -> bool:
-        pepper_id, _, text = (known or "").partition(":")
+        id_, _, text = (known or "").partition(":")
         digest = text.encode() or self._decoy
-        is_ours = pepper_id in self._peppers
-        key = self._key(password, pepper_id if is_ours else self._newest)
+        is_ours = id_ in self._peppers
+        if known and not is_ours:
+            self._report(id_)
+        key = self._key(password, id_ if is_ours else self._newest)
         matches = bcrypt.checkpw(key, digest)
         # A hash from cheaper days answers sooner, which would tell it from a decoy. Each cost is
         # twice the one before, so these make up for what is missing.
@@ -68,15 +76,27 @@ class BcryptPasswords(Passwords):
             bcrypt.hashpw(key, bcrypt.gensalt(cost))
         return matches and is_ours
 
-    def _key(self, password: str, pepper_id: str) -> bytes:
+    def _report(self, id_: str) -> None:
+        """Log, once for each pepper, that passwords are refused which may be right."""
+        if id_ not in self._reported:
+            self._reported.add(id_)
+            log.error(
+                "a password was refused: PEPPER does not have the pepper of its hash",
+                extra={"fields": {"pepper_id": id_}},
+            )
+
+    def _key(self, password: str, id_: str) -> bytes:
         # Half a surrogate pair is a character too, and some forms send one.
         text = normalized(password).encode(errors="surrogatepass")
-        return b64encode(hmac.digest(self._peppers[pepper_id], text, "sha384"))
+        return b64encode(hmac.digest(self._peppers[id_], text, "sha384"))
 
 
-def _pepper_id(pepper: bytes) -> str:
-    """Names a pepper without telling it."""
-    return sha256(b"gatepost pepper id" + pepper).hexdigest()[:8]
+def pepper_id(pepper: str) -> str:
+    """What a pepper is called at the beginning of a hash: `PEPPER_ID_LENGTH` characters, from which
+    the pepper cannot be found.
+    """
+    digest = sha256(b"gatepost pepper id" + pepper.encode())
+    return digest.hexdigest()[:PEPPER_ID_LENGTH]
 
 
 def _cost_of(digest: bytes) -> int:

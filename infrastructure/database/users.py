@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Integer, bindparam, delete, func, insert, literal_column, select, update
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
@@ -57,6 +57,12 @@ _NEWEST = (
     .limit(bindparam("limit", type_=USERS.c.id.type))
 )
 _BEFORE = _NEWEST.where(USERS.c.id < bindparam("before"))
+_PREFIX = func.substr(USERS.c.password_hash, 1, bindparam("length", type_=Integer))
+_PASSWORD_PREFIXES = (
+    select(_PREFIX, func.count())
+    .where(USERS.c.password_hash != "")
+    .group_by(literal_column("1"))  # by the first column
+)
 _ADD = (
     insert(USERS)
     .values(
@@ -130,6 +136,12 @@ def user_of(record: Record) -> User:
 async def user(database: Database, user_id: UserId) -> User | None:
     records = await database.fetch(_BY_ID, id=user_id)
     return user_of(records[0]) if records else None
+
+
+async def password_prefixes(database: Database, length: int) -> dict[str, int]:
+    """What stored password hashes begin with, `length` characters, and how many do."""
+    records = await database.fetch_long(_PASSWORD_PREFIXES, length=length)
+    return {prefix: int(count) for prefix, count in records}
 
 
 async def users(database: Database, limit: int, after: tuple[int, ...] | None) -> Page[User]:

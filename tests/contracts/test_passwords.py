@@ -7,7 +7,7 @@ import pytest
 
 from application.ports.passwords import PasswordHash, Passwords
 from domain.errors import Unavailable
-from infrastructure.passwords import BcryptPasswords, is_common
+from infrastructure.passwords import PEPPER_ID_LENGTH, BcryptPasswords, is_common
 from tests.fakes.passwords import FakePasswords
 
 ADAPTERS: dict[str, Callable[[], Passwords]] = {
@@ -133,6 +133,23 @@ async def test_the_newest_pepper_is_given_and_older_ones_are_known() -> None:
     assert (both.is_outdated(known), both.is_outdated(fresh)) == (True, False)
     assert await bcrypt_with("new").verify(PASSWORD, fresh)
     assert not await old.verify(PASSWORD, fresh)
+
+
+async def test_a_hash_of_an_unknown_pepper_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    passwords = bcrypt_with("new secret")
+    known = await bcrypt_with("lost secret").hash(PASSWORD)
+
+    for _ in range(3):
+        assert not await passwords.verify(PASSWORD, known)
+    assert not await passwords.verify(PASSWORD, None)
+    assert not await passwords.verify("another", await passwords.hash(PASSWORD))
+
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert vars(record)["fields"] == {"pepper_id": known[:PEPPER_ID_LENGTH]}
+    assert "secret" not in str(vars(record))
 
 
 async def test_a_hash_made_at_another_cost_matches_and_is_outdated() -> None:

@@ -190,6 +190,23 @@ def test_an_old_key_and_a_directory_that_others_write_to_are_found(production: P
     assert "GATEPOST_KEYS_FILE" not in found(production, "remark")
 
 
+@on_both_databases
+def test_users_whose_pepper_is_gone_are_found(production: Place) -> None:
+    def register(email: str, pepper: str) -> None:
+        production.settings["PEPPER"] = pepper
+        command = ("create-admin", email, "--password-stdin")
+        assert production.run(*command, given="correct horse battery\n").status == 0
+
+    register("anna@example.com", "old pepper")
+    register("bert@example.com", "new pepper,old pepper")
+    assert found(production) == {}
+
+    production.settings["PEPPER"] = "new pepper"
+    harms = found(production)
+    assert list(harms) == ["GATEPOST_PEPPER"]
+    assert harms["GATEPOST_PEPPER"].startswith("lacks the pepper of 1 stored hashes")
+
+
 def test_scripts_get_what_is_found_as_json(place: Place) -> None:
     done = place.run("check", "--json")
 
