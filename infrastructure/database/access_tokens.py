@@ -11,7 +11,7 @@ from application.ports.tokens import Claims
 from domain.sessions import SessionId
 from domain.users import UserId
 from infrastructure.database.driver.lookups import Lookup, lookup
-from infrastructure.database.driver.rows import IDS, BigId, Row, moment, reference, table
+from infrastructure.database.driver.rows import IDS, BigId, Row, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.sessions import SESSIONS
 
@@ -23,8 +23,8 @@ class AccessTokenRow(Row, table=True):
     """The first 63 bits of the hash: shared lookups look up numbers."""
     hash: str
     session_id: int = reference("sessions.id", index=True)
-    issued_at: datetime = moment()
-    expires_at: datetime = moment()
+    issued_at: datetime = timestamp_column()
+    expires_at: datetime = timestamp_column()
 
 
 ACCESS_TOKENS = table(AccessTokenRow)

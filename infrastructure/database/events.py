@@ -14,7 +14,7 @@ from domain.events import Event, EventId
 from domain.pages import InvalidCursor, Page
 from domain.posts import POST_WRITTEN
 from infrastructure.database.driver.mapping import Mapping
-from infrastructure.database.driver.rows import BigId, Json, Row, identity, moment
+from infrastructure.database.driver.rows import BigId, Json, Row, primary_key, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
 
 _LOG = logging.getLogger("gatepost.audit")
@@ -38,8 +38,8 @@ class EventRow(Row, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = identity()
-    at: datetime = moment()
+    id: int | None = primary_key()
+    at: datetime = timestamp_column()
     name: str
     # No foreign key: events outlive the user who caused them.
     actor_id: int | None = Field(sa_type=BigId)

@@ -19,7 +19,7 @@ from domain.errors import AlreadyGone
 from domain.idempotency import IdempotencyKeyInUse
 from domain.posts import PostId
 from domain.users import UserId
-from infrastructure.database.driver.rows import Row, moment, reference, table
+from infrastructure.database.driver.rows import Row, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Transaction
 from infrastructure.database.posts import SqlPosts
 
@@ -31,7 +31,7 @@ class KeptRow(Row, table=True):
     key: str = Field(primary_key=True)
     asked: str
     answer: str
-    at: datetime = moment(index=True)
+    at: datetime = timestamp_column(index=True)
 
 
 KEPT = table(KeptRow)

@@ -9,7 +9,7 @@ from application.ports.storage import OutboxMessage, OutboxMessageId
 from application.request_info import REQUEST_INFO, RequestInfo
 from domain.one_time_codes import Purpose
 from domain.users import UserId
-from infrastructure.database.driver.rows import BigId, Row, identity, moment, table
+from infrastructure.database.driver.rows import BigId, Row, primary_key, table, timestamp_column
 from infrastructure.database.driver.statements import Transaction
 
 
@@ -17,17 +17,17 @@ class LetterRow(Row, table=True):
     __tablename__ = "outbox"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    id: int | None = identity()
+    id: int | None = primary_key()
     purpose: str
     # No foreign key: whose address it is, if anybody's, is looked up when the mail is written.
     email: str
-    due_at: datetime = moment(index=True)
+    due_at: datetime = timestamp_column(index=True)
     attempts: int = Field(sa_column_kwargs={"server_default": "0"})
     request_id: str | None
     ip: str | None
     # No foreign key either: a letter to a user who is gone is dropped when it would be written.
     user_id: int | None = Field(sa_type=BigId, default=None)
-    added_at: datetime | None = moment(nullable=True)
+    added_at: datetime | None = timestamp_column(nullable=True)
 
 
 OUTBOX = table(LetterRow)

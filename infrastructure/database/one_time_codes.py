@@ -8,7 +8,7 @@ from sqlmodel import Field
 from domain.addresses import email_key
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
-from infrastructure.database.driver.rows import Row, identity, moment, reference, table
+from infrastructure.database.driver.rows import Row, primary_key, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
@@ -17,11 +17,11 @@ class OneTimeCodeRow(Row, table=True):
     __tablename__ = "one_time_codes"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    id: int | None = identity()
+    id: int | None = primary_key()
     user_id: int = reference("users.id", index=True)
     purpose: str
     code_hash: str = Field(unique=True)
-    expires_at: datetime = moment()
+    expires_at: datetime = timestamp_column()
     email: str | None
     email_key: str | None = Field(index=True)
 

@@ -24,10 +24,10 @@ from infrastructure.database.driver.rows import (
     IDS,
     BigId,
     Row,
-    identity,
-    moment,
+    primary_key,
     reference,
     server_default,
+    timestamp_column,
 )
 from infrastructure.database.driver.statements import Database, Record
 from infrastructure.database.events import EVENTS
@@ -43,13 +43,13 @@ class PostRow(Row, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = identity()
+    id: int | None = primary_key()
     owner_id: int = reference("users.id")
     title: str
     content: str
     published: bool
-    created_at: datetime = moment()
-    updated_at: datetime = moment()
+    created_at: datetime = timestamp_column()
+    updated_at: datetime = timestamp_column()
     version: int
     votes: int = server_default("0")
 

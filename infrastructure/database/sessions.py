@@ -22,10 +22,10 @@ from infrastructure.database.driver.rows import (
     IDS,
     Instant,
     Row,
-    identity,
-    moment,
+    primary_key,
     reference,
     table,
+    timestamp_column,
 )
 from infrastructure.database.driver.statements import Database, Record, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
@@ -44,12 +44,12 @@ class SessionRow(Row, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    id: int | None = identity()
+    id: int | None = primary_key()
     user_id: int = reference("users.id")
-    created_at: datetime = moment()
-    last_used_at: datetime = moment()
-    expires_at: datetime = moment()
-    revoked_at: datetime | None = moment()
+    created_at: datetime = timestamp_column()
+    last_used_at: datetime = timestamp_column()
+    expires_at: datetime = timestamp_column()
+    revoked_at: datetime | None = timestamp_column()
     refresh_hash: str = Field(unique=True)
     user_agent: str | None
     ip: str | None
@@ -66,7 +66,7 @@ class SpentRefreshTokenRow(Row, table=True):
 
     hash: str = Field(primary_key=True)
     session_id: int = reference("sessions.id", index=True)
-    spent_at: datetime = moment()
+    spent_at: datetime = timestamp_column()
 
 
 SPENT = table(SpentRefreshTokenRow)

@@ -10,7 +10,7 @@ from application.ports.queries import Credentials
 from domain.addresses import email_key
 from domain.pages import InvalidCursor, Page
 from domain.users import NewUser, Role, User, UserId
-from infrastructure.database.driver.rows import BigId, Row, identity, moment, table
+from infrastructure.database.driver.rows import BigId, Row, primary_key, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Record, Transaction
 
 
@@ -18,7 +18,7 @@ class UserRow(Row, table=True):
     __tablename__ = "users"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
-    id: int | None = identity()
+    id: int | None = primary_key()
     email: str
     email_key: str = Field(unique=True)
     name: str | None
@@ -26,8 +26,8 @@ class UserRow(Row, table=True):
     is_active: bool
     is_verified: bool
     password_hash: str
-    created_at: datetime = moment()
-    tokens_valid_from: datetime = moment()
+    created_at: datetime = timestamp_column()
+    tokens_valid_from: datetime = timestamp_column()
     pending_email: str | None = None
     writes: int = Field(sa_type=BigId, sa_column_kwargs={"server_default": "0"})
 

@@ -93,12 +93,13 @@ def _to_json(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value))
 
 
-def identity() -> Any:
-    """A primary key that the database hands out and never hands out again."""
+def primary_key() -> Any:
+    """A primary key that the database generates and never reuses."""
     return Field(default=None, sa_column=Column(BigId, Identity(always=False), primary_key=True))
 
 
-def moment(**options: Any) -> Any:
+def timestamp_column(**options: Any) -> Any:
+    """A column of UTC timestamps; `options` are those of SQLModel's `Field`."""
     return Field(sa_type=Instant, **options)
 
 
