@@ -104,7 +104,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     elif settings.redis_url is None:
         yield _remark("REDIS_URL", "not set; each worker counts for itself what limits allow")
     if settings.smtp_url is None:
-        yield _remark("SMTP_URL", "not set; mails are printed, tokens and all")
+        yield _harm("SMTP_URL", "not set; in production no mail is sent")
     elif "mail_from" not in settings.model_fields_set:
         yield _harm("MAIL_FROM", f"not set; mails come from {settings.mail_from}")
 

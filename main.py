@@ -28,7 +28,7 @@ from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.hashing_queue import hashing_threads
 from infrastructure.limits import FIXED_RATES, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
-from infrastructure.mail import ConsoleMailer, SmtpMailer
+from infrastructure.mail import ConsoleMailer, NoMailer, SmtpMailer
 from infrastructure.metrics import Metrics
 from infrastructure.passwords import BcryptPasswords, is_common
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
@@ -201,7 +201,7 @@ def build_ports(
 
 def build_mailer(settings: Settings) -> Mailer:
     if settings.smtp_url is None:
-        return ConsoleMailer()
+        return NoMailer() if settings.in_production else ConsoleMailer()
     return SmtpMailer(settings.smtp_url.get_secret_value(), sender=settings.mail_from)
 
 

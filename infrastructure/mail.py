@@ -113,8 +113,18 @@ class SmtpMailer(Mailer):
         return message
 
 
+class NoMailer(Mailer):
+    """Sends nothing and prints nothing, for a production service without a mail server.
+
+    Mails wait until one is set, for as long as their codes would live.
+    """
+
+    async def send(self, mail: Mail) -> None:  # noqa: ARG002  the port's signature
+        raise MailNotSent("no mail server is set")
+
+
 class ConsoleMailer(Mailer):
-    """Prints what would be sent: for trying things out."""
+    """Prints what would be sent, tokens included. For development."""
 
     async def send(self, mail: Mail) -> None:
         sys.stdout.write(f"\nTo: {mail.to}\nSubject: {mail.subject}\n\n{mail.text}\n")

@@ -2,8 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -123,6 +125,26 @@ async def running_smtp(
     finally:
         server.close()
         await asyncio.sleep(0)
+
+
+@contextmanager
+def smtp_in_a_thread() -> Iterator[str]:
+    """Run a server for a test that does not run an event loop; gives its host and port."""
+    address: Future[str] = Future()
+    done = threading.Event()
+
+    async def serve() -> None:
+        async with running_smtp(Inbox()) as running:
+            address.set_result(running)
+            await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        yield address.result(10)
+    finally:
+        done.set()
+        thread.join()
 
 
 def part_of(mail: EmailMessage, subtype: str) -> str:

@@ -175,15 +175,26 @@ async def test_the_codes_of_a_deactivated_user_are_worthless(gate: ApiClient) ->
 
 
 @on_one_database
-@pytest.mark.parametrize("token", ["", "x", "\0", "é" * 200, "../../etc/passwd"])
+@pytest.mark.parametrize("token", ["", "x", "\0", "é" * 200, "../../etc/passwd", "e.y" * 1000])
 async def test_a_made_up_token_is_invalid(gate: ApiClient, token: str) -> None:
     problem_of(await verify(gate, token), 400, "invalid_code")
     problem_of(await reset(gate, token), 400, "invalid_code")
     problem_of(await undo_change(gate, token), 400, "invalid_code")
 
 
+async def test_an_access_token_is_no_code(gate: ApiClient) -> None:
+    anna = await gate.person()
+
+    for answer in (
+        await verify(gate, anna.token),
+        await reset(gate, anna.token),
+        await undo_change(gate, anna.token),
+    ):
+        problem_of(answer, 400, "invalid_code")
+
+
 @on_one_database
-@pytest.mark.parametrize("body", [{}, {"token": None}, {"token": 1}, {"token": "x" * 201}])
+@pytest.mark.parametrize("body", [{}, {"token": None}, {"token": 1}, {"token": []}])
 async def test_what_is_no_token_at_all_is_refused(gate: ApiClient, body: dict[str, Any]) -> None:
     answer = await gate.client.post("/verification", json=body)
 

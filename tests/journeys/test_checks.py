@@ -1,8 +1,7 @@
 """What `gatepost check` finds, and that it finds nothing where nothing would hurt."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,17 +9,29 @@ from infrastructure.tokens import keyfile
 from tests.fakes.clock import NOON
 from tests.journeys.processes import Place, on_both_databases
 from tests.postgres import PostgresServer, free_port, running_postgres
-from tests.smtp import Inbox, running_smtp
+from tests.smtp import smtp_in_a_thread
 from tests.valkey import ValkeyServer
 
 SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
 NOWHERE = "postgresql://gatepost:hunter2@127.0.0.1:1/gatepost"
 
 
+@pytest.fixture(scope="module")
+def smtp() -> Iterator[str]:
+    with smtp_in_a_thread() as address:
+        yield f"smtp://{address}"
+
+
 @pytest.fixture
-def production(place: Place) -> Place:
+def production(place: Place, smtp: str) -> Place:
     """Where nothing is wrong."""
-    place.settings = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "BCRYPT_COST": "12"}
+    place.settings = {
+        "ENVIRONMENT": "production",
+        "SECRET_KEY": SECRET,
+        "BCRYPT_COST": "12",
+        "SMTP_URL": smtp,
+        "MAIL_FROM": "gatepost@example.com",
+    }
     place.run("migrate")
     return place
 
@@ -56,6 +67,7 @@ def test_what_development_is_like_would_hurt(place: Place) -> None:
         "GATEPOST_SECRET_KEY",
         "GATEPOST_BCRYPT_COST",
         "GATEPOST_RATE_LIMITS",
+        "GATEPOST_SMTP_URL",
     ]
     assert "`gatepost migrate`" in harms["migrations"]
 
@@ -129,23 +141,21 @@ def test_settings_that_look_alike_and_do_not_hurt_are_let_pass(
     assert "GATEPOST_REDIS_URL" not in found(production, "remark")
 
 
-@pytest.fixture
-async def smtp() -> AsyncIterator[str]:
-    async with running_smtp(Inbox()) as url:
-        yield f"smtp://{url}"
-
-
-async def test_a_mail_server_is_asked_and_one_that_is_away_is_found(
-    production: Place, smtp: str
+def test_a_mail_server_is_asked_and_one_that_is_away_or_not_set_is_found(
+    production: Place,
 ) -> None:
-    production.settings["SMTP_URL"] = smtp
-    assert list(await asyncio.to_thread(found, production)) == ["GATEPOST_MAIL_FROM"]
-
-    production.settings["MAIL_FROM"] = "gatepost@example.com"
-    assert await asyncio.to_thread(found, production) == {}
+    assert found(production) == {}
 
     production.settings["SMTP_URL"] = f"smtp://anna:hunter2@127.0.0.1:{free_port()}"
-    assert list(await asyncio.to_thread(found, production)) == ["GATEPOST_SMTP_URL"]
+    assert list(found(production)) == ["GATEPOST_SMTP_URL"]
+    del production.settings["SMTP_URL"]
+    assert list(found(production)) == ["GATEPOST_SMTP_URL"]
+
+
+def test_mails_from_nobody_are_found(production: Place) -> None:
+    del production.settings["MAIL_FROM"]
+
+    assert list(found(production)) == ["GATEPOST_MAIL_FROM"]
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -212,6 +222,6 @@ def test_scripts_get_what_is_found_as_json(place: Place) -> None:
 
     assert (done.status, done.stderr) == (1, "")
     listed = json.loads(done.stdout)
-    assert {"kind": "remark", "about": "GATEPOST_SMTP_URL"}.items() <= listed[0].items()
+    assert {"kind": "remark", "about": "GATEPOST_DATABASE_URL"}.items() <= listed[0].items()
     lines = [f"{finding['kind']}: {finding['about']}: {finding['text']}" for finding in listed]
     assert lines == place.run("check").stdout.splitlines()

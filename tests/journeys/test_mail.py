@@ -13,6 +13,7 @@ from tests.smtp import Inbox, part_of, running_smtp
 
 PASSWORD = "correct horse battery"
 NEW = "staple battery horse"
+SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
 EMAIL = "anna@example.com"
 TOKEN = re.compile(r"^[A-Za-z0-9_-]{40,}$", re.MULTILINE)
 
@@ -66,6 +67,21 @@ async def test_a_forgotten_password_is_replaced_by_way_of_a_mail(
     assert (mail["To"], mail["From"]) == (EMAIL, "Gatepost <post@example.org>")
     assert f"https://example.org/password-reset#{token}" in part_of(mail, "html")
     assert len(inbox.mails) == 1
+
+
+async def test_in_production_a_token_is_never_printed(place: Place) -> None:
+    place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET}
+    place.run("migrate")
+    with place.serving() as service:
+        async with service.async_client() as client:
+            await register(client)
+            await ask_for_reset(client)
+        service.wait_for_line("no mail server is set")
+        service.process.send_signal(signal.SIGINT)
+        service.process.wait()
+        assert service.process.stdout is not None
+        assert TOKEN.findall(service.process.stdout.read().decode()) == []
+        assert TOKEN.findall(service.log.read_text()) == []
 
 
 async def test_without_a_server_mails_are_printed(place: Place) -> None:
