@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import SecretStr
 
+from api.middleware import FIELDS_MAX, HEAD_MAX
 from application.services import build_services
 from checks import DOWN as _HARM
 from checks import Finding, findings
@@ -28,7 +29,8 @@ from infrastructure.database import purge, schema
 from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.statements import Database
 from infrastructure.metrics import shared_metrics
-from infrastructure.server import Config, Protocol, Server, Supervisor, listen
+from infrastructure.protocol import Bounds
+from infrastructure.server import Server, Supervisor, configuration, listen
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
@@ -99,24 +101,15 @@ def serve(
         listener = listen(host, port)
     except OSError as error:
         fail(f"cannot listen on {host} port {port}: {error.strerror}")
-    config = Config(
+    config = configuration(
         "main:build",
-        factory=True,
         host=host,
         workers=workers,
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
-        timeout_keep_alive=75,  # over the 60 of most load balancers: it is they who must close
-        timeout_graceful_shutdown=10,
+        bounds=Bounds(HEAD_MAX, FIELDS_MAX),
+        fastpath=settings.fastpath == "on",
+        proxies=settings.trusted_proxies,
+        drain_seconds=settings.drain,
     )
-    config.drain_seconds = settings.drain
     url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
     os.environ["WEB_CONCURRENCY"] = str(workers)  # each worker uses its share of the cores

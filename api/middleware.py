@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
@@ -29,6 +30,10 @@ BODY_MAX = 16 * 1024
 """Bytes of a request's body."""
 POST_BODY_MAX = 2 * 1024 * 1024
 """The same below `/posts`."""
+HEAD_MAX = 32 * 1024
+"""Bytes of a request's head."""
+FIELDS_MAX = 100
+"""Header fields of a request."""
 LOGGED_PATH_MAX = 1000
 """Bytes of a path, still percent-encoded, that reach the access log, and the metrics and redaction
 behind it.
@@ -38,9 +43,15 @@ _REFUSED = (401, 403, 429)
 """Statuses whose log lines name the address of origin: guessing leaves a trace."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")  # RFC 9110, section 7.2
 
 _PROCESS = token_hex(6)
 _COUNT = count(1)
+
+_HEAD_PROBLEMS = {
+    400: ("bad_request", "A request has one Host header with a valid host"),
+    431: ("head_too_large", "The head of the request is too large"),
+}
 
 log = logging.getLogger("gatepost")
 
@@ -112,7 +123,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        exchange = RequestContext(_request_id(scope))
+        request_id, status = _read_head(scope)
+        exchange = RequestContext(request_id or f"{_PROCESS}-{next(_COUNT):x}")
         REQUEST_INFO.set(
             RequestInfo(exchange.request_id, scope["client"][0] if scope["client"] else None)
         )
@@ -135,7 +147,10 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_on)
+            if status is None:
+                await self._app(scope, receive, send_on)
+            else:
+                await _refusal(status, exchange)(scope, receive, send_on)
         except (Exception, asyncio.CancelledError) as error:
             exchange.error = _failure(error, exchange.request_id)
             if exchange.status:
@@ -181,11 +196,35 @@ def _failure(error: BaseException, request_id: str) -> str:
     return "internal_error"
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
-    return f"{_PROCESS}-{next(_COUNT):x}"
+def _read_head(scope: Scope) -> tuple[str | None, int | None]:
+    """The client's id of the request, if it has a valid one, and the status that refuses the head,
+    if one does: RFC 6585, section 5, and RFC 9112, section 3.2.
+    """
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    request_id = None
+    hosts = 0
+    # The request line: the method and the target, and at most 12 bytes besides.
+    size = len(scope["method"]) + len(scope["path"]) + len(scope["query_string"]) + 12
+    for name, value in headers:
+        size += len(name) + len(value) + 4
+        if name == b"host":
+            hosts += 1 if _HOST.fullmatch(value) else 2
+        elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value.decode("ascii")
+    if size > HEAD_MAX or len(headers) > FIELDS_MAX:
+        return request_id, 431
+    if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
+        return request_id, 400
+    return request_id, None
+
+
+def _refusal(status: int, exchange: RequestContext) -> Response:
+    """The answer to a head that no route is asked about."""
+    code, detail = _HEAD_PROBLEMS[status]
+    exchange.error = code
+    return problem_response(
+        status, code, detail, exchange.request_id, headers={"Connection": "close"}
+    )
 
 
 def _complete(headers: list[tuple[bytes, bytes]], exchange: RequestContext) -> None:

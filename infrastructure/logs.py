@@ -34,11 +34,11 @@ _TIME_BUDGET = 5.0
 LINES_MAX = 100_000
 
 
-class _UvicornAdvice(logging.Filter):
-    """Keeps out what uvicorn says of a WebSocket that was asked for: here there are none."""
+class _Refused(logging.Filter):
+    """Drops uvicorn's line about a request that is not HTTP: `protocol` has one of its own."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith(("Unsupported upgrade", "No supported WebSocket"))
+        return not str(record.msg).startswith("Invalid HTTP request received")
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -165,5 +165,5 @@ def set_up_logs(form: Format) -> Logs:
     root.handlers = [logs]
     root.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").addFilter(_UvicornAdvice())
+    logging.getLogger("uvicorn.error").addFilter(_Refused())
     return logs

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from types import FrameType
@@ -18,8 +19,10 @@ from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import multiprocess
+
+from infrastructure.fastpath import FastProtocol
+from infrastructure.protocol import BoundedProtocol, Bounds
 
 _LINGER = 0.25
 """Seconds that a connection without a request has to send one, when no more are accepted."""
@@ -41,46 +44,44 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Transport:
-    """Sends what is written in one turn of the event loop at once.
-
-    uvicorn writes the head of an answer and its body one after the other, and each would be a call
-    of the system and a packet of its own: docs/decisions/0022-one-write.md has the figures.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._send)
-        self._parts.append(data)
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        data, self._parts = b"".join(self._parts), []
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's own, on `_Transport`."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_Transport(transport, self.loop))  # type: ignore[arg-type]
-
-
 class Config(uvicorn.Config):
     drain_seconds: int = 0
     """How long after SIGTERM the service is not ready and serves still."""
+
+
+def configuration(
+    app: str,
+    *,
+    host: str,
+    workers: int,
+    bounds: Bounds,
+    fastpath: bool,
+    proxies: Sequence[str],
+    drain_seconds: int,
+) -> Config:
+    """How uvicorn serves `app`, the import path of a factory. `proxies`: addresses and networks
+    whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    """
+    protocol = FastProtocol if fastpath else BoundedProtocol
+    config = Config(
+        app,
+        factory=True,
+        host=host,
+        workers=workers,
+        loop="uvloop",
+        http=partial(protocol, bounds=bounds),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        timeout_keep_alive=75,  # over the 60 of most load balancers: it is they who must close
+        timeout_graceful_shutdown=10,
+    )
+    config.drain_seconds = drain_seconds
+    return config
 
 
 class Server(uvicorn.Server):

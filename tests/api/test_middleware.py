@@ -5,14 +5,22 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from starlette.types import Message, Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from api.app import create_app
 from api.middleware import BODY_MAX, POST_BODY_MAX
 from application.ports.limits import Limit
 from domain.one_time_codes import Purpose, new_code
 from domain.users import Role, UserId
-from tests.api.client import PASSWORD, ApiClient, Person, client_of, on_one_database, problem_of
+from tests.api.client import (
+    PASSWORD,
+    URL,
+    ApiClient,
+    Person,
+    client_of,
+    on_one_database,
+    problem_of,
+)
 from tests.api.conftest import CORS_ORIGIN
 from tests.api.test_routes import census
 from tests.fakes.limits import FakeLimits
@@ -534,6 +542,76 @@ async def test_behind_a_root_path_locations_and_links_have_it_too(gate: ApiClien
     assert written.headers["Location"] == f"/gate/posts/{written.json()['id']}"
     assert answer.links["next"]["url"].startswith("/gate/posts?")
     assert len(following.json()) == 1
+
+
+async def with_head(
+    gate: ApiClient, headers: list[tuple[bytes, bytes]], **scope: object
+) -> httpx.Response:
+    """The answer to a request that has these headers and no others."""
+
+    async def server(inner: Scope, receive: Receive, send: Send) -> None:
+        await gate.app({**inner, **scope, "headers": headers}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=server), base_url=URL) as client:
+        return await client.get("/health/live")
+
+
+HOST = (b"host", b"gatepost")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [HOST, *[(b"x", b"1")] * 100],
+        [HOST, (b"x", b"1" * 32_740)],
+        [HOST, (b"x" * 32_740, b"1")],
+        [HOST, *[(b"x", b"1" * 400)] * 90],
+    ],
+)
+async def test_a_head_of_over_32_kib_or_100_fields_is_refused(
+    gate: ApiClient, headers: list[tuple[bytes, bytes]]
+) -> None:
+    answer = await with_head(gate, headers)
+
+    problem_of(answer, 431, "head_too_large")
+    assert answer.headers["Connection"] == "close"
+
+
+async def test_the_target_of_a_request_counts_as_part_of_its_head(gate: ApiClient) -> None:
+    headers = [HOST, (b"x", b"1" * 30_000)]
+
+    answer = await with_head(gate, headers, query_string=b"a" * 3000)
+
+    problem_of(answer, 431, "head_too_large")
+
+
+@pytest.mark.parametrize("headers", [[HOST, *[(b"x", b"1")] * 99], [HOST, (b"x", b"1" * 32_600)]])
+async def test_a_head_of_32_kib_and_100_fields_is_read(
+    gate: ApiClient, headers: list[tuple[bytes, bytes]]
+) -> None:
+    assert (await with_head(gate, headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[], [HOST, HOST], [(b"host", b"gate post")], [(b"host", b"a/b")], [(b"host", b'"<x>')]],
+)
+async def test_a_request_without_one_valid_host_is_refused(
+    gate: ApiClient, headers: list[tuple[bytes, bytes]]
+) -> None:
+    answer = await with_head(gate, headers)
+
+    problem_of(answer, 400, "bad_request")
+    assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("host", [b"", b"[::1]:8000", b"gatepost:8000", b"xn--strae-oqa.example."])
+async def test_every_valid_host_is_served(gate: ApiClient, host: bytes) -> None:
+    assert (await with_head(gate, [(b"host", host)])).status_code == 200
+
+
+async def test_http_1_0_needs_no_host(gate: ApiClient) -> None:
+    assert (await with_head(gate, [], http_version="1.0")).status_code == 200
 
 
 class Lines(list[dict[str, object]]):

@@ -3,12 +3,17 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from uvicorn.lifespan.off import LifespanOff
 
-from infrastructure.server import Config, Protocol, Server
+from api.middleware import FIELDS_MAX, HEAD_MAX
+from infrastructure.fastpath import FastProtocol
+from infrastructure.protocol import Bounds
+from infrastructure.server import Config, Server
 
+PROTOCOL = partial(FastProtocol, bounds=Bounds(HEAD_MAX, FIELDS_MAX))
 REQUEST = b"GET / HTTP/1.1\r\nHost: gatepost\r\n\r\n"
 
 
@@ -25,7 +30,7 @@ async def client() -> AsyncIterator[socket.socket]:
     awaited since; and the server stops then.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = Config(answer_ok, lifespan="off", log_config=None, http=Protocol)
+        config = Config(answer_ok, lifespan="off", log_config=None, http=PROTOCOL)  # type: ignore[arg-type]
         config.load()
         server = Server(config)
         server.lifespan = LifespanOff(config)
@@ -101,16 +106,16 @@ def sink() -> Sink:
 
 
 @pytest.fixture
-async def protocol(sink: Sink) -> Protocol:
+async def protocol(sink: Sink) -> FastProtocol:
     config = Config(answer_hello, lifespan="off", log_config=None)
     config.load()
-    protocol = Protocol(config=config, server_state=Server(config).server_state, app_state={})
+    protocol = PROTOCOL(config=config, server_state=Server(config).server_state, app_state={})
     protocol.connection_made(sink)
     return protocol
 
 
 async def test_head_and_body_of_an_answer_are_written_together(
-    protocol: Protocol, sink: Sink
+    protocol: FastProtocol, sink: Sink
 ) -> None:
     for _ in range(3):
         protocol.data_received(REQUEST)
@@ -121,7 +126,7 @@ async def test_head_and_body_of_an_answer_are_written_together(
 
 
 async def test_an_answer_is_written_before_its_connection_is_closed(
-    protocol: Protocol, sink: Sink
+    protocol: FastProtocol, sink: Sink
 ) -> None:
     protocol.data_received(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     await asyncio.sleep(0.01)
@@ -130,7 +135,9 @@ async def test_an_answer_is_written_before_its_connection_is_closed(
     assert [it[-5:] for it in sink.written] == [b"hello"]
 
 
-async def test_nothing_is_written_to_a_client_who_has_gone(protocol: Protocol, sink: Sink) -> None:
+async def test_nothing_is_written_to_a_client_who_has_gone(
+    protocol: FastProtocol, sink: Sink
+) -> None:
     protocol.data_received(REQUEST)
     await asyncio.sleep(0)
     sink.close()

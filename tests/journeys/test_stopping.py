@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 
@@ -110,6 +110,14 @@ def half_a_request(service: Service, headers: dict[str, str]) -> tuple[socket.so
     return connection, body[20:]
 
 
+def drip(connection: socket.socket) -> None:
+    """Go on slowly with the body until the connection is closed."""
+    with suppress(OSError):
+        while True:
+            connection.sendall(b" ")
+            time.sleep(1)
+
+
 def everything(connection: socket.socket) -> str:
     """What comes until the service closes the connection."""
     with connection:
@@ -117,10 +125,11 @@ def everything(connection: socket.socket) -> str:
 
 
 def test_a_slow_request_is_finished_and_a_hung_one_is_cut_at_the_deadline(place: Place) -> None:
-    with serving(place, 1, drain_seconds=300) as service:
+    with serving(place, 1, drain_seconds=300) as service, ThreadPoolExecutor(1) as threads:
         headers = log_in(service)
         hung, _ = half_a_request(service, headers)
         slow, rest = half_a_request(service, headers)
+        threads.submit(drip, hung)
         time.sleep(0.1)
         service.process.send_signal(signal.SIGINT)
         told = time.monotonic()

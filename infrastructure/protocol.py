@@ -1,0 +1,266 @@
+"""uvicorn's HTTP/1.1 protocol, with bounds on what one connection may cost.
+
+uvicorn by itself reads a head of any size, waits without limit for a client that sends nothing or
+reads nothing, and takes any number of connections. Here each of these has a bound. What is over it
+is refused, or its connection is closed.
+"""
+
+import asyncio
+import json
+import logging
+import resource
+from asyncio import TimerHandle
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from secrets import token_hex
+from typing import Any
+
+from httptools import HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+PIPELINE_MAX = 100
+"""Requests that wait for the answer to an earlier one on the same connection."""
+
+log = logging.getLogger("gatepost")
+
+
+def _connections_max() -> int:
+    """1,000, or fewer where the process may open fewer files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1000 if files == resource.RLIM_INFINITY else max(1, min(1000, files - 200))
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What connections may take. All times are in seconds, and are kept to within `tick`."""
+
+    head_bytes: int
+    """Of a head that is not complete, and of a trailer section: what is over it by more than what
+    came in one read is refused. The application holds complete heads to the exact figure.
+    """
+    fields: int
+    """Of a head that is not complete, and of a trailer section."""
+    connections: int = field(default_factory=_connections_max)
+    """Of one process. Beyond that the longest idle ones make room; if none is idle, the new one is
+    refused with 503.
+    """
+    head: float = 10
+    """From the first byte of a head, or the start of the connection, to the end of the head."""
+    body_pause: float = 10
+    """Without a byte of a body that is not complete."""
+    body: float = 60
+    """From the end of the head to the end of the body."""
+    unread: float = 30
+    """In which a client reads nothing of an answer."""
+    tick: float = 1
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Also reads a request that asks for an upgrade (h2c, WebSocket) as one that does not, and
+    keeps trailer fields out of a request's headers (RFC 9110, section 6.5.1).
+    """
+
+    _timer: TimerHandle
+    _began_at: float
+    """When the phase that the connection is in began: a head, or a body."""
+    read_at: float
+    """When a byte came last."""
+    _written_at: float
+    """When the client last read, as far as the write buffer shows it."""
+    _unsent = 0
+    _unfinished = 0
+    """Bytes read since the parser last completed something."""
+    _has_read_body = False
+    _is_complete = True
+    """Whether all of the last request has been read."""
+    _is_refused = False
+    """Whether nothing more is read from this connection."""
+    _idle_scope: Any = None
+    _idle_at = 0.0
+
+    def __init__(self, *arguments: Any, bounds: Bounds, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._bounds = bounds
+        self.parser = _Parser(self)
+
+    @property
+    def last(self) -> RequestResponseCycle | None:
+        """The last request whose head is complete, and its answer."""
+        return self.cycle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered, nor read beyond its head."""
+        cycle = self.last
+        return cycle is None or (cycle.response_complete and self._is_complete)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._began_at = self.read_at = self._written_at = self.loop.time()
+        self._timer = self.loop.call_later(self._bounds.tick, self._tick)
+        if len(self.connections) > self._bounds.connections:
+            self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self.read_at = self.loop.time()
+        size = self._bounds.head_bytes
+        if len(data) <= size:
+            self._read(data)
+        else:
+            for start in range(0, len(data), size):
+                self._read(data[start : start + size])
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # `read_without_upgrade` comes next
+        self._is_complete = False
+        super().on_headers_complete()
+        self.headers = []  # for trailer fields
+
+    def on_body(self, body: bytes) -> None:
+        self._has_read_body = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        self._is_complete = True
+        super().on_message_complete()
+
+    def read_without_upgrade(self, rest: bytes) -> None:
+        """Read the head that was just read again, without its `Upgrade`, and then `rest`.
+
+        The parser would take what follows such a head for another protocol, or for the next
+        request: a body could smuggle one past a proxy.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        head = [b"%s %s HTTP/%s" % (method, self.url, version.encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                head.append(
+                    b"connection: close" if b"close" in value.lower() else b"connection: keep-alive"
+                )
+            elif name not in (b"upgrade", b"http2-settings"):
+                head.append(b"%s: %s" % (name, value))
+        self.parser = _Parser(self)
+        self.parser.feed_data(b"\r\n".join(head) + b"\r\n\r\n" + rest)
+
+    def resume_writing(self) -> None:
+        self._written_at = self.loop.time()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        self._refuse(400, "bad_request", "The request is not valid HTTP")
+
+    def _read(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        scope, cycle, self._has_read_body = self.scope, self.cycle, False
+        super().data_received(data)
+        if self.scope is not scope or self.cycle is not cycle:
+            self._began_at = self.read_at
+            self._unfinished = 0
+        elif self._has_read_body:
+            self._unfinished = 0
+        else:
+            self._unfinished += len(data)
+        if self._unfinished > self._bounds.head_bytes or (
+            self.headers and len(self.headers) > self._bounds.fields
+        ):
+            self._refuse(431, "head_too_large", "The head of the request is too large")
+        if len(self.pipeline) > PIPELINE_MAX:
+            self._is_refused = True
+            self.cycle.keep_alive = False
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Read nothing more, and answer what could not be read after what was read before it."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        request_id = token_hex(8)
+        fields = {"status": status, "error": code, "request_id": request_id}
+        fields["ip"] = self.client[0] if self.client else None
+        log.warning("refused", extra={"fields": fields})
+        cycle = self.last
+        if self._is_complete and cycle and not cycle.response_complete:
+            cycle.keep_alive = False  # the client learns of it by the end of the connection
+        elif self._is_complete or not (self.pipeline or (cycle and cycle.response_started)):
+            self.transport.write(_problem(status, code, detail, request_id))
+            self.transport.close()
+        else:
+            self.transport.close()
+
+    def _make_room(self) -> None:
+        idle = [each for each in self.connections if isinstance(each, BoundedProtocol)]
+        idle = [each for each in idle if each is not self and each.is_idle]
+        if not idle:
+            self._refuse(503, "too_many_connections", "Too many connections, try again")
+        # Some at once, so that the next ones need not look for idle connections again.
+        for each in sorted(idle, key=lambda each: each.read_at)[
+            : 1 + self._bounds.connections // 16
+        ]:
+            each.transport.close()
+
+    def _tick(self) -> None:
+        if self._is_overdue(self.loop.time()):
+            self.transport.abort()
+        else:
+            self._timer = self.loop.call_later(self._bounds.tick, self._tick)
+
+    def _is_overdue(self, now: float) -> bool:
+        bounds, cycle = self._bounds, self.last
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or unsent < self._unsent:
+            self._written_at = now
+        self._unsent = unsent
+        if unsent:
+            return now - self._written_at > bounds.unread
+        if self.flow.read_paused or (cycle and cycle.waiting_for_100_continue):
+            self.read_at = now  # the service keeps the client waiting
+            return False
+        if cycle is None or self.scope is not cycle.scope:
+            return now - self._began_at > bounds.head
+        if not self._is_complete:
+            return now - self.read_at > bounds.body_pause or now - self._began_at > bounds.body
+        if not cycle.response_complete:
+            return False
+        # uvicorn's own timer ends with the first byte, which may be one of an empty line.
+        if self._idle_scope is not self.scope:
+            self._idle_scope, self._idle_at = self.scope, now
+        return now - self._idle_at > self.timeout_keep_alive + bounds.tick
+
+
+class _Parser(HttpRequestParser):
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+        # As uvicorn has it: a request that follows `Connection: close` is passed over.
+        self.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]
+        try:
+            super().feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._protocol.read_without_upgrade(data[upgrade.args[0] :])
+
+
+def _problem(status: int, code: str, detail: str, request_id: str) -> bytes:
+    """A whole answer, as RFC 9457 has it, to what never reached the application."""
+    problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    problem |= {"detail": detail, "code": code, "request_id": request_id}
+    body = json.dumps(problem, separators=(",", ":")).encode()
+    head = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "content-type: application/problem+json",
+        f"content-length: {len(body)}",
+        f"x-request-id: {request_id}",
+        "x-content-type-options: nosniff",
+        "connection: close",
+    ]
+    if status == 503:
+        head.append("retry-after: 1")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
