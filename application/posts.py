@@ -3,8 +3,9 @@
 from datetime import datetime
 
 from application.ports.clock import Clock
+from application.ports.idempotency import IdempotencyRecord
 from application.ports.queries import PostDetails, PostList, PostQueries
-from application.ports.storage import IdempotencyRecord, Storage, UnitOfWork
+from application.ports.storage import Storage, UnitOfWork
 from application.retries import retried
 from domain.events import Event
 from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint

@@ -24,11 +24,11 @@ class VoteService:
         if (await self._readable(post_id, voter)).voted:
             return
         async with self._storage(voter.id) as uow:
+            await uow.votes.add(post_id, voter.id)
             try:
-                await uow.votes.add(post_id, voter.id)
+                await uow.commit()
             except AlreadyGone:
                 raise PostNotFound(post_id) from None
-            await uow.commit()
 
     @retried
     async def withdraw(self, post_id: PostId, voter: User) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NewType, Protocol
+from typing import NewType, Protocol, TypeVar
 
+from application.ports.idempotency import Idempotency
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials, PostDetails
 from application.request_info import RequestInfo
@@ -110,7 +111,7 @@ class AccessTokens(Protocol):
     ) -> None:
         """Store a token, and remove those of its session that expired before `issued_at`.
 
-        `token_hash` is a SHA-256 in hexadecimal. Raises `AlreadyGone` when the session is.
+        `token_hash` is a SHA-256 in hexadecimal. The commit raises `AlreadyGone` if the session is.
         """
         ...
 
@@ -127,7 +128,7 @@ class Identities(Protocol):
 
 class Posts(Protocol):
     async def add(self, post: NewPost) -> Post:
-        """Raises `AlreadyGone` when the owner is, here or at the commit."""
+        """The post as it is stored with the commit, which raises `AlreadyGone` if the owner is."""
         ...
 
     async def details(self, post_id: PostId, viewer: UserId, now: datetime) -> PostDetails | None:
@@ -155,7 +156,7 @@ class Posts(Protocol):
 
 class OneTimeCodes(Protocol):
     async def add(self, code: OneTimeCode) -> None:
-        """Raises `AlreadyGone` when the user is."""
+        """The commit raises `AlreadyGone` if the user is."""
         ...
 
     async def consume(self, code_hash: str) -> bool:
@@ -214,63 +215,64 @@ class Votes(Protocol):
     """One vote for each user and post; the post's count is right with the commit."""
 
     async def add(self, post_id: PostId, voter: UserId) -> None:
-        """Nothing happens when there is one. Raises `AlreadyGone` when post or voter are."""
+        """Does nothing if there is one. The commit raises `AlreadyGone` if post or voter are."""
         ...
 
     async def remove(self, post_id: PostId, voter: UserId) -> None:
-        """Nothing happens when there is none."""
+        """Does nothing if there is none."""
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotencyRecord:
-    """The first answer to a request that may be sent again."""
-
-    user_id: UserId
-    key: str
-    asked: str
-    """`fingerprint` of what was asked for."""
-    answer: PostDetails
-    at: datetime
-
-
-class Idempotency(Protocol):
-    async def claim(self, user_id: UserId, key: str, since: datetime) -> IdempotencyRecord | None:
-        """What is kept of later than `since`; if nothing, the key is this unit of work's.
-
-        Raises `IdempotencyKeyInUse` when it is another's, or waits for that one to end.
-        """
-        ...
-
-    async def save(self, kept: IdempotencyRecord) -> None:
-        """After `claim`."""
-        ...
+P = TypeVar("P")
 
 
 class UnitOfWork(Protocol):
-    """Some changes that happen together or not at all.
+    """Changes that happen together or not at all.
 
-    What its repositories hand out are copies: a change is stored by `save`, never by itself.
+    What its repositories hand out are copies: a change is stored by `save`, never by itself. A new
+    row is sent with the next call that reads or changes something, or else with the commit. If it
+    refers to something that is gone, that call raises `AlreadyGone`, and not the `add`.
     """
 
+    def of(self, port: type[P], /) -> P:
+        """The repository that keeps this port."""
+        ...
+
     @property
-    def users(self) -> Users: ...
+    def users(self) -> Users:
+        return self.of(Users)
+
     @property
-    def sessions(self) -> Sessions: ...
+    def sessions(self) -> Sessions:
+        return self.of(Sessions)
+
     @property
-    def access_tokens(self) -> AccessTokens: ...
+    def access_tokens(self) -> AccessTokens:
+        return self.of(AccessTokens)
+
     @property
-    def identities(self) -> Identities: ...
+    def identities(self) -> Identities:
+        return self.of(Identities)
+
     @property
-    def posts(self) -> Posts: ...
+    def posts(self) -> Posts:
+        return self.of(Posts)
+
     @property
-    def codes(self) -> OneTimeCodes: ...
+    def codes(self) -> OneTimeCodes:
+        return self.of(OneTimeCodes)
+
     @property
-    def outbox(self) -> Outbox: ...
+    def outbox(self) -> Outbox:
+        return self.of(Outbox)
+
     @property
-    def votes(self) -> Votes: ...
+    def votes(self) -> Votes:
+        return self.of(Votes)
+
     @property
-    def idempotency(self) -> Idempotency: ...
+    def idempotency(self) -> Idempotency:
+        return self.of(Idempotency)
 
     def record(self, event: Event) -> None:
         """Keep it for the audit, in the same transaction as the changes."""

@@ -87,7 +87,7 @@ class SqlAccessTokens(AccessTokens):
         expires_at: datetime,
     ) -> None:
         await self._transaction.fetch(_REMOVE_EXPIRED, of_session=session_id, now=issued_at)
-        await self._transaction.fetch(
+        self._transaction.defer(
             _ADD,
             id=_id(token_hash),
             hash=token_hash,

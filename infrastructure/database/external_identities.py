@@ -1,13 +1,15 @@
 """Identities: by what name an outside provider knows a user. Row and repository."""
 
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from sqlalchemy import String, any_, bindparam, insert, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
+from application.ports.storage import Identities
 from domain.addresses import email_key
-from domain.users import NewUser, User
+from domain.users import EmailTaken, NewUser, User
 from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.rows import Row, reference, table
 from infrastructure.database.driver.statements import Database, Transaction
@@ -16,6 +18,8 @@ from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 class IdentityRow(Row, table=True):
     __tablename__ = "identities"
+    # As PostgreSQL and SQLite name it: of two first requests at once, one comes second.
+    unique: ClassVar = {"pk_identities": EmailTaken, "uq_identities_key": EmailTaken}
 
     key: str = Field(primary_key=True)
     """The issuer's URL, a space, and the subject there."""
@@ -68,7 +72,7 @@ async def by_identity(find: Lookup, issuer: str, subject: str) -> User | None:
     return None if record is None else user_of(record)
 
 
-class SqlIdentities:
+class SqlIdentities(Identities):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 

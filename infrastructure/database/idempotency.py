@@ -13,8 +13,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlmodel import Field
 
+from application.ports.idempotency import Idempotency, IdempotencyRecord
 from application.ports.queries import PostDetails
-from application.ports.storage import IdempotencyRecord
 from domain.errors import AlreadyGone
 from domain.idempotency import IdempotencyKeyInUse
 from domain.posts import PostId
@@ -73,7 +73,7 @@ _KEEP = _KEEP.on_conflict_do_update(
 )
 
 
-class SqlIdempotency:
+class SqlIdempotency(Idempotency):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
@@ -92,7 +92,7 @@ class SqlIdempotency:
         return IdempotencyRecord(user_id=user_id, key=key, asked=asked, answer=answer, at=at)
 
     async def save(self, kept: IdempotencyRecord) -> None:
-        await self._transaction.fetch(
+        self._transaction.defer(
             _KEEP,
             user_id=kept.user_id,
             key=kept.key,

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlmodel import Field
 
-from application.ports.storage import OutboxMessage, OutboxMessageId
+from application.ports.storage import Outbox, OutboxMessage, OutboxMessageId
 from application.request_info import REQUEST_INFO, RequestInfo
 from domain.one_time_codes import Purpose
 from domain.users import UserId
@@ -67,7 +67,7 @@ _POSTPONE = update(OUTBOX).values(due_at=bindparam("until")).where(OUTBOX.c.id =
 _REMOVE = delete(OUTBOX).where(OUTBOX.c.id == bindparam("key"))
 
 
-class SqlOutbox:
+class SqlOutbox(Outbox):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 

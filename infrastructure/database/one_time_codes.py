@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, func, insert, not_, or_, select
 from sqlmodel import Field
 
+from application.ports.storage import OneTimeCodes
 from domain.addresses import email_key
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
@@ -83,12 +84,12 @@ async def code(database: Database, code_hash: str) -> tuple[OneTimeCode, User] |
     return found, user
 
 
-class SqlOneTimeCodes:
+class SqlOneTimeCodes(OneTimeCodes):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def add(self, code: OneTimeCode) -> None:
-        await self._transaction.fetch(
+        self._transaction.defer(
             _ADD,
             user_id=code.user_id,
             purpose=code.purpose.value,

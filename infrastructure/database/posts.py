@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from application.ports.queries import PostDetails
+from application.ports.storage import Posts
 from domain.posts import POST_WRITTEN, Post, PostChanged, PostId
 from domain.users import UserId
 from infrastructure.database.driver.lookups import Lookup, lookup
@@ -125,7 +126,7 @@ def post_lookup(database: Database) -> Lookup:
     return lookup(database, one=_BY_ID, many=BY_IDS, key=["id", "viewer"])
 
 
-class SqlPosts(Repository[Post]):
+class SqlPosts(Repository[Post], Posts):
     mapping = POST
     stale = PostChanged
 

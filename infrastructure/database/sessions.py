@@ -8,6 +8,7 @@ from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import RefreshLookup
+from application.ports.storage import Sessions
 from domain.sessions import (
     SESSIONS_MAX,
     InvalidCredentials,
@@ -219,7 +220,7 @@ async def has_logged_in_from(database: Database, user_id: UserId, network: str) 
     return bool(await database.fetch(_FROM_NETWORK, user_id=user_id, network=network))
 
 
-class SqlSessions:
+class SqlSessions(Sessions):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 

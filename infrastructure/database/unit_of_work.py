@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Insert, Update
 
-from application.ports.storage import Storage
+from application.concepts import adapter, modules
+from application.ports.storage import P, Storage, UnitOfWork
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
-from domain.users import EmailTaken, UserId
+from domain.users import UserId
 from infrastructure.database import events
-from infrastructure.database.access_tokens import SqlAccessTokens
+from infrastructure.database.driver.rows import Row
 from infrastructure.database.driver.statements import (
     Clause,
     ConstraintViolated,
@@ -19,31 +20,19 @@ from infrastructure.database.driver.statements import (
     Record,
     Transaction,
 )
-from infrastructure.database.external_identities import SqlIdentities
-from infrastructure.database.idempotency import SqlIdempotency
-from infrastructure.database.mail import SqlOutbox
-from infrastructure.database.one_time_codes import SqlOneTimeCodes
-from infrastructure.database.posts import SqlPosts
-from infrastructure.database.sessions import SqlSessions
-from infrastructure.database.users import COUNT_WRITE, SqlUsers
-from infrastructure.database.votes import SqlVotes
+from infrastructure.database.users import COUNT_WRITE
 
-MEANING: dict[str, type[DomainError]] = {
-    "uq_users_email_key": EmailTaken,
-    # As PostgreSQL calls it, and SQLite: of two first sights, one comes second.
-    "pk_identities": EmailTaken,
-    "uq_identities_key": EmailTaken,
-    # SQLite does not say which foreign key it was.
-    "fk": AlreadyGone,
-    "fk_access_tokens_session_id": AlreadyGone,
-    "fk_one_time_codes_user_id": AlreadyGone,
-    "fk_posts_owner_id": AlreadyGone,
-    "fk_sessions_user_id": AlreadyGone,
-    "fk_spent_refresh_tokens_session_id": AlreadyGone,
-    "fk_votes_post_id": AlreadyGone,
-    "fk_votes_user_id": AlreadyGone,
-    "fk_idempotency_keys_user_id": AlreadyGone,
-}
+PACKAGE = "infrastructure.database"
+
+modules(PACKAGE)  # now, so that a mapping that does not fit is an error at the start
+
+
+def meaning_of(constraint: str) -> type[DomainError] | None:
+    """The error that a violated constraint means, by its name; None: that is a fault of ours."""
+    if constraint.startswith("fk"):
+        return AlreadyGone
+    rows = Row.__subclasses__()
+    return next((row.unique[constraint] for row in rows if constraint in row.unique), None)
 
 
 @contextmanager
@@ -51,12 +40,13 @@ def _domain_errors() -> Iterator[None]:
     try:
         yield
     except ConstraintViolated as error:
-        if error.name not in MEANING:
+        meaning = meaning_of(error.name)
+        if meaning is None:
             raise
-        raise MEANING[error.name] from error
+        raise meaning from error
 
 
-class SqlUnitOfWork:
+class SqlUnitOfWork(UnitOfWork):
     """Over with its commit or with the first statement that fails: PostgreSQL answers the commit of
     a transaction in which one failed with a rollback, and no error.
     """
@@ -66,15 +56,10 @@ class SqlUnitOfWork:
         self._author = author
         self._over = False
         self._recorded: list[Event] = []
-        self.users = SqlUsers(self)
-        self.sessions = SqlSessions(self)
-        self.access_tokens = SqlAccessTokens(self)
-        self.identities = SqlIdentities(self)
-        self.posts = SqlPosts(self)
-        self.codes = SqlOneTimeCodes(self)
-        self.outbox = SqlOutbox(self)
-        self.votes = SqlVotes(self)
-        self.idempotency = SqlIdempotency(self)
+
+    def of(self, port: type[P], /) -> P:
+        repository: Any = adapter(port, PACKAGE)
+        return cast("P", repository(self))
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._use_up()
@@ -95,7 +80,9 @@ class SqlUnitOfWork:
         return new_id
 
     def defer(self, clause: Insert | Update, **values: Any) -> None:
+        self._use_up()
         self._transaction.defer(clause, **values)
+        self._over = False
 
     async def commit(self) -> None:
         self._use_up()

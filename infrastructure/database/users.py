@@ -1,15 +1,17 @@
 """Users: row, mapping and repository."""
 
 from datetime import datetime
+from typing import ClassVar
 
 from sqlalchemy import Integer, bindparam, delete, func, insert, literal_column, select, update
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials
+from application.ports.storage import Users
 from domain.addresses import email_key
 from domain.pages import InvalidCursor, Page
-from domain.users import NewUser, Role, User, UserId
+from domain.users import EmailTaken, NewUser, Role, User, UserId
 from infrastructure.database.driver.rows import BigId, Row, primary_key, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Record, Transaction
 
@@ -17,6 +19,7 @@ from infrastructure.database.driver.statements import Database, Record, Transact
 class UserRow(Row, table=True):
     __tablename__ = "users"
     __table_args__ = ({"sqlite_autoincrement": True},)
+    unique: ClassVar = {"uq_users_email_key": EmailTaken}
 
     id: int | None = primary_key()
     email: str
@@ -175,7 +178,7 @@ def _is_storable(key: str) -> bool:
     return key.isprintable()
 
 
-class SqlUsers:
+class SqlUsers(Users):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 

@@ -3,6 +3,7 @@
 from sqlalchemy import bindparam, delete
 from sqlalchemy.dialects.postgresql import insert
 
+from application.ports.storage import Votes
 from domain.posts import PostId
 from domain.users import UserId
 from infrastructure.database.driver.rows import Row, reference, table
@@ -29,12 +30,12 @@ _REMOVE = delete(VOTES).where(
 )
 
 
-class SqlVotes:
+class SqlVotes(Votes):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def add(self, post_id: PostId, voter: UserId) -> None:
-        await self._transaction.fetch(_ADD, post_id=post_id, user_id=voter)
+        self._transaction.defer(_ADD, post_id=post_id, user_id=voter)
 
     async def remove(self, post_id: PostId, voter: UserId) -> None:
         await self._transaction.fetch(_REMOVE, post_id=post_id, user_id=voter)

@@ -93,7 +93,7 @@ REQUESTS: dict[str, tuple[Ask, list[str]]] = {
         lambda _: ("DELETE", "/posts/{post}", {}),
         [*AUTH, "change", "change", "commit"],
     ),
-    "voting": (lambda _: ("PUT", "/posts/{post}/vote", {}), [*AUTH, "read", "change", "commit"]),
+    "voting": (lambda _: ("PUT", "/posts/{post}/vote", {}), [*AUTH, "read", "commit"]),
     "logging in": (
         lambda anna: ("POST", "/login", {"data": {"username": anna.email, "password": PASSWORD}}),
         # The account, and whether it is known in the client's network (for the limits); the new

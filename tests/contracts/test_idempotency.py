@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, select, update
 
+from application.ports.idempotency import IdempotencyRecord
 from application.ports.queries import PostDetails
-from application.ports.storage import IdempotencyRecord
 from domain.errors import AlreadyGone
 from domain.idempotency import IdempotencyKeyInUse
 from domain.users import User, UserId

@@ -1,4 +1,12 @@
+from dataclasses import replace
+from datetime import datetime
+
 from application.ports.mail import Mail, Mailer
+from application.ports.storage import Outbox, OutboxMessage, OutboxMessageId
+from application.request_info import REQUEST_INFO
+from domain.one_time_codes import Purpose
+from domain.users import UserId
+from tests.fakes.storage import FakeUnitOfWork, WaitingLetter
 from tests.secrecy import SECRECY
 
 
@@ -14,3 +22,41 @@ class FakeMailer(Mailer):
             raise self.trouble
         SECRECY.keep_codes(mail.text)
         self.sent.append(mail)
+
+
+class FakeOutbox(Outbox):
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(
+        self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
+    ) -> None:
+        state = await self._uow.state()
+        id_ = OutboxMessageId(self._uow.new_id())
+        letter = OutboxMessage(
+            id=id_,
+            purpose=purpose,
+            email=email,
+            user_id=user_id,
+            added_at=now,
+            attempts=0,
+            origin=REQUEST_INFO.get(),
+        )
+        state.outbox[id_] = WaitingLetter(letter, now)
+
+    async def claim(self, now: datetime, *, until: datetime) -> OutboxMessage | None:
+        state = await self._uow.state()
+        due = [waiting for waiting in state.outbox.values() if waiting.due_at <= now]
+        if not due:
+            return None
+        first = min(due, key=lambda waiting: (waiting.due_at, waiting.letter.id)).letter
+        claimed = replace(first, attempts=first.attempts + 1)
+        state.outbox[first.id] = WaitingLetter(claimed, until)
+        return claimed
+
+    async def postpone(self, letter_id: OutboxMessageId, *, until: datetime) -> None:
+        state = await self._uow.state()
+        state.outbox[letter_id] = replace(state.outbox[letter_id], due_at=until)
+
+    async def remove(self, letter_id: OutboxMessageId) -> None:
+        (await self._uow.state()).outbox.pop(letter_id, None)

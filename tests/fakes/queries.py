@@ -19,7 +19,7 @@ from domain.posts import PostId
 from domain.search import Term, words_of
 from domain.sessions import Session, SessionId, network_of
 from domain.users import User, UserId
-from tests.fakes.storage import FakeStorage, State
+from tests.fakes.storage import FakeStorage, Identity, State
 
 
 class FakeQueries:
@@ -40,9 +40,10 @@ class FakeQueries:
 
     async def refresh_lookup(self, refresh_hash: str) -> RefreshLookup | None:
         state = await self._committed()
-        session_id = state.refresh_hashes.get(refresh_hash)
-        if session_id is None:
+        token = state.refresh_tokens.get(refresh_hash)
+        if token is None:
             return None
+        session_id = token.session_id
         session = copy(state.sessions[session_id])
         return RefreshLookup(
             session=session,
@@ -64,7 +65,8 @@ class FakeQueries:
 
     async def by_identity(self, issuer: str, subject: str) -> User | None:
         state = await self._committed()
-        account = state.accounts.get(state.identities.get((issuer, subject), UserId(0)))
+        identity = state.rows(Identity).get((issuer, subject))
+        account = state.accounts.get(identity.user_id) if identity else None
         return copy(account.user) if account else None
 
     async def credentials(self, email: str) -> Credentials | None:

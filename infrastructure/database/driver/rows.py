@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -21,9 +21,16 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
 
+from domain.errors import DomainError
+
 
 class Row(SQLModel):
     """A row of a table. Rows describe the schema; statements and mappings do the rest."""
+
+    unique: ClassVar[Mapping[str, type[DomainError]]] = {}
+    """The error that a violated unique constraint of this table means, by the constraint's name. A
+    violated foreign key means `AlreadyGone`, by the naming convention.
+    """
 
     metadata = MetaData(
         naming_convention={

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Dialect, Insert, Update
+from sqlalchemy import Dialect, Insert, Select, Update, bindparam, column, select, table
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
 from infrastructure.database.driver.statements import (
@@ -34,6 +34,13 @@ from infrastructure.database.driver.statements import (
 from infrastructure.database.driver.time_budget import Deadline, TimeBudget
 
 DIALECT = sqlalchemy_sqlite.dialect()
+
+# Where AUTOINCREMENT keeps the last id of each table.
+_LAST_ID: Select[Any] = (
+    select(column("seq"))
+    .select_from(table("sqlite_sequence"))
+    .where(column("name") == bindparam("table"))
+)
 
 
 _CANNOT_WRITE = (
@@ -193,22 +200,32 @@ class SqliteTransaction:
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         with self._patience.turn() as turn:
-            if not self._locked:
-                await self._begin(turn)
+            await self._send(turn)
             with _writing():
                 return _run(self._connection, compiled(clause, DIALECT), values)
 
     async def add(self, clause: Insert, **values: Any) -> int:
-        records = await self.fetch(clause, id=None, **values)
-        new_id: int = records[0][0]
+        last = await self.fetch(_LAST_ID, table=clause.table.name)
+        new_id: int = last[0][0] + 1 if last else 1
+        self.defer(clause, id=new_id, **values)
         return new_id
 
     def defer(self, clause: Insert | Update, **values: Any) -> None:
         self._unsent.append((clause, values))
 
+    async def _send(self, turn: Deadline) -> None:
+        """Begin, and run what was deferred."""
+        if not self._locked:
+            await self._begin(turn)
+        with _writing():
+            while self._unsent:
+                clause, values = self._unsent.pop(0)
+                _run(self._connection, compiled(clause, DIALECT), values)
+
     async def commit(self) -> None:
-        for clause, values in self._unsent:
-            await self.fetch(clause, **values)
+        if self._unsent:
+            with self._patience.turn() as turn:
+                await self._send(turn)
         if not self._locked:
             return
         with self._patience.turn() as turn:

@@ -126,14 +126,13 @@ class Transaction(Protocol):
         ...
 
     async def add(self, clause: Insert, **values: Any) -> int:
-        """Insert a row by `clause`, which takes and returns the `id`; its id.
-
-        The row may be sent with the commit only, which then raises `ConstraintViolated`.
-        """
+        """Defer `clause`, which takes an `id`; the id that it gets."""
         ...
 
     def defer(self, clause: Insert | Update, **values: Any) -> None:
-        """Run a `clause` whose answer nobody needs, with the commit at the latest."""
+        """Run a `clause` whose answer nobody needs before the next statement, or with the commit.
+        That call raises `ConstraintViolated`.
+        """
         ...
 
     async def commit(self) -> None: ...

@@ -2,8 +2,10 @@
 
 from alembic import context
 
-from infrastructure.database import unit_of_work  # noqa: F401  registers every table
+from application.concepts import modules
 from infrastructure.database.driver.rows import Row
+
+modules("infrastructure.database")  # each registers its tables
 
 connection = context.config.attributes["connection"]
 context.configure(

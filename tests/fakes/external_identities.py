@@ -1,0 +1,22 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from application.ports.passwords import PasswordHash
+from application.ports.storage import Identities
+from domain.users import EmailTaken, NewUser, User
+from tests.fakes.storage import Account, FakeUnitOfWork, Identity
+
+
+class FakeIdentities(Identities):
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
+        state = await self._uow.state()
+        if (issuer, subject) in state.rows(Identity):
+            raise self._uow.refuse(EmailTaken)
+        added = await self._uow.users.add(user, PasswordHash(""))
+        added = replace(added, is_verified=True, tokens_valid_from=datetime(1970, 1, 1, tzinfo=UTC))
+        state.put(added.id, Account(added.id, added, PasswordHash("")))
+        state.put((issuer, subject), Identity(issuer, subject, added.id))
+        return added

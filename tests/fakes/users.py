@@ -1,0 +1,74 @@
+from copy import deepcopy
+from dataclasses import replace
+
+from application.ports.passwords import PasswordHash
+from application.ports.queries import Credentials
+from application.ports.storage import Users
+from domain.users import EmailTaken, NewUser, Role, User, UserId
+from tests.fakes.storage import Account, FakeUnitOfWork
+
+
+class FakeUsers(Users):
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, user: NewUser, password: PasswordHash) -> User:
+        state = await self._uow.state()
+        if state.account(user.email):
+            raise self._uow.refuse(EmailTaken)
+        added = User(
+            id=UserId(self._uow.new_id()),
+            email=user.email,
+            name=user.name,
+            role=user.role,
+            is_active=True,
+            is_verified=False,
+            created_at=user.created_at,
+            tokens_valid_from=user.created_at,
+        )
+        state.put(added.id, Account(added.id, added, password))
+        return added
+
+    async def get(self, user_id: UserId) -> Credentials | None:
+        account = (await self._uow.state()).accounts.get(user_id)
+        return (
+            Credentials(user=deepcopy(account.user), password=account.password) if account else None
+        )
+
+    async def by_email(self, email: str) -> Credentials | None:
+        account = (await self._uow.state()).account(email)
+        return (
+            Credentials(user=deepcopy(account.user), password=account.password) if account else None
+        )
+
+    async def save(self, user: User) -> None:
+        state = await self._uow.state()
+        namesake = state.account(user.email)
+        if namesake and namesake.user.id != user.id:
+            raise self._uow.refuse(EmailTaken)
+        account = state.accounts[user.id]
+        state.put(user.id, replace(account, user=user))
+
+    async def change_password(
+        self, user_id: UserId, *, known: PasswordHash, new: PasswordHash
+    ) -> bool:
+        state = await self._uow.state()
+        account = state.accounts.get(user_id)
+        if account is None or account.password != known:
+            return False
+        state.put(user_id, replace(account, password=new))
+        return True
+
+    async def remove(self, user: User) -> None:
+        (await self._uow.state()).remove(Account, user.id)
+
+    async def admins(self) -> list[UserId]:
+        state = await self._uow.state()
+        users = [account.user for account in state.accounts.values()]
+        return sorted(user.id for user in users if user.role is Role.ADMIN and user.is_active)
+
+
+def _credentials(account: Account | None) -> Credentials | None:
+    if account is None:
+        return None
+    return Credentials(user=deepcopy(account.user), password=account.password)
