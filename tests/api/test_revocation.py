@@ -1,10 +1,16 @@
-"""Shared lookups must not let anybody in who has been put out."""
+"""Whoever was put out stays out, whatever was under way at that moment."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import count
 
+import httpx
+import pytest
+
 from domain.sessions import InvalidToken
-from tests.api.client import ApiClient
+from domain.users import Role
+from tests.api.client import PASSWORD, ApiClient, Person
 
 ROUNDS = 10
 ENOUGH = 100
@@ -50,3 +56,111 @@ async def race(gate: ApiClient) -> None:
     assert deactivation
     over_at = await deactivation
     assert [began for began in admitted if began > over_at] == []
+
+
+# Logins and refreshes, while the sessions of their user are ended
+
+STAGGERED = 20
+"""Logins or refreshes that begin one after the other while the sessions are being ended."""
+
+
+async def change_password(gate: ApiClient, anna: Person, _: Person) -> httpx.Response:
+    body = {"current_password": PASSWORD, "new_password": "staple battery horse"}
+    return await gate.client.put("/users/me/password", json=body, headers=anna.headers)
+
+
+async def deactivate(gate: ApiClient, anna: Person, admin: Person) -> httpx.Response:
+    body = {"is_active": False}
+    return await gate.client.patch(f"/users/{anna.id}", json=body, headers=admin.headers)
+
+
+async def reactivate(gate: ApiClient, anna: Person, admin: Person) -> None:
+    """Nothing that was ended comes back by this."""
+    body = {"is_active": True}
+    answer = await gate.client.patch(f"/users/{anna.id}", json=body, headers=admin.headers)
+    assert answer.status_code == 200
+
+
+async def log_out_everywhere(gate: ApiClient, anna: Person, _: Person) -> httpx.Response:
+    return await gate.client.delete("/sessions", headers=anna.headers)
+
+
+Ending = Callable[[ApiClient, Person, Person], Awaitable[httpx.Response]]
+
+
+async def answers_during(
+    ending: Awaitable[httpx.Response], requests: Sequence[Callable[[], Awaitable[httpx.Response]]]
+) -> list[httpx.Response]:
+    """What `requests` are answered that begin one after the other around `ending`."""
+    tasks: list[asyncio.Task[httpx.Response]] = []
+    ended: asyncio.Task[httpx.Response] | None = None
+    for number, request in enumerate(requests):
+        if number == len(requests) // 4:
+            ended = asyncio.create_task(_response(ending))
+        tasks.append(asyncio.create_task(_response(request())))
+        await asyncio.sleep(0.0005)
+    assert ended
+    assert (await ended).status_code in (200, 204)
+    return list(await asyncio.gather(*tasks))
+
+
+async def _response(request: Awaitable[httpx.Response]) -> httpx.Response:
+    return await request
+
+
+async def working(gate: ApiClient, answer: httpx.Response) -> int:
+    """How many of the two tokens in the answer to a login or a refresh work."""
+    if answer.status_code != 200:
+        assert answer.status_code in (401, 503), answer.text
+        return 0
+    tokens = answer.json()
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    me = await gate.client.get("/users/me", headers=headers)
+    refreshed = await refresh(gate, tokens["refresh_token"])
+    return [me.status_code, refreshed.status_code].count(200)
+
+
+async def refresh(gate: ApiClient, token: str) -> httpx.Response:
+    return await gate.client.post("/refresh", data={"refresh_token": token})
+
+
+@pytest.mark.parametrize("ending", [change_password, deactivate])
+async def test_no_login_with_the_old_password_outlives_the_end_of_all_sessions(
+    gate: ApiClient, ending: Ending
+) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+    for _ in range(2):
+        anna = await gate.person()
+        log_in = partial(gate.log_in, anna.email)
+
+        answers = await answers_during(ending(gate, anna, admin), [log_in] * STAGGERED)
+
+        assert 200 in {answer.status_code for answer in answers}
+        await reactivate(gate, anna, admin)
+        assert [await working(gate, answer) for answer in answers] == [0] * STAGGERED
+
+
+@pytest.mark.parametrize("ending", [change_password, deactivate, log_out_everywhere])
+async def test_no_refresh_outlives_the_end_of_all_sessions(gate: ApiClient, ending: Ending) -> None:
+    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+    logins = [await gate.log_in(anna.email) for _ in range(STAGGERED)]
+    refreshes = [partial(refresh, gate, login.json()["refresh_token"]) for login in logins]
+
+    answers = await answers_during(ending(gate, anna, admin), refreshes)
+
+    assert 200 in {answer.status_code for answer in answers}
+    await reactivate(gate, anna, admin)
+    # The new tokens first: trying a rotated one would end its session.
+    assert [await working(gate, answer) for answer in answers] == [0] * STAGGERED
+    assert [await working(gate, answer) for answer in logins] == [0] * STAGGERED
+
+
+async def test_a_login_during_a_logout_everywhere_lives_or_is_ended_whole(gate: ApiClient) -> None:
+    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+    log_in = partial(gate.log_in, anna.email)
+
+    answers = await answers_during(log_out_everywhere(gate, anna, admin), [log_in] * STAGGERED)
+
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert (await gate.me(anna)).status_code == 401
+    assert {await working(gate, answer) for answer in answers} <= {0, 2}
