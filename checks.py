@@ -111,8 +111,8 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 def _others(settings: Settings) -> Iterator[Finding]:
     """Of who else has a hand in it: sites, proxies, those on the way."""
-    if settings.in_production and settings.has_metrics:
-        yield _remark("METRICS", "on; /metrics tells them to whoever reaches the port")
+    if settings.in_production and settings.has_metrics and settings.metrics_token is None:
+        yield _remark("METRICS", "on without METRICS_TOKEN; whoever reaches the port sees /metrics")
     if settings.public_url and not settings.public_url.startswith("https:"):
         yield _harm("PUBLIC_URL", "not https; links in mails lead where pages can be tampered with")
     for origin in settings.cors_origins:

@@ -135,6 +135,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         access_log=logs.request,
         log_email=not settings.in_production,
         metrics=metrics,
+        metrics_token=settings.metrics_secret,
         tracer_provider=tracer_provider,
         lifespan=lifespan,
         fastpath=settings.fastpath == "on",

@@ -71,6 +71,7 @@ def create_app(
     access_log: AccessLog = write_nothing,
     log_email: bool = False,
     metrics: Metrics | None = None,
+    metrics_token: str | None = None,
     tracer_provider: TracerProvider | None = None,
     lifespan: Lifespan | None = None,
     fastpath: bool = True,
@@ -78,9 +79,9 @@ def create_app(
     """The ASGI application that serves `ports`.
 
     `cursor_key` signs the cursors of lists: secret, and the same in all processes that serve the
-    same clients. `metrics`, if given, counts requests and is what `/metrics` shows;
-    `tracer_provider`, if given, gets a span of each. `fastpath`: whether planned routes answer, or
-    FastAPI's own way does.
+    same clients. `metrics`, if given, counts requests and is what `/metrics` shows, with
+    `metrics_token` only to its bearer; `tracer_provider`, if given, gets a span of each.
+    `fastpath`: whether planned routes answer, or FastAPI's own way does.
     """
     app = _Application(
         title="Gatepost",
@@ -110,7 +111,7 @@ def create_app(
             app.include_router(router)
     add_docs(app)
     if metrics:
-        add_metrics(app, metrics)
+        add_metrics(app, metrics, metrics_token)
         access_log = RequestMetrics(metrics.registry).counted(access_log)
     if tracer_provider:
         access_log = with_trace_id(access_log)

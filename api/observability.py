@@ -1,14 +1,17 @@
 """What is counted of requests, and `/metrics`, where Prometheus reads it."""
 
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from api.dependencies import bearer_token
 from api.middleware import AccessLog
 from api.routing import public_router
+from domain.sessions import InvalidToken
 
 
 class Metrics(Protocol):
@@ -100,13 +103,16 @@ def with_trace_id(access_log: AccessLog) -> AccessLog:
     return note
 
 
-def add_metrics(app: FastAPI, metrics: Metrics) -> None:
-    """Serve `/metrics`, public and outside the schema."""
-
+def add_metrics(app: FastAPI, metrics: Metrics, token: str | None = None) -> None:
+    """Serve `/metrics` outside the schema; with a `token`, only to whoever sends it as a bearer
+    token. Others get the 401 of any route (RFC 6750, section 3).
+    """
     router = public_router("operations")
 
     @router.get("/metrics", include_in_schema=False, response_class=Response)
     async def show_metrics(request: Request) -> Response:
+        if token and not compare_digest(bearer_token(request).encode("latin-1"), token.encode()):
+            raise InvalidToken
         body, media_type = await metrics.exposition(request.headers.get("accept", ""))
         headers = {"Content-Type": media_type, "Cache-Control": "no-store"}
         return Response(body, headers=headers)

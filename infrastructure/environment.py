@@ -57,7 +57,7 @@ _SERVICE_LINK = (
     (re.compile(r"PORT_\d+_(TCP|UDP|SCTP)_ADDR"), re.compile(r".*")),
     (re.compile(r"SERVICE_HOST"), re.compile(r".*")),
     (re.compile(r"SERVICE_PORT(_[A-Z0-9_]+)?"), re.compile(r"\d+")),
-    (re.compile(r"NAME"), re.compile(r"/.+/.+")),
+    (re.compile(r"NAME"), re.compile(r"/[^/]+/.+")),
     (re.compile(r"ENV_.+"), re.compile(r".*", re.DOTALL)),
 )
 
@@ -78,7 +78,7 @@ def service_links(environment: Mapping[str, str], prefix: str) -> set[str]:
 
 def _is_service_link(name: str, value: str) -> bool:
     # Any part of the name up to an underscore may belong to the service's name.
-    ends = [name, *(name[at.end() :] for at in re.finditer("_", name))]
+    ends = [name, *(name[at + 1 :] for at, letter in enumerate(name) if letter == "_")]
     return any(
         of_name.fullmatch(end) and of_value.fullmatch(value)
         for end in ends

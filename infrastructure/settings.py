@@ -29,6 +29,9 @@ from infrastructure.tracing import check_tracing
 PREFIX = "GATEPOST_"
 ENV_FILE = ".env"
 
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,}=*")
+_JSON_LIST = re.compile(r'\[\s*["\]]')
+
 
 class BadSettings(Exception):
     """A line for each setting that is wrong; never its value."""
@@ -55,6 +58,12 @@ def _smtp_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _metrics_token(value: SecretStr) -> SecretStr:
+    if not _BEARER_TOKEN.fullmatch(value.get_secret_value()):
+        raise ValueError("must be a bearer token (RFC 6750, section 2.1) of 16 characters or more")
+    return value
+
+
 def _rate(value: str) -> str:
     rate(value)
     return value
@@ -70,7 +79,7 @@ def _parts(value: object) -> object:
     """The members of a list; one final comma is let pass."""
     if not isinstance(value, str):
         return value
-    if re.match(r'\[\s*["\]]', value):
+    if _JSON_LIST.match(value):
         raise ValueError("must be comma-separated, and no JSON")
     return [part.strip() for part in value.strip().removesuffix(",").split(",")]
 
@@ -158,6 +167,9 @@ class Settings(BaseSettings):
     metrics: Literal["on", "off"] | None = None
     """Unset: on in development, off in production."""
 
+    metrics_token: Annotated[SecretStr, AfterValidator(_metrics_token)] | None = None
+    """Unset: `/metrics` is public."""
+
     @property
     def in_production(self) -> bool:
         return self.environment == "production"
@@ -170,6 +182,10 @@ class Settings(BaseSettings):
     @property
     def has_metrics(self) -> bool:
         return self.metrics == "on" or (self.metrics is None and not self.in_production)
+
+    @property
+    def metrics_secret(self) -> str | None:
+        return self.metrics_token.get_secret_value() if self.metrics_token else None
 
     @property
     def peppers(self) -> list[str]:

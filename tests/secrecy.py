@@ -64,7 +64,7 @@ class Secrecy(logging.Handler):
 
     def keep_settings(self, environment: Mapping[str, str]) -> None:
         for name, value in environment.items():
-            if name.endswith(("SECRET_KEY", "PEPPER")):
+            if name.endswith(("SECRET_KEY", "PEPPER", "METRICS_TOKEN")):
                 for part in value.split(","):
                     self.keep(part)
             elif name.endswith("_URL"):

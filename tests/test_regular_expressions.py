@@ -33,9 +33,9 @@ FACTOR = 3.0
 SEARCHES = {"findall", "finditer", "fullmatch", "match", "search", "split", "sub", "subn"}
 
 
-def calls(path: Path) -> Iterator[tuple[ast.Call, str, str]]:
+def calls(within: ast.AST) -> Iterator[tuple[ast.Call, str, str]]:
     """Calls of the form `NAME.attribute(...)`."""
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(within):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -49,24 +49,37 @@ def patterns() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
     found = {}
     for path in SOURCES:
         for node in tree(path).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("re.compile("):
+            if isinstance(node, ast.Assign) and "re.compile(" in ast.unparse(node.value):
                 module, name = ".".join(path.with_suffix("").parts), ast.unparse(node.targets[0])
                 value = getattr(import_module(module), name)
-                found[f"{module}.{name}"] = (value, uses(name))
+                if isinstance(value, re.Pattern):
+                    found[f"{module}.{name}"] = (value, uses(SOURCES, name))
+                else:
+                    methods = uses([path])
+                    for number, pattern in enumerate(inside(value)):
+                        found[f"{module}.{name}[{number}]"] = (pattern, methods)
     return found
 
 
-def uses(name: str) -> set[str]:
-    """How the source searches by the pattern `name`; every way there is, where it is passed on."""
-    attributes = [
+def inside(value: Any) -> Iterator[re.Pattern[Any]]:
+    if isinstance(value, re.Pattern):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from inside(each)
+
+
+def uses(paths: Sequence[Path], name: str | None = None) -> set[str]:
+    """How `paths` search by the pattern `name`, or by any; `search` where none is to be seen."""
+    attributes = {
         node.attr
-        for path in SOURCES
+        for path in paths
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
-        and node.value.id == name
-    ]
-    return SEARCHES & set(attributes) or {"search"}
+        and (name is None or node.value.id == name)
+    }
+    return SEARCHES & attributes or {"search"}
 
 
 PATTERNS = patterns()
@@ -181,14 +194,24 @@ def test_every_regular_expression_is_compiled_where_it_is_measured() -> None:
     elsewhere = [
         f"{path}:{node.lineno}"
         for path in SOURCES
-        for node, name, attribute in calls(path)
+        for node, name, attribute in calls(tree(path))
         if name == "re" and attribute in SEARCHES
     ]
-    compiled = sum(
-        name == "re" and attribute == "compile"
+    compiled = [
+        f"{path}:{node.lineno}"
         for path in SOURCES
-        for _, name, attribute in calls(path)
-    )
+        for node, name, attribute in calls(tree(path))
+        if (name, attribute) == ("re", "compile")
+    ]
+    measured = [
+        f"{path}:{node.lineno}"
+        for path in SOURCES
+        for statement in tree(path).body
+        if isinstance(statement, ast.Assign)
+        for node, name, attribute in calls(statement)
+        if (name, attribute) == ("re", "compile")
+    ]
 
     assert elsewhere == []
-    assert compiled == len(PATTERNS)
+    assert sorted(compiled) == sorted(measured)
+    assert PATTERNS

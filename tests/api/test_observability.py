@@ -131,3 +131,36 @@ async def test_where_metrics_are_off_their_path_is_unknown(gate: ApiClient) -> N
 
     async with client_of(app) as client:
         problem_of(await client.get("/metrics"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("credentials", "code"),
+    [
+        ([], "not_authenticated"),
+        (["Basic c2NyYXBlcjp0b2tlbg=="], "not_authenticated"),
+        (["Bearer other"], "invalid_token"),
+        (["Bearer the-token-of-prometheuS"], "invalid_token"),
+        (["Bearer the-token-of-prometheus-"], "invalid_token"),
+        (["Bearer"], "invalid_token"),
+        (["Bearer \xe9"], "invalid_token"),
+        (["Bearer the-token-of-prometheus", "Bearer the-token-of-prometheus"], "invalid_token"),
+    ],
+)
+async def test_metrics_with_a_token_are_for_its_bearer_alone(
+    gate: ApiClient, credentials: list[str], code: str
+) -> None:
+    app = create_app(
+        gate.ports,
+        cursor_key=b"k" * 32,
+        metrics=Metrics([]),
+        metrics_token="the-token-of-prometheus",
+    )
+    async with client_of(app) as client:
+        headers = [(b"Authorization", value.encode("latin-1")) for value in credentials]
+        refused = await client.get("/metrics", headers=headers)
+        bearer = {"Authorization": "Bearer the-token-of-prometheus"}
+        shown = await client.get("/metrics", headers=bearer)
+
+    problem_of(refused, 401, code)
+    assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+    assert shown.status_code == 200

@@ -126,6 +126,9 @@ def test_metrics_that_are_shown_to_everybody_are_remarked_on(production: Place) 
 
     assert "GATEPOST_METRICS" in found(production, "remark")
 
+    production.settings["METRICS_TOKEN"] = "a-token-of-32-characters-or-more"
+    assert "GATEPOST_METRICS" not in found(production, "remark")
+
 
 def test_settings_that_look_alike_and_do_not_hurt_are_let_pass(
     production: Place, valkey: ValkeyServer

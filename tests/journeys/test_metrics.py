@@ -95,3 +95,21 @@ def test_in_production_there_are_no_metrics_unless_they_are_asked_for(place: Pla
     place.settings["METRICS"] = "on"
     with place.serving() as service:
         assert ask(service, "/metrics").status_code == 200
+
+
+def test_a_token_for_the_metrics_that_could_be_guessed_is_refused(place: Place) -> None:
+    place.settings["METRICS_TOKEN"] = "short"
+    refusal = place.refusal("serve")
+    assert refusal.startswith("GATEPOST_METRICS_TOKEN: must be a bearer token")
+    assert "short" not in refusal
+
+
+def test_every_spelling_of_the_path_of_the_metrics_asks_for_the_token(place: Place) -> None:
+    token = "9Jr0vL2qWm7XcT4y"
+    place.settings["METRICS_TOKEN"] = token
+    with place.serving() as service, service.client() as client:
+        for path in ("/metrics", "/metrics/", "/%6detrics", "/%6d%65trics/"):
+            assert client.get(path).status_code == 401
+            answer = client.get(path, headers={"Authorization": f"Bearer {token}"})
+            assert answer.status_code == 200
+            assert "gatepost_http_requests_total" in answer.text
