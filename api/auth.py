@@ -145,7 +145,7 @@ async def list_sessions(
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
 async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
-    await use_cases.auth.end_sessions(user)
+    await use_cases.auth.revoke_sessions(user)
 
 
 @protected.delete(
@@ -159,7 +159,7 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
 async def end_session(
     session_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
 ) -> None:
-    await use_cases.auth.end_session(SessionId(session_id), user)
+    await use_cases.auth.revoke_session(SessionId(session_id), user)
 
 
 class JwkSet(JSONResponse):

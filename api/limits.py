@@ -1,7 +1,7 @@
-"""Limits on requests, and how answers tell of limits (draft-ietf-httpapi-ratelimit-headers-11).
+"""Limits on requests, and the header fields for them (draft-ietf-httpapi-ratelimit-headers-11).
 
-An answer tells of the limit that its request was counted by, a 429 of the one that is used up.
-Limits on an account are told by a 429 alone: how they stand is news about somebody else.
+An answer shows the limit that counted its request; a 429 shows the limit that is used up. Limits on
+an account show in a 429 alone, because their status is information about somebody else.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +17,9 @@ from domain.sessions import InvalidToken
 
 @dataclass(frozen=True, slots=True)
 class RequestLimit:
-    """A dependency that counts a request by `limit`, once, as the `hits` that it makes of it.
+    """A dependency that counts each request once by `limit`; `hits` finds what to count it by.
 
-    A route evaluates it after authentication and before its body is read. Raises
-    `TooManyRequests`.
+    The route calls it after authentication and before the body is read. Raises `TooManyRequests`.
     """
 
     limit: Limit
@@ -32,7 +31,7 @@ class RequestLimit:
             services: Services = request.app.state.services
             context.is_counted = True
             statuses = await services.limits.hit(*self.hits(self.limit, request))
-            context.limit_statuses = statuses[:1]  # that of its own network, not of the site
+            context.limit_statuses = statuses[:1]  # of the network, not of its IPv6 site
 
 
 def _by_network(limit: Limit, request: Request) -> Sequence[Hit]:
@@ -54,21 +53,21 @@ def _by_session(limit: Limit, request: Request) -> Sequence[Hit]:
 
 
 def limited_by_network(limit: Limit) -> params.Depends:
-    """For a route's `dependencies`: its requests are counted by the network they come from."""
+    """A dependency for routes that count requests by the network of the client."""
     return params.Depends(RequestLimit(limit, _by_network))
 
 
 def limited_by_session(limit: Limit) -> params.Depends:
-    """For the `dependencies` of a protected route that is not counted as a write."""
+    """A dependency for protected routes that count requests by session, and not as writes."""
     return params.Depends(RequestLimit(limit, _by_session))
 
 
 by_writes = RequestLimit(Limit.WRITES, _by_user)
-"""The limit of every protected route that changes something and names no other."""
+"""The limit of every protected route that changes something and has no other limit."""
 
 
 def limit_headers(limit_statuses: Sequence[LimitStatus]) -> list[tuple[bytes, bytes]]:
-    """Both fields are lists of structured strings with parameters (RFC 9651)."""
+    """`RateLimit-Policy` and `RateLimit`, lists of strings with parameters (RFC 9651)."""
     policy = ", ".join(f'"{s.limit}";q={s.quota};w={s.window}' for s in limit_statuses)
     state = ", ".join(f'"{s.limit}";r={s.remaining};t={s.resets_in}' for s in limit_statuses)
     return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())]

@@ -1,4 +1,4 @@
-"""Sessions from login to logout, and who is asking: the resolution of the current user."""
+"""Sessions from login to logout, and the resolution of the current user."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from domain.users import User
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientInfo:
-    """Where a login comes from, for its owner to recognise it by."""
+    """The client of a login. The list of sessions shows it, so that owners recognise theirs."""
 
     user_agent: str | None = None
     ip: str | None = None
@@ -36,7 +36,7 @@ class ClientInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """A session, the token that speaks for it and the one that continues it."""
+    """A session with its access token and its refresh token."""
 
     user: User
     session: Session
@@ -93,51 +93,53 @@ class AuthService:
             raise InvalidToken
         return user
 
-    async def login(self, email: str, password: str, device: ClientInfo) -> Login:
-        """Start a session. Raises `InvalidCredentials`, the same in content and in time for an
-        unknown address, a wrong password and a deactivated user. Raises `TooManyRequests`.
+    async def login(self, email: str, password: str, client: ClientInfo) -> Login:
+        """Start a session.
+
+        Raises `InvalidCredentials`, one error at one cost for an unknown address, a wrong password
+        and a deactivated user. Raises `TooManyRequests`.
         """
-        known = await self._confirmed(email, password, device)
+        credentials = await self._confirmed(email, password, client)
         try:
-            return await self._start(known, password, device)
+            return await self._start(credentials, password, client)
         except InvalidCredentials:
-            # The hash was replaced meanwhile, perhaps by another login that made it anew.
-            known = await self._confirmed(email, password, device)
-            return await self._start(known, password, device)
+            # The hash was replaced meanwhile, perhaps by another login that upgraded it.
+            credentials = await self._confirmed(email, password, client)
+            return await self._start(credentials, password, client)
 
-    async def _confirmed(self, email: str, password: str, device: ClientInfo) -> Credentials:
-        known = await self._passwords.credentials(email, password, device.ip)
-        if known is None:
+    async def _confirmed(self, email: str, password: str, client: ClientInfo) -> Credentials:
+        credentials = await self._passwords.credentials(email, password, client.ip)
+        if credentials is None:
             raise InvalidCredentials
-        return known
+        return credentials
 
-    async def _start(self, known: Credentials, password: str, device: ClientInfo) -> Login:
-        password_hash = await self._passwords.up_to_date(known.password, password, device.ip)
-        return await self._add_session(known, password_hash, device)
+    async def _start(self, credentials: Credentials, password: str, client: ClientInfo) -> Login:
+        password_hash = await self._passwords.up_to_date(credentials.password, password, client.ip)
+        return await self._add_session(credentials, password_hash, client)
 
     @retried
     async def _add_session(
-        self, known: Credentials, password_hash: PasswordHash, device: ClientInfo
+        self, credentials: Credentials, password_hash: PasswordHash, client: ClientInfo
     ) -> Login:
         now = self._clock()
         refresh_token = _new_refresh_token()
         async with self._storage() as uow:
-            if password_hash != known.password:
+            if password_hash != credentials.password:
                 await uow.users.change_password(
-                    known.user.id, known=known.password, new=password_hash
+                    credentials.user.id, known=credentials.password, new=password_hash
                 )
             session = await uow.sessions.add(
                 NewSession(
-                    user_id=known.user.id,
+                    user_id=credentials.user.id,
                     created_at=now,
                     expires_at=self._lifetimes.session_end(started_at=now, now=now),
                     refresh_hash=refresh_hash(refresh_token),
-                    user_agent=device.user_agent,
-                    ip=device.ip,
+                    user_agent=client.user_agent,
+                    ip=client.ip,
                 ),
                 password_hash,
             )
-            login = await self._login(uow, known.user, session, refresh_token)
+            login = await self._login(uow, credentials.user, session, refresh_token)
             subject = f"session:{session.id}"
             uow.record(Event.of("logged_in", subject, actor_id=session.user_id, at=now))
             await uow.commit()
@@ -177,7 +179,7 @@ class AuthService:
 
     @retried
     async def logout(self, session: Session) -> None:
-        """End this session."""
+        """Revoke this session."""
         now = self._clock()
         async with self._storage() as uow:
             if await uow.sessions.revoke(session.id, session.user_id, now):
@@ -189,11 +191,11 @@ class AuthService:
             await uow.commit()
 
     async def sessions(self, user: User) -> list[Session]:
-        """The user's sessions that go on, the one used last first."""
+        """The user's sessions that are alive, the one used last first."""
         return await self._queries.sessions(user.id, self._clock())
 
     @retried
-    async def end_session(self, session_id: SessionId, user: User) -> None:
+    async def revoke_session(self, session_id: SessionId, user: User) -> None:
         """Raises `SessionNotFound`, for another user's session too."""
         now = self._clock()
         async with self._storage() as uow:
@@ -204,14 +206,14 @@ class AuthService:
             await uow.commit()
 
     @retried
-    async def end_sessions(self, user: User) -> None:
-        """End all sessions of the user."""
+    async def revoke_sessions(self, user: User) -> None:
+        """Revoke all sessions of the user."""
         now = self._clock()
         async with self._storage() as uow:
-            ended = await uow.sessions.revoke_all(user.id, now)
+            revoked = await uow.sessions.revoke_all(user.id, now)
             uow.record(
                 Event.of(
-                    "sessions_ended", f"user:{user.id}", actor_id=user.id, at=now, sessions=ended
+                    "sessions_ended", f"user:{user.id}", actor_id=user.id, at=now, sessions=revoked
                 )
             )
             await uow.commit()
@@ -219,7 +221,7 @@ class AuthService:
     async def _login(
         self, uow: UnitOfWork, user: User, session: Session, refresh_token: str
     ) -> Login:
-        """With an access token that is issued in `uow`: a failure leaves the session as it was."""
+        """Tokens for the session. The access token is issued in `uow`, so a failure undoes both."""
         now = session.last_used_at
         issued_at = now.replace(microsecond=0)
         access_life = min(self._lifetimes.access, session.expires_at - now)

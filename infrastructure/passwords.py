@@ -1,7 +1,7 @@
-"""bcrypt over a peppered HMAC, in threads of its own.
+"""bcrypt over a peppered HMAC.
 
-bcrypt reads 72 bytes and stops at NUL; HMAC-SHA384 in base64 is 64 bytes without one, so every
-character of a password counts, whatever its length.
+bcrypt reads at most 72 bytes and stops at NUL. HMAC-SHA384 in base64 is 64 bytes without NUL, so
+every character of a password counts, whatever its length.
 """
 
 import hmac
@@ -26,8 +26,8 @@ log = logging.getLogger("gatepost")
 
 
 class BcryptPasswords(Passwords):
-    """`cost` is bcrypt's, the base-2 logarithm of its rounds; `peppers` are secrets that are not in
-    the database, the newest first; `threads` hash at the same time.
+    """`cost` is the base-2 logarithm of bcrypt's rounds. `peppers` are secrets outside of the
+    database, the newest first; new hashes are made with that one. `threads` hash in parallel.
     """
 
     def __init__(self, *, cost: int, peppers: Sequence[str] = ("",), threads: int = 1) -> None:
@@ -35,24 +35,24 @@ class BcryptPasswords(Passwords):
         self._peppers = {pepper_id(pepper): pepper.encode() for pepper in peppers}
         self._newest = next(iter(self._peppers))
         self._reported: set[str] = set()
-        """Ids of unknown peppers that the log tells of already."""
+        """Ids of unknown peppers that have been logged."""
         self._queue = HashingQueue(threads=threads, seconds=6e-5 * 2**cost)
-        # What an unknown user's password is compared with, at the same cost: no password's hash
-        # that anybody could find.
+        # The password of an unknown user is verified against this, at the same cost. Nobody can
+        # find a password for it.
         self._decoy = bcrypt.gensalt(cost) + b"." * 31
 
     async def hash(self, password: str, requester: Requester = SOMEBODY) -> PasswordHash:
         return await self._queue.run(partial(self._hash, password), requester)
 
     async def verify(
-        self, password: str, known: PasswordHash | None, requester: Requester = SOMEBODY
+        self, password: str, stored: PasswordHash | None, requester: Requester = SOMEBODY
     ) -> bool:
         if len(password) > PASSWORD_INPUT_MAX:
-            password, known = "", None  # the same work, for a text of a length that we choose
-        return await self._queue.run(partial(self._verify, password, known), requester)
+            password, stored = "", None  # costs the same work, for a text of a fixed length
+        return await self._queue.run(partial(self._verify, password, stored), requester)
 
-    def is_outdated(self, known: PasswordHash) -> bool:
-        id_, _, digest = known.partition(":")
+    def is_outdated(self, stored: PasswordHash) -> bool:
+        id_, _, digest = stored.partition(":")
         return id_ != self._newest or _cost_of(digest.encode()) != self._cost
 
     def readings(self) -> Sequence[Reading]:
@@ -62,22 +62,23 @@ class BcryptPasswords(Passwords):
         digest = bcrypt.hashpw(self._key(password, self._newest), bcrypt.gensalt(self._cost))
         return PasswordHash(f"{self._newest}:{digest.decode()}")
 
-    def _verify(self, password: str, known: PasswordHash | None) -> bool:
-        id_, _, text = (known or "").partition(":")
+    def _verify(self, password: str, stored: PasswordHash | None) -> bool:
+        id_, _, text = (stored or "").partition(":")
         digest = text.encode() or self._decoy
         is_ours = id_ in self._peppers
-        if known and not is_ours:
+        if stored and not is_ours:
             self._report(id_)
         key = self._key(password, id_ if is_ours else self._newest)
         matches = bcrypt.checkpw(key, digest)
-        # A hash from cheaper days answers sooner, which would tell it from a decoy. Each cost is
-        # twice the one before, so these make up for what is missing.
+        # Verifying a hash of a lower cost takes less time than the decoy, which would show that
+        # the account exists. Each cost is twice the one below, so one hash of each adds up to the
+        # difference.
         for cost in range(_cost_of(digest), self._cost):
             bcrypt.hashpw(key, bcrypt.gensalt(cost))
         return matches and is_ours
 
     def _report(self, id_: str) -> None:
-        """Log, once for each pepper, that passwords are refused which may be right."""
+        """Log once for each pepper that passwords are refused although they may be right."""
         if id_ not in self._reported:
             self._reported.add(id_)
             log.error(
@@ -86,28 +87,26 @@ class BcryptPasswords(Passwords):
             )
 
     def _key(self, password: str, id_: str) -> bytes:
-        # Half a surrogate pair is a character too, and some forms send one.
+        # Some forms send half a surrogate pair. It counts as a character.
         text = normalized(password).encode(errors="surrogatepass")
         return b64encode(hmac.digest(self._peppers[id_], text, "sha384"))
 
 
 def pepper_id(pepper: str) -> str:
-    """What a pepper is called at the beginning of a hash: `PEPPER_ID_LENGTH` characters, from which
-    the pepper cannot be found.
-    """
+    """The id of a pepper that a stored hash begins with. It does not reveal the pepper."""
     digest = sha256(b"gatepost pepper id" + pepper.encode())
     return digest.hexdigest()[:PEPPER_ID_LENGTH]
 
 
 def _cost_of(digest: bytes) -> int:
-    """bcrypt writes it between the second and the third dollar sign."""
+    """The cost stands between the second and the third dollar sign of a bcrypt hash."""
     return int(digest.split(b"$")[2])
 
 
 def is_common(password: str) -> bool:
-    """Whether `password` is among some four million common ones, all of ten characters or more.
+    """Whether `password` is on a list of four million common ones of ten characters or more.
 
-    They are looked up in files, of which little is ever in memory.
+    The list stays on disk; a lookup reads a few pages of it.
     """
     text = password.encode(errors="backslashreplace").decode()
     return len(text) >= _COMMON_MIN and is_bad_password(text)

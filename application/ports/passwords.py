@@ -6,7 +6,7 @@ from typing import NewType, Protocol
 from application.ports.adapter import Adapter
 
 PasswordHash = NewType("PasswordHash", str)
-"""A salted hash with all that is needed to check against it, but no pepper."""
+"""A salted hash with the parameters that verifying needs, but without the pepper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class Passwords(Adapter, Protocol):
         ...
 
     async def verify(
-        self, password: str, known: PasswordHash | None, requester: Requester = SOMEBODY
+        self, password: str, stored: PasswordHash | None, requester: Requester = SOMEBODY
     ) -> bool:
-        """Whether `known` is the hash of `password`.
+        """Whether `stored` is a hash of `password`.
 
-        False, at the cost of the same work, when `known` is None, and for a text longer than
-        `PASSWORD_INPUT_MAX`, which is never looked at.
+        False, at the cost of the same work, when `stored` is None and when `password` is longer
+        than `PASSWORD_INPUT_MAX`.
         """
         ...
 
-    def is_outdated(self, known: PasswordHash) -> bool:
-        """Whether `hash` would make it otherwise today: at another cost, with another pepper."""
+    def is_outdated(self, stored: PasswordHash) -> bool:
+        """Whether `hash` would use another cost or another pepper today."""
         ...

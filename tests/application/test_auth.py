@@ -150,9 +150,9 @@ class SlowPasswords(FakePasswords):
         self._meanwhile = meanwhile
 
     async def verify(
-        self, password: str, known: PasswordHash | None, requester: Requester = SOMEBODY
+        self, password: str, stored: PasswordHash | None, requester: Requester = SOMEBODY
     ) -> bool:
-        matches = await super().verify(password, known, requester)
+        matches = await super().verify(password, stored, requester)
         self._meanwhile()
         return matches
 
@@ -526,7 +526,7 @@ async def test_a_session_is_ended_by_its_id(
 ) -> None:
     other = await auth.login(EMAIL, PASSWORD, DEVICE)
 
-    await auth.end_session(other.session.id, login.user)
+    await auth.revoke_session(other.session.id, login.user)
 
     assert await refuses(auth, other.access_token)
     await auth.authenticate(login.access_token)
@@ -543,7 +543,7 @@ async def test_a_session_of_somebody_else_or_of_the_past_is_not_found(
 
     for session_id in (bert.session.id, past.session.id, SessionId(2**63 - 1)):
         with pytest.raises(SessionNotFound, match=f"^Session with id: {session_id} was not found$"):
-            await auth.end_session(session_id, login.user)
+            await auth.revoke_session(session_id, login.user)
     await auth.authenticate(bert.access_token)
 
 
@@ -552,7 +552,7 @@ async def test_all_sessions_are_ended_at_once(
 ) -> None:
     other = await auth.login(EMAIL, PASSWORD, DEVICE)
 
-    await auth.end_sessions(login.user)
+    await auth.revoke_sessions(login.user)
 
     assert await refuses(auth, login.access_token)
     assert await refuses(auth, other.access_token)

@@ -25,15 +25,15 @@ class FakePasswords(Passwords):
         return digest
 
     async def verify(
-        self, password: str, known: PasswordHash | None, requester: Requester = SOMEBODY
+        self, password: str, stored: PasswordHash | None, requester: Requester = SOMEBODY
     ) -> bool:
         self._work(requester)
-        if known is None or len(password) > PASSWORD_INPUT_MAX:
+        if stored is None or len(password) > PASSWORD_INPUT_MAX:
             return False
-        return known == _hash(password, known.partition(":")[0])
+        return stored == _hash(password, stored.partition(":")[0])
 
-    def is_outdated(self, known: PasswordHash) -> bool:
-        return known in self.outdated
+    def is_outdated(self, stored: PasswordHash) -> bool:
+        return stored in self.outdated
 
     def _work(self, requester: Requester) -> None:
         if self.busy or (self.full_for_strangers and not requester.is_known):
