@@ -12,6 +12,8 @@ BIN = .venv/bin
 RUN = .venv/.run
 DEV = .venv/.dev
 
+PARALLEL = -n auto --dist worksteal
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +26,12 @@ run: $(RUN) ## serve on an embedded database
 install: $(RUN) ## make .venv with the command gatepost in it, and no more
 
 .PHONY: test
-test: $(DEV) ## run all tests, on SQLite and on PostgreSQL
-	$(BIN)/pytest -n auto $(ARGS)
+test: $(DEV) ## run the tests, on SQLite and on PostgreSQL
+	$(BIN)/pytest $(PARALLEL) -m "not slow" $(ARGS)
+
+.PHONY: test-all
+test-all: $(DEV) ## run the tests and the slow ones
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 .PHONY: test-plain
 test-plain: $(DEV) ## run the tests of the API without the fast path, on FastAPI's own ways

@@ -1,10 +1,12 @@
-"""Databases: migrated once, copied for each test."""
+"""Databases, migrated once and copied for each test, and what a run has left out."""
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,42 @@ from tests.valkey import ValkeyServer, running_valkey
 MIGRATIONS = Path(schema.__file__).parent / "migrations"
 
 _serial = count(1)
+_LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LEFT_OUT] = []
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.config.stash[_LEFT_OUT].append(item.nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist has left out: all workers leave out the same."""
+    left_out: list[str] = getattr(node, "workeroutput", {}).get("left_out", [])
+    if left_out:
+        node.config.stash[_LEFT_OUT] = left_out
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["left_out"] = session.config.stash[_LEFT_OUT]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    left_out: list[str] = config.stash[_LEFT_OUT]
+    if left_out:
+        counts = Counter(left_out)
+        files = ", ".join(f"{file} ({number})" for file, number in sorted(counts.items()))
+        terminalreporter.write_line(
+            f"Left out: {len(left_out)} slow tests, which `make test-all` runs: {files}"
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

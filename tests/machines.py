@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
@@ -10,11 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import pytest
-
-PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-IP = shutil.which("ip", path=PATH)
-HAPROXY = shutil.which("haproxy", path=PATH)
+from tests.programs import missing, program
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,7 @@ class Machine:
     @property
     def within(self) -> Sequence[str]:
         """What runs a command on the machine."""
-        return [str(IP), "netns", "exec", self.name]
+        return [program("ip", package="iproute2"), "netns", "exec", self.name]
 
     def kill(self) -> None:
         """Kill -9 all that runs on it."""
@@ -37,7 +32,8 @@ class Machine:
 
 
 def ip(*arguments: str) -> str:
-    done = subprocess.run([str(IP), *arguments], check=False, capture_output=True, text=True)
+    command = [program("ip", package="iproute2"), *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr}")
     return done.stdout
@@ -46,9 +42,9 @@ def ip(*arguments: str) -> str:
 @contextmanager
 def machine() -> Iterator[Machine]:
     """A machine for as long as the block lasts. Skips the test where there can't be one."""
-    if IP is None or os.geteuid() != 0:
-        pytest.skip("network namespaces need root and iproute2")
-    # Of the network for tests between machines (RFC 2544); names have 15 characters at the most.
+    if os.geteuid() != 0:
+        missing("network namespaces need root: run the tests as root")
+    # Of the network for tests between machines (RFC 2544). A name has up to 15 characters.
     number = random.randrange(0, 2**17, 4)
     host, address = (
         f"198.{18 + n // 65536}.{n // 256 % 256}.{n % 256}" for n in (number + 1, number + 2)
@@ -57,7 +53,7 @@ def machine() -> Iterator[Machine]:
     try:
         ip("netns", "add", name)
     except RuntimeError as error:
-        pytest.skip(f"no network namespaces here: {error}")
+        missing(f"no network namespaces here: {error}")
     it = Machine(name, address, host)
     try:
         ip("link", "add", f"gp{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -75,7 +71,7 @@ def machine() -> Iterator[Machine]:
 @contextmanager
 def haproxy(configuration: str) -> Iterator[None]:
     with subprocess.Popen(
-        [str(HAPROXY), "-q", "-db", "-f", "/dev/stdin"], stdin=subprocess.PIPE
+        [program("haproxy"), "-q", "-db", "-f", "/dev/stdin"], stdin=subprocess.PIPE
     ) as process:
         assert process.stdin
         process.stdin.write(configuration.encode())

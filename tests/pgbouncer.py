@@ -1,7 +1,6 @@
 """A real pgbouncer for the tests, where there is one: in CI it is Debian's."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -12,8 +11,8 @@ from socket import create_connection
 from urllib.parse import urlsplit
 
 from tests.postgres import UNPRIVILEGED, free_port
+from tests.programs import program
 
-PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 TIMEOUT = 10.0  # seconds for a start
 
 
@@ -22,7 +21,6 @@ def running_pgbouncer(url: str, *, pool: int) -> Iterator[str]:
     """The URL of the database at `url` by a pgbouncer in transaction mode, which has at the most
     `pool` connections to the server.
     """
-    assert PROGRAM
     server, port = urlsplit(url), free_port()
     name = server.path.lstrip("/")
     with tempfile.TemporaryDirectory(prefix="gatepost-") as directory:
@@ -45,7 +43,7 @@ default_pool_size = {pool}
             user = UNPRIVILEGED
             Path(directory).chmod(0o755)
         process = subprocess.Popen(
-            [PROGRAM, "--quiet", configuration], user=user, start_new_session=True
+            [program("pgbouncer"), "--quiet", configuration], user=user, start_new_session=True
         )
         try:
             wait_for(port)

@@ -107,7 +107,8 @@ async def running_smtp(
         server: SMTP, session: Session, envelope: Envelope, mechanism: str, given: object
     ) -> AuthResult:
         assert isinstance(given, LoginPassword)
-        return AuthResult(success=(given.login.decode(), given.password.decode()) == login)
+        success = (given.login.decode(), given.password.decode()) == login
+        return AuthResult(success=success, handled=False)  # the server answers
 
     protocol = partial(
         SMTP,

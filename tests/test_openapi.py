@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from api.app import create_app
 from tests.fakes.ports import fake_ports
+from tests.programs import program
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 PUBLIC = {
@@ -211,9 +211,9 @@ def npx(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_the_document_is_clean_to_a_linter(tmp_path: Path) -> None:
-    if shutil.which("npx") is None:
-        pytest.skip("npx is not installed, which brings the linter")
+    program("npx", package="npm")
     if npx(tmp_path, LINTER, "--version").returncode:
         pytest.skip(f"npx cannot fetch {LINTER}")
     (tmp_path / "redocly.yaml").write_text(json.dumps(RULES))  # JSON is YAML

@@ -1,13 +1,11 @@
 """The page at `/docs`, in a real browser that has no internet."""
 
 import json
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 from uuid import uuid4
 
-import pytest
 from playwright.async_api import (
     ConsoleMessage,
     Locator,
@@ -18,7 +16,8 @@ from playwright.async_api import (
     expect,
 )
 
-CHROMIUM = shutil.which("chromium")
+from tests.programs import program
+
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -38,7 +37,6 @@ class Service(Protocol):
     def url(self) -> str: ...
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` here (apt-get install chromium)")
 async def test_a_newcomer_registers_authorizes_and_calls_from_the_docs_page(
     service: Service,
 ) -> None:
@@ -74,7 +72,9 @@ async def test_a_newcomer_registers_authorizes_and_calls_from_the_docs_page(
 async def browser_page() -> AsyncIterator[Page]:
     async with (
         async_playwright() as playwright,
-        await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
+        await playwright.chromium.launch(
+            executable_path=program("chromium"), args=FLAGS
+        ) as browser,
     ):
         page = await browser.new_page()
         page.set_default_timeout(TIME_BUDGET)

@@ -75,6 +75,7 @@ def in_an_environment_of_its_own(
     )
 
 
+@pytest.mark.slow
 def test_a_generated_client_works(service: Service, tmp_path: Path) -> None:
     if in_an_environment_of_its_own(tmp_path, "openapi-python-client", "--version").returncode:
         pytest.skip(f"uv cannot fetch {GENERATOR}")

@@ -61,7 +61,7 @@ def test_users_come_with_the_tokens_of_their_provider(place: Place) -> None:
     with running() as provider:
         trust(place, provider)
         anna = {"sub": "anna", "email": "anna@example.com", "email_verified": True, "name": "Anna"}
-        with place.serving("--workers", "2") as service:
+        with place.serving() as service:
             first = ask(service, token_for(provider, **anna))
             assert first.status_code == 200, first.text
             me = first.json()
@@ -139,7 +139,7 @@ def test_a_provider_that_was_never_there_is_503(place: Place) -> None:
     with running() as provider:
         token = token_for(provider, sub="anna", email="anna@example.com", email_verified=True)
         trust(place, provider)
-    with place.serving("--workers", "2") as service:
+    with place.serving() as service:
         answer = ask(service, token)
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]

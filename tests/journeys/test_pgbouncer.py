@@ -6,10 +6,10 @@ import pytest
 
 from tests.journeys.everyday import everyday
 from tests.journeys.processes import Place
-from tests.pgbouncer import PROGRAM, running_pgbouncer
+from tests.pgbouncer import running_pgbouncer
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
+@pytest.mark.slow
 def test_fifty_clients_share_five_connections(place: Place, empty_postgres_url: str) -> None:
     with running_pgbouncer(empty_postgres_url, pool=5) as url:
         place.database_url = f"{url}?statement_cache_size=0"

@@ -12,11 +12,9 @@ import httpx
 import pytest
 
 from tests.journeys.processes import ROOT
-from tests.machines import HAPROXY, haproxy
+from tests.machines import haproxy
 from tests.postgres import free_port
 from tests.smtp import Certificate
-
-pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 
 
 def documented_configuration(port: int, server: str) -> str:

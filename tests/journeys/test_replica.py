@@ -16,7 +16,10 @@ WORKERS = 2
 ENOUGH = 8
 """Connections that surely reach both workers."""
 
-pytestmark = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("kind", ["postgresql"], indirect=True),
+]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ EFFORT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "role"), [("sqlite", "member"), ("postgresql", "admin")], indirect=["kind"]
 )

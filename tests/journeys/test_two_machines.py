@@ -15,14 +15,14 @@ import httpx
 import pytest
 
 from tests.journeys.processes import ROOT, TIME_BUDGET, Launcher, Place, Service
-from tests.machines import HAPROXY, Machine, haproxy, machine
+from tests.machines import Machine, haproxy, machine
 from tests.postgres import free_port
 from tests.valkey import ValkeyServer
 
 PASSWORD = "correct horse battery"
 BODY = {"title": "Hello", "content": "A post."}
 
-pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+pytestmark = pytest.mark.slow
 
 
 def documented_configuration() -> str:
