@@ -47,6 +47,7 @@ def email_key(email: str) -> str:
     """
     local, at, domain = email.strip().rpartition("@")
     local = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", local).lower())
+    local = local.lstrip()  # NFKC writes some characters as a space and a mark
     try:
         return f"{local}{at}{a_label(domain)}"
     except UnicodeError:

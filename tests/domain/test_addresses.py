@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.addresses import (
@@ -98,6 +98,7 @@ def test_different_mailboxes_are_different_addresses(one: str, other: str) -> No
 
 
 @given(st.text())
+@example("¨@")
 def test_the_key_of_a_key_is_itself(text: str) -> None:
     assert email_key(email_key(text)) == email_key(text)
 
