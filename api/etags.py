@@ -5,6 +5,7 @@ A tag is `"<version>-<digest of the body>"`. It changes with anything in the rep
 """
 
 import re
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, Any
 
@@ -22,17 +23,55 @@ def etag(version: int, body: bytes) -> str:
     return f'"{version}-{blake2b(body, digest_size=8).hexdigest()}"'
 
 
-async def if_match(
-    lines: Annotated[
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """What If-Match and If-None-Match ask for, in that order (RFC 9110, section 13.2.2).
+
+    A post has no Last-Modified, so the conditions on dates are ignored (sections 13.1.3, 13.1.4).
+    """
+
+    versions: frozenset[int] | None = None
+    """The versions that If-Match names, by the strong comparison; None: any version will do."""
+    tags: frozenset[str] = frozenset()
+    """The tags that If-None-Match names, by the weak comparison; `*` names every tag."""
+
+    def accept(self, version: int) -> bool:
+        return self.versions is None or version in self.versions
+
+    def exclude(self, tag: str) -> bool:
+        return tag in self.tags or "*" in self.tags
+
+
+_NONE = Preconditions()
+
+
+async def preconditions(
+    if_match: Annotated[
         list[str] | None,
         Header(
             alias="If-Match",
-            description="Tags, or `*`; the change is made if the post's version is one of theirs",
+            description="Tags, or `*`; 412 unless the post's version is that of one of them",
         ),
         _TEXT,
     ] = None,
-) -> frozenset[int] | None:
-    """The versions that If-Match names, by the strong comparison; None: any version will do."""
+    if_none_match: Annotated[
+        list[str] | None,
+        Header(
+            alias="If-None-Match",
+            description="Tags, or `*`; if the post has one of them, a read is 304 and a change 412",
+        ),
+        _TEXT,
+    ] = None,
+) -> Preconditions:
+    if if_match is None and if_none_match is None:
+        return _NONE
+    return Preconditions(_versions(if_match), _tags(if_none_match))
+
+
+Conditions = Annotated[Preconditions, Depends(preconditions)]
+
+
+def _versions(lines: list[str] | None) -> frozenset[int] | None:
     condition = _joined(lines)
     if condition is None or condition.strip() == "*":
         return None
@@ -40,32 +79,11 @@ async def if_match(
     return frozenset(int(ours[1]) for ours in map(_OURS.fullmatch, strong) if ours)
 
 
-async def if_none_match(
-    lines: Annotated[
-        list[str] | None,
-        Header(
-            alias="If-None-Match",
-            description="Tags that the client has, or `*`; the answer is 304 if it would have one",
-        ),
-        _TEXT,
-    ] = None,
-) -> frozenset[str]:
-    """The tags that If-None-Match names, by the weak comparison; `*` names every tag."""
-    condition = _joined(lines)
-    if condition is None:
-        return frozenset()
+def _tags(lines: list[str] | None) -> frozenset[str]:
+    condition = _joined(lines) or ""
     if condition.strip() == "*":
         return frozenset("*")
     return frozenset(opaque for _, opaque in _TAG.findall(condition))
-
-
-IfMatch = Annotated[frozenset[int] | None, Depends(if_match)]
-IfNoneMatch = Annotated[frozenset[str], Depends(if_none_match)]
-
-
-def is_current(tag: str, known: frozenset[str]) -> bool:
-    """Whether a client that sent If-None-Match has the representation of `tag` already."""
-    return tag in known or "*" in known
 
 
 def _joined(lines: list[str] | None) -> str | None:

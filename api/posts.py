@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
-from api.etags import ETAG, IfMatch, IfNoneMatch, etag, is_current
+from api.etags import ETAG, Conditions, Preconditions, etag
 from api.idempotency import REPLAYED, IdempotencyKey
 from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
 from application.ports.queries import PostDetails, PostList, Sort
+from application.services import Services
 from domain.fields import field_paths
-from domain.posts import CONTENT_MAX, TITLE_MAX, PostContent, PostId, PostPatch
+from domain.posts import CONTENT_MAX, TITLE_MAX, PostChanged, PostContent, PostId, PostPatch
 from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
 
@@ -212,13 +213,16 @@ async def create_post(
     summary="One post",
     responses=_TAGGED
     | {304: {"description": "Not Modified", "headers": ETAG}}
-    | problem_responses(401, 404, 422, 503),
+    | problem_responses(401, 404, 412, 422, 503),
 )
 async def read_post(
-    post_id: PostPath, user: CurrentUser, use_cases: UseCases, if_none_match: IfNoneMatch
+    post_id: PostPath, user: CurrentUser, use_cases: UseCases, conditions: Conditions
 ) -> Response:
-    body, headers = _represented(await use_cases.posts.read(PostId(post_id), user))
-    if is_current(headers["ETag"], if_none_match):
+    details = await use_cases.posts.read(PostId(post_id), user)
+    body, headers = _represented(details)
+    if not conditions.accept(details.post.version):
+        raise PostChanged
+    if conditions.exclude(headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, "application/json")
 
@@ -234,9 +238,10 @@ async def replace_post(
     body: PostReplacementBody,
     user: CurrentUser,
     use_cases: UseCases,
-    if_match: IfMatch,
+    conditions: Conditions,
 ) -> Response:
-    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_patch(), user, if_match))
+    versions = await _expected_versions(PostId(post_id), conditions, user, use_cases)
+    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_patch(), user, versions))
 
 
 @protected.patch(
@@ -252,9 +257,10 @@ async def change_post(
     body: PostPatchBody,
     user: CurrentUser,
     use_cases: UseCases,
-    if_match: IfMatch,
+    conditions: Conditions,
 ) -> Response:
-    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_patch(), user, if_match))
+    versions = await _expected_versions(PostId(post_id), conditions, user, use_cases)
+    return _answer(await use_cases.posts.edit(PostId(post_id), body.to_patch(), user, versions))
 
 
 @protected.delete(
@@ -265,9 +271,27 @@ async def change_post(
     responses=problem_responses(401, 403, 404, 412, 422, 429, 503),
 )
 async def delete_post(
-    post_id: PostPath, user: CurrentUser, use_cases: UseCases, if_match: IfMatch
+    post_id: PostPath, user: CurrentUser, use_cases: UseCases, conditions: Conditions
 ) -> None:
-    await use_cases.posts.delete(PostId(post_id), user, if_match)
+    versions = await _expected_versions(PostId(post_id), conditions, user, use_cases)
+    await use_cases.posts.delete(PostId(post_id), user, versions)
+
+
+async def _expected_versions(
+    post_id: PostId, conditions: Preconditions, user: User, use_cases: Services
+) -> frozenset[int] | None:
+    """The versions that a change may be applied to; None: any.
+
+    If-None-Match is compared with what the client would read now. A change is then applied to that
+    version or to none, so that another change in between is a 412 as well.
+    """
+    if not conditions.tags:
+        return conditions.versions
+    details = await use_cases.posts.read(post_id, user)
+    _, headers = _represented(details)
+    if conditions.exclude(headers["ETag"]) or not conditions.accept(details.post.version):
+        return frozenset()
+    return frozenset({details.post.version})
 
 
 def _represented(seen: PostDetails) -> tuple[bytes, dict[str, str]]:

@@ -187,3 +187,86 @@ async def test_of_many_writers_with_one_tag_exactly_one_wins(gate: ApiClient, me
     assert {answer.status_code for answer in answers if not answer.is_success} == {lost}
     if method != "DELETE":
         assert (await ask(gate, anna, "GET", post["id"])).json()["version"] == 2
+
+
+def condition(kind: str, current: str) -> str:
+    version, _, digest = current.strip('"').partition("-")
+    stale = f'"{int(version) + 1}-{digest}"'
+    return {
+        "*": "*",
+        "current": current,
+        "stale": stale,
+        "weak current": f"W/{current}",
+        "several, one current": f"{stale}, {current}",
+        "several stale": f'{stale}, "0-0"',
+        "no tag": "nothing",
+    }[kind]
+
+
+# By section 13.2.2: for each condition, the statuses of a read and of a change.
+PRECONDITIONS: list[tuple[dict[str, str], int, int]] = [
+    ({"If_Match": "*"}, 200, 200),
+    ({"If_Match": "current"}, 200, 200),
+    ({"If_Match": "stale"}, 412, 412),
+    ({"If_Match": "weak current"}, 412, 412),
+    ({"If_Match": "several, one current"}, 200, 200),
+    ({"If_Match": "several stale"}, 412, 412),
+    ({"If_Match": "no tag"}, 412, 412),
+    ({"If_None_Match": "*"}, 304, 412),
+    ({"If_None_Match": "current"}, 304, 412),
+    ({"If_None_Match": "stale"}, 200, 200),
+    ({"If_None_Match": "weak current"}, 304, 412),
+    ({"If_None_Match": "several, one current"}, 304, 412),
+    ({"If_None_Match": "several stale"}, 200, 200),
+    ({"If_None_Match": "no tag"}, 200, 200),
+    ({"If_Match": "current", "If_None_Match": "stale"}, 200, 200),
+    ({"If_Match": "current", "If_None_Match": "current"}, 304, 412),
+    ({"If_Match": "stale", "If_None_Match": "stale"}, 412, 412),
+    ({"If_Match": "stale", "If_None_Match": "current"}, 412, 412),
+]
+
+
+@on_one_database
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(("conditions", "read", "change"), PRECONDITIONS, ids=str)
+async def test_preconditions_are_evaluated_as_rfc_9110_has_it(
+    gate: ApiClient, method: str, conditions: dict[str, str], read: int, change: int
+) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+    tag = await tag_of(gate, anna, post["id"])
+    headers = {name: condition(kind, tag) for name, kind in conditions.items()}
+
+    answer = await ask(gate, anna, method, post["id"], **headers)
+    missing = await ask(gate, anna, method, 999, **headers)
+
+    expected = read if method in ("GET", "HEAD") else change
+    assert answer.status_code == (204 if (method, expected) == ("DELETE", 200) else expected)
+    assert missing.status_code == 404
+    if expected == 412:
+        assert await tag_of(gate, anna, post["id"]) == tag
+
+
+@on_one_database
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("name", ["If_Modified_Since", "If_Unmodified_Since"])
+async def test_conditions_on_a_date_are_ignored(gate: ApiClient, method: str, name: str) -> None:
+    anna = await gate.person()
+    post = await gate.post(anna)
+
+    for date in ("Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"):
+        answer = await ask(gate, anna, method, post["id"], **{name: date})
+        assert answer.status_code == 200
+
+
+@on_one_database
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_stranger_gets_403_before_a_condition_is_evaluated(
+    gate: ApiClient, method: str
+) -> None:
+    post = await gate.post(await gate.person())
+    stranger = await gate.person()
+
+    for headers in ({"If_None_Match": "*"}, {"If_Match": '"9-9"'}):
+        answer = await ask(gate, stranger, method, post["id"], **headers)
+        assert answer.status_code == 403
