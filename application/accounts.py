@@ -166,7 +166,9 @@ class AccountService:
     ) -> None:
         user, now = known.user, self._clock()
         async with self._storage() as uow:
-            if not await uow.users.change_password(user.id, known=known.password, new=new):
+            if not await uow.users.change_password(
+                user.id, current_hash=known.password, new_hash=new
+            ):
                 raise WrongPassword
             await uow.sessions.revoke_all(user.id, now, but=keep)
             await uow.codes.delete_all(user.id)

@@ -56,7 +56,9 @@ class AdministrationService:
                 await uow.users.save(user)
                 uow.record(Event.of("user_promoted", subject, actor_id=None, at=now))
             if password is not None:
-                await uow.users.change_password(user.id, known=found.password, new=password)
+                await uow.users.change_password(
+                    user.id, current_hash=found.password, new_hash=password
+                )
                 await uow.sessions.revoke_all(user.id, now)
                 await uow.codes.delete_all(user.id)
                 uow.record(Event.of("password_reset", subject, actor_id=None, at=now))

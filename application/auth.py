@@ -126,7 +126,9 @@ class AuthService:
         async with self._storage() as uow:
             if password_hash != credentials.password:
                 await uow.users.change_password(
-                    credentials.user.id, known=credentials.password, new=password_hash
+                    credentials.user.id,
+                    current_hash=credentials.password,
+                    new_hash=password_hash,
                 )
             session = await uow.sessions.add(
                 NewSession(
@@ -154,20 +156,20 @@ class AuthService:
         return await self._rotate(refresh_hash(refresh_token))
 
     @retried
-    async def _rotate(self, used: str) -> Login:
+    async def _rotate(self, used_hash: str) -> Login:
         now = self._clock()
-        fresh_token = _new_refresh_token()
-        found = await self._queries.refresh_lookup(used)
+        new_token = _new_refresh_token()
+        found = await self._queries.refresh_lookup(used_hash)
         if found is None:
             raise InvalidToken
         session = found.session
-        if not found.is_spent:
+        if not found.is_rotated:
             session.refresh(found.user, lifetimes=self._lifetimes, now=now)
         async with self._storage() as uow:
-            if not found.is_spent and await uow.sessions.rotate(
-                session, spent=used, fresh=refresh_hash(fresh_token)
+            if not found.is_rotated and await uow.sessions.rotate(
+                session, used_hash=used_hash, new_hash=refresh_hash(new_token)
             ):
-                login = await self._login(uow, found.user, session, fresh_token)
+                login = await self._login(uow, found.user, session, new_token)
                 await uow.commit()
                 return login
             if await uow.sessions.revoke(session.id, session.user_id, now):

@@ -115,7 +115,9 @@ class OneTimeCodeService:
             known = await _use(uow, code, owner, now)
             known.user.confirm_email(code.email)
             await uow.users.save(known.user)
-            await uow.users.change_password(owner.id, known=known.password, new=password)
+            await uow.users.change_password(
+                owner.id, current_hash=known.password, new_hash=password
+            )
             await uow.codes.delete_all(owner.id)
             await uow.sessions.revoke_all(owner.id, now)
             uow.record(Event.of("password_reset", f"user:{owner.id}", actor_id=owner.id, at=now))

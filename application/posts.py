@@ -57,19 +57,21 @@ class PostService:
         """
         now = self._clock()
         async with self._storage(author.id) as uow:
-            kept = await uow.idempotency.claim(author.id, key, now - LIFE)
-            asked = fingerprint(draft)
-            if kept is not None:
-                if kept.asked != asked:
+            first = await uow.idempotency.claim(author.id, key, now - LIFE)
+            request_hash = fingerprint(draft)
+            if first is not None:
+                if first.request_hash != request_hash:
                     raise IdempotencyKeyReused
                 # The first commit may have been cut short before every copy of the database had
                 # it. This one comes after it, so the answer lasts.
-                await uow.idempotency.save(kept)
+                await uow.idempotency.save(first)
                 await uow.commit()
-                return kept.answer, True
+                return first.response, True
             written = await self._write(uow, draft, author)
             await uow.idempotency.save(
-                IdempotencyRecord(user_id=author.id, key=key, asked=asked, answer=written, at=now)
+                IdempotencyRecord(
+                    user_id=author.id, key=key, request_hash=request_hash, response=written, at=now
+                )
             )
             await uow.commit()
         return written, False

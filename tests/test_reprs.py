@@ -1,4 +1,4 @@
-"""What holds a secret hides it: a `repr` gets into logs and tracebacks sooner or later."""
+"""Fields with secrets are hidden from `repr`, which ends up in logs and tracebacks."""
 
 import dataclasses
 import pkgutil
@@ -25,6 +25,7 @@ SECRET = re.compile(r"password|token|secret|hash|pepper|jwk|code\b|key\b", re.IG
 HARMLESS = {
     "Hit.key",
     "IdempotencyRecord.key",  # a client's name for a request
+    "IdempotencyRecord.request_hash",  # of a post
     "KeptKey.key",  # hides its own
     "Ports.passwords",
     "Ports.password_policy",

@@ -1,4 +1,4 @@
-"""Stored answers to requests that carry an Idempotency-Key, as a port."""
+"""Stored responses to requests with an Idempotency-Key, as a port."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,24 +10,25 @@ from domain.users import UserId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyRecord:
-    """The first answer to a request that may be sent again."""
+    """The response to the first request with an Idempotency-Key."""
 
     user_id: UserId
     key: str
-    asked: str
-    """`fingerprint` of what was asked for."""
-    answer: PostDetails
+    request_hash: str
+    """`fingerprint` of the request."""
+    response: PostDetails
     at: datetime
 
 
 class Idempotency(Protocol):
     async def claim(self, user_id: UserId, key: str, since: datetime) -> IdempotencyRecord | None:
-        """What is kept of later than `since`; if nothing, the key is this unit of work's.
+        """Returns the record of this key that was saved after `since`. Without one, returns None
+        and locks the key until the unit of work ends.
 
-        Raises `IdempotencyKeyInUse` when it is another's, or waits for that one to end.
+        While another unit of work holds the key, raises `IdempotencyKeyInUse` or waits for it.
         """
         ...
 
-    async def save(self, kept: IdempotencyRecord) -> None:
-        """Call it after `claim`. The commit raises `AlreadyGone` if the user is."""
+    async def save(self, record: IdempotencyRecord) -> None:
+        """Call it after `claim`. The commit raises `AlreadyGone` if the user was deleted."""
         ...

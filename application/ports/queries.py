@@ -88,12 +88,12 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshLookup:
-    """What a refresh token leads to."""
+    """The session of a refresh token, and its user."""
 
     session: Session
     user: User
-    is_spent: bool
-    """Whether another token has taken its place already."""
+    is_rotated: bool
+    """Whether the token was used before. Using it again means that it was stolen."""
 
 
 class PostQueries(Protocol):

@@ -46,9 +46,11 @@ class Users(Protocol):
         ...
 
     async def change_password(
-        self, user_id: UserId, *, known: PasswordHash, new: PasswordHash
+        self, user_id: UserId, *, current_hash: PasswordHash, new_hash: PasswordHash
     ) -> bool:
-        """Put `new` in the place of `known`; False, and nothing done, if another hash is there."""
+        """Replace the password's hash. Returns False, and changes nothing, unless the stored hash
+        is `current_hash`.
+        """
         ...
 
     async def remove(self, user: User) -> None:
@@ -77,11 +79,11 @@ class Sessions(Protocol):
         """
         ...
 
-    async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:
-        """Store a refreshed session, which the token with the hash `fresh` continues from now on.
+    async def rotate(self, session: Session, *, used_hash: str, new_hash: str) -> bool:
+        """Store a refreshed session and replace its refresh token, `used_hash` by `new_hash`.
 
-        False, and nothing is stored, unless `spent` is the hash of the one that did so until now
-        and the session has not been ended: of several that try at once one succeeds.
+        Returns False, and stores nothing, if `used_hash` is not the session's current refresh token
+        or the session was revoked. Of several concurrent calls one succeeds.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""First answers to requests with an Idempotency-Key: row, mapping and repository."""
+"""Idempotency records: row, mapping and repository."""
 
 import json
 from dataclasses import asdict
@@ -24,7 +24,7 @@ from infrastructure.database.driver.statements import Transaction
 from infrastructure.database.posts import SqlPosts
 
 
-class KeptRow(Row, table=True):
+class IdempotencyKeyRow(Row, table=True):
     __tablename__ = "idempotency_keys"
 
     user_id: int = reference("users.id", primary_key=True)
@@ -34,15 +34,14 @@ class KeptRow(Row, table=True):
     at: datetime = timestamp_column(index=True)
 
 
-KEPT = table(KeptRow)
+IDEMPOTENCY_KEYS = table(IdempotencyKeyRow)
 
-_ANSWER = TypeAdapter(PostDetails)
-"""JSON in UTF-8: next to nothing but the post's own text, where ASCII escapes take twelve bytes for
-an emoji."""
+_RESPONSE = TypeAdapter(PostDetails)
+"""Writes JSON in UTF-8: ASCII escapes would take twelve bytes for an emoji."""
 
 
 class _TryLock(FunctionElement[bool]):
-    """Whether this transaction is the one that has the lock with a number, until it ends."""
+    """Takes the lock with a number until the transaction ends. False when another one holds it."""
 
     inherit_cache = True
     type = Boolean()
@@ -55,21 +54,23 @@ def _on_postgresql(element: _TryLock, compiler: Any, **options: Any) -> str:
 
 @compiles(_TryLock, "sqlite")
 def _on_sqlite(_element: _TryLock, _compiler: Any, **_options: Any) -> str:
-    return "1"  # One transaction writes at a time: who comes second has waited already.
+    return "1"  # SQLite has one writer at a time, so the second one has waited already.
 
 
 _LOCK = select(_TryLock(bindparam("number", type_=BigInteger)))
-# After the lock and not with it: a statement sees what was committed before it began.
-_GET = select(KEPT.c.asked, KEPT.c.answer, KEPT.c.at).where(
-    KEPT.c.user_id == bindparam("user_id"),
-    KEPT.c.key == bindparam("key"),
-    KEPT.c.at > bindparam("since"),
+# A statement of its own, after the lock: it then sees what the lock's last holder committed.
+_GET = select(IDEMPOTENCY_KEYS.c.asked, IDEMPOTENCY_KEYS.c.answer, IDEMPOTENCY_KEYS.c.at).where(
+    IDEMPOTENCY_KEYS.c.user_id == bindparam("user_id"),
+    IDEMPOTENCY_KEYS.c.key == bindparam("key"),
+    IDEMPOTENCY_KEYS.c.at > bindparam("since"),
 )
-# In the place of one that has expired.
-_KEEP = insert(KEPT).values({column: bindparam(column.name) for column in KEPT.c})
-_KEEP = _KEEP.on_conflict_do_update(
-    index_elements=[KEPT.c.user_id, KEPT.c.key],
-    set_={name: _KEEP.excluded[name] for name in ("asked", "answer", "at")},
+# Replaces an expired record.
+_SAVE = insert(IDEMPOTENCY_KEYS).values(
+    {column: bindparam(column.name) for column in IDEMPOTENCY_KEYS.c}
+)
+_SAVE = _SAVE.on_conflict_do_update(
+    index_elements=[IDEMPOTENCY_KEYS.c.user_id, IDEMPOTENCY_KEYS.c.key],
+    set_={name: _SAVE.excluded[name] for name in ("asked", "answer", "at")},
 )
 
 
@@ -79,36 +80,38 @@ class SqlIdempotency(Idempotency):
 
     async def claim(self, user_id: UserId, key: str, since: datetime) -> IdempotencyRecord | None:
         digest = blake2b(f"{user_id} {key}".encode(), digest_size=8).digest()
-        ((has_it,),) = await self._transaction.fetch(
+        ((has_lock,),) = await self._transaction.fetch(
             _LOCK, number=int.from_bytes(digest, signed=True)
         )
-        if not has_it:
+        if not has_lock:
             raise IdempotencyKeyInUse
         records = await self._transaction.fetch(_GET, user_id=user_id, key=key, since=since)
         if not records:
             return None
-        asked, text, at = records[0]
-        answer = await self._answer_of(text, user_id, at)
-        return IdempotencyRecord(user_id=user_id, key=key, asked=asked, answer=answer, at=at)
-
-    async def save(self, kept: IdempotencyRecord) -> None:
-        self._transaction.defer(
-            _KEEP,
-            user_id=kept.user_id,
-            key=kept.key,
-            asked=kept.asked,
-            answer=_ANSWER.dump_json(kept.answer).decode(),
-            at=kept.at,
+        request_hash, text, at = records[0]
+        response = await self._response_of(text, user_id, at)
+        return IdempotencyRecord(
+            user_id=user_id, key=key, request_hash=request_hash, response=response, at=at
         )
 
-    async def _answer_of(self, text: str, user_id: UserId, at: datetime) -> PostDetails:
-        """The answer that was stored as `text`.
+    async def save(self, record: IdempotencyRecord) -> None:
+        self._transaction.defer(
+            _SAVE,
+            user_id=record.user_id,
+            key=record.key,
+            asked=record.request_hash,
+            answer=_RESPONSE.dump_json(record.response).decode(),
+            at=record.at,
+        )
 
-        An older release has stored the fields that it knew. Those that were added since are taken
-        from the post as it is now. Raises `AlreadyGone` when there is no such post any more.
+    async def _response_of(self, text: str, user_id: UserId, at: datetime) -> PostDetails:
+        """The response that was stored as `text`.
+
+        An older release stored only the fields that it had. Fields that were added since are taken
+        from the current post. Raises `AlreadyGone` if the post was deleted.
         """
         try:
-            return _ANSWER.validate_json(text)
+            return _RESPONSE.validate_json(text)
         except ValidationError:
             stored = json.loads(text)
         post = stored["post"]
@@ -117,10 +120,11 @@ class SqlIdempotency(Idempotency):
             raise AlreadyGone
         if not isinstance(post.get("content"), dict):
             post["content"] = dict(post)  # the first releases stored the content flat
-        return _ANSWER.validate_python(_completed(stored, asdict(current)))
+        return _RESPONSE.validate_python(_completed(stored, asdict(current)))
 
 
 def _completed(stored: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """`stored` with the members that it lacks from `current`, at every level."""
     both = {name: stored[name] for name in stored.keys() & current.keys()}
     for name, value in both.items():
         if isinstance(value, dict):

@@ -21,9 +21,9 @@ from domain.sessions import KNOWN
 from infrastructure.database.driver.rows import BigId, Instant
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.events import EVENTS
-from infrastructure.database.idempotency import KEPT
+from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.one_time_codes import CODES
-from infrastructure.database.sessions import SESSIONS, SPENT
+from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
 
 BATCH = 2000
 """Rows a statement."""
@@ -70,17 +70,17 @@ _SESSION_IS_OVER = and_(
     SESSIONS.c.last_used_at <= bindparam("unused_since", type_=Instant),
 )
 _SPENT = (
-    delete(SPENT)
+    delete(ROTATED_TOKENS)
     .where(
-        SPENT.c.hash.in_(
-            select(SPENT.c.hash)
-            .join(SESSIONS, SESSIONS.c.id == SPENT.c.session_id)
+        ROTATED_TOKENS.c.hash.in_(
+            select(ROTATED_TOKENS.c.hash)
+            .join(SESSIONS, SESSIONS.c.id == ROTATED_TOKENS.c.session_id)
             .where(_SESSION_IS_OVER)
             .limit(_BATCH)
-            .with_for_update(of=SPENT, skip_locked=True)
+            .with_for_update(of=ROTATED_TOKENS, skip_locked=True)
         )
     )
-    .returning(SPENT.c.hash)
+    .returning(ROTATED_TOKENS.c.hash)
 )
 _SESSIONS = (
     delete(SESSIONS)
@@ -102,18 +102,18 @@ _CODES = (
     )
     .returning(CODES.c.id)
 )
-_KEPT = (
-    delete(KEPT)
+_IDEMPOTENCY_KEYS = (
+    delete(IDEMPOTENCY_KEYS)
     .where(
-        tuple_(KEPT.c.user_id, KEPT.c.key).in_(
-            select(KEPT.c.user_id, KEPT.c.key)
-            .where(KEPT.c.at <= _OVER_SINCE)
-            .order_by(KEPT.c.at)
+        tuple_(IDEMPOTENCY_KEYS.c.user_id, IDEMPOTENCY_KEYS.c.key).in_(
+            select(IDEMPOTENCY_KEYS.c.user_id, IDEMPOTENCY_KEYS.c.key)
+            .where(IDEMPOTENCY_KEYS.c.at <= _OVER_SINCE)
+            .order_by(IDEMPOTENCY_KEYS.c.at)
             .limit(_BATCH)
             .with_for_update(skip_locked=True)
         )
     )
-    .returning(KEPT.c.key)
+    .returning(IDEMPOTENCY_KEYS.c.key)
 )
 
 
@@ -153,7 +153,7 @@ async def purge(
     async for ids in _walk(database, CODES, batch):
         purged.codes += await _delete(database, _CODES, **ids, over_since=over_since)
     purged.idempotency_keys = await _delete_all(
-        database, _KEPT, over_since=over_since - LIFE, batch=batch
+        database, _IDEMPOTENCY_KEYS, over_since=over_since - LIFE, batch=batch
     )
     events_over_since = over_since - timedelta(days=audit_days)
     async for ids in _walk(database, EVENTS, batch):

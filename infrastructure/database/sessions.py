@@ -40,7 +40,7 @@ class SessionRow(Row, table=True):
     __tablename__ = "sessions"
     __table_args__ = (
         Index("ix_sessions_user_id_network", "user_id", "network"),
-        # However many ended sessions of a user are kept, finding the others reads no more of them.
+        # Partial, so that listing the live sessions of a user reads no revoked ones.
         Index("ix_sessions_user_id_unrevoked", "user_id", **_UNREVOKED),
         {"sqlite_autoincrement": True},
     )
@@ -60,8 +60,8 @@ class SessionRow(Row, table=True):
 SESSIONS = table(SessionRow)
 
 
-class SpentRefreshTokenRow(Row, table=True):
-    """A refresh token that another one has taken the place of."""
+class RotatedRefreshTokenRow(Row, table=True):
+    """A refresh token that was used: another one has replaced it."""
 
     __tablename__ = "spent_refresh_tokens"
 
@@ -70,7 +70,7 @@ class SpentRefreshTokenRow(Row, table=True):
     spent_at: datetime = timestamp_column()
 
 
-SPENT = table(SpentRefreshTokenRow)
+ROTATED_TOKENS = table(RotatedRefreshTokenRow)
 
 SESSION_COLUMNS = (
     SESSIONS.c.id,
@@ -94,8 +94,8 @@ _FROM_NETWORK = (
 _BY_ID = _SESSION_USER.where(SESSIONS.c.id == bindparam("id"))
 _BY_IDS = _SESSION_USER.where(SESSIONS.c.id == any_(bindparam("id", type_=IDS)))
 _BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selected_columns)
-# The user's row is locked: a change of password or a deactivation that is under way is waited for
-# and then seen, and one that comes later finds this session.
+# Locks the user's row. A concurrent change of password or deactivation that came first is seen, and
+# one that comes later revokes this session.
 _ADD = (
     insert(SESSIONS)
     .from_select(
@@ -131,49 +131,56 @@ _ADD = (
 
 
 _HASH = bindparam("hash", type_=SESSIONS.c.refresh_hash.type)
-_REFRESHING = _SESSION_USER.where(
+_BY_REFRESH_HASH = _SESSION_USER.where(
     or_(
         SESSIONS.c.refresh_hash == _HASH,
-        SESSIONS.c.id == select(SPENT.c.session_id).where(SPENT.c.hash == _HASH).scalar_subquery(),
+        SESSIONS.c.id
+        == select(ROTATED_TOKENS.c.session_id)
+        .where(ROTATED_TOKENS.c.hash == _HASH)
+        .scalar_subquery(),
     )
 )
-_REFRESHING = _REFRESHING.with_only_columns(SESSIONS.c.refresh_hash, *_REFRESHING.selected_columns)
+_BY_REFRESH_HASH = _BY_REFRESH_HASH.with_only_columns(
+    SESSIONS.c.refresh_hash, *_BY_REFRESH_HASH.selected_columns
+)
 _ROTATE = (
     update(SESSIONS)
     .values(
-        refresh_hash=bindparam("fresh"),
+        refresh_hash=bindparam("new_hash"),
         last_used_at=bindparam("used_at"),
         expires_at=bindparam("ends_at"),
     )
     .where(
         SESSIONS.c.id == bindparam("key"),
-        SESSIONS.c.refresh_hash == bindparam("spent"),
+        SESSIONS.c.refresh_hash == bindparam("used_hash"),
         SESSIONS.c.revoked_at.is_(None),
     )
     .returning(SESSIONS.c.id)
 )
-_SPEND = insert(SPENT).values(
+_ADD_ROTATED = insert(ROTATED_TOKENS).values(
     hash=bindparam("hash"), session_id=bindparam("session_id"), spent_at=bindparam("spent_at")
 )
 
 
-def _going_on(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+def _is_live(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
     of_user = SESSIONS.c.user_id == bindparam("owner")
-    goes_on = SESSIONS.c.expires_at > bindparam("now", type_=Instant)
-    return (of_user, SESSIONS.c.revoked_at.is_(None), goes_on, *conditions)
+    is_unexpired = SESSIONS.c.expires_at > bindparam("now", type_=Instant)
+    return (of_user, SESSIONS.c.revoked_at.is_(None), is_unexpired, *conditions)
 
 
 _BY_USER = (
     select(*SESSION_COLUMNS)
-    .where(*_going_on())
+    .where(*_is_live())
     .order_by(SESSIONS.c.last_used_at.desc(), SESSIONS.c.id.desc())
     .limit(SESSIONS_MAX)
 )
-_END = update(SESSIONS).values(revoked_at=bindparam("now", type_=Instant)).returning(SESSIONS.c.id)
-_END_ONE = _END.where(*_going_on(SESSIONS.c.id == bindparam("key")))
-_END_ALL = _END.where(*_going_on(SESSIONS.c.id != bindparam("but")))
-_END_SURPLUS = _END.where(
-    *_going_on(SESSIONS.c.id.not_in(_BY_USER.with_only_columns(SESSIONS.c.id)))
+_REVOKE = (
+    update(SESSIONS).values(revoked_at=bindparam("now", type_=Instant)).returning(SESSIONS.c.id)
+)
+_REVOKE_ONE = _REVOKE.where(*_is_live(SESSIONS.c.id == bindparam("key")))
+_REVOKE_ALL = _REVOKE.where(*_is_live(SESSIONS.c.id != bindparam("but")))
+_REVOKE_SURPLUS = _REVOKE.where(
+    *_is_live(SESSIONS.c.id.not_in(_BY_USER.with_only_columns(SESSIONS.c.id)))
 )
 
 
@@ -193,7 +200,7 @@ def session_of(record: Record) -> Session:
 
 
 def session_lookup(database: Database) -> Lookup:
-    """Finds the session with an id, and its user."""
+    """Finds a session and its user by the session's id."""
     return lookup(database, one=_BY_ID, many=_BY_IDS, key=["id"])
 
 
@@ -208,12 +215,12 @@ async def sessions(database: Database, user_id: UserId, now: datetime) -> list[S
 
 
 async def refresh_lookup(database: Database, refresh_hash: str) -> RefreshLookup | None:
-    records = await database.fetch(_REFRESHING, hash=refresh_hash)
+    records = await database.fetch(_BY_REFRESH_HASH, hash=refresh_hash)
     if not records:
         return None
     current, *record = records[0]
     session, user = session_user_of(record)
-    return RefreshLookup(session=session, user=user, is_spent=current != refresh_hash)
+    return RefreshLookup(session=session, user=user, is_rotated=current != refresh_hash)
 
 
 async def has_logged_in_from(database: Database, user_id: UserId, network: str) -> bool:
@@ -238,32 +245,34 @@ class SqlSessions(Sessions):
         )
         if not records:
             raise InvalidCredentials
-        await self._transaction.fetch(_END_SURPLUS, owner=session.user_id, now=session.created_at)
+        await self._transaction.fetch(
+            _REVOKE_SURPLUS, owner=session.user_id, now=session.created_at
+        )
         return session_of(records[0])
 
-    async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:
+    async def rotate(self, session: Session, *, used_hash: str, new_hash: str) -> bool:
         rotated = await self._transaction.fetch(
             _ROTATE,
             key=session.id,
-            spent=spent,
-            fresh=fresh,
+            used_hash=used_hash,
+            new_hash=new_hash,
             used_at=session.last_used_at,
             ends_at=session.expires_at,
         )
         if not rotated:
             return False
         await self._transaction.fetch(
-            _SPEND, hash=spent, session_id=session.id, spent_at=session.last_used_at
+            _ADD_ROTATED, hash=used_hash, session_id=session.id, spent_at=session.last_used_at
         )
         return True
 
     async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
-        ended = await self._transaction.fetch(_END_ONE, key=session_id, owner=user_id, now=now)
-        return bool(ended)
+        revoked = await self._transaction.fetch(_REVOKE_ONE, key=session_id, owner=user_id, now=now)
+        return bool(revoked)
 
     async def revoke_all(
         self, user_id: UserId, now: datetime, *, but: SessionId | None = None
     ) -> int:
         # No session has the id 0.
-        ended = await self._transaction.fetch(_END_ALL, owner=user_id, now=now, but=but or 0)
-        return len(ended)
+        revoked = await self._transaction.fetch(_REVOKE_ALL, owner=user_id, now=now, but=but or 0)
+        return len(revoked)

@@ -104,7 +104,7 @@ _SAVE = (
 _CHANGE_PASSWORD = (
     update(USERS)
     .values(password_hash=bindparam("new_hash"))
-    .where(USERS.c.id == bindparam("key"), USERS.c.password_hash == bindparam("known_hash"))
+    .where(USERS.c.id == bindparam("key"), USERS.c.password_hash == bindparam("current_hash"))
     .returning(USERS.c.id)
 )
 COUNT_WRITE = (
@@ -220,10 +220,10 @@ class SqlUsers(Users):
         )
 
     async def change_password(
-        self, user_id: UserId, *, known: PasswordHash, new: PasswordHash
+        self, user_id: UserId, *, current_hash: PasswordHash, new_hash: PasswordHash
     ) -> bool:
         changed = await self._transaction.fetch(
-            _CHANGE_PASSWORD, key=user_id, known_hash=known, new_hash=new
+            _CHANGE_PASSWORD, key=user_id, current_hash=current_hash, new_hash=new_hash
         )
         return bool(changed)
 

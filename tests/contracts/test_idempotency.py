@@ -1,4 +1,4 @@
-"""What every storage does with the keys of requests that may be sent again."""
+"""Idempotency records, in every storage."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from domain.errors import AlreadyGone
 from domain.idempotency import IdempotencyKeyInUse
 from domain.users import User, UserId
 from infrastructure.database.driver.engine import open_database
-from infrastructure.database.idempotency import KEPT
+from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from tests.contracts.backends import Backend, SqlBackend
 from tests.factories import PostContentFactory, PostFactory
 from tests.fakes.clock import NOON
@@ -25,18 +25,22 @@ from tests.fakes.clock import NOON
 LONG_AGO = NOON - timedelta(days=1)
 
 
-def kept(user_id: UserId, key: str = "a", title: str = "Fox 🦊 'n' \"den\"") -> IdempotencyRecord:
+def record_of(
+    user_id: UserId, key: str = "a", title: str = "Fox 🦊 'n' \"den\""
+) -> IdempotencyRecord:
     post = PostFactory.build(owner_id=user_id, content__title=title)
-    answer = PostDetails(
+    response = PostDetails(
         post=post, visibility=post.visibility(NOON), owner_name=None, votes=3, voted=True
     )
-    return IdempotencyRecord(user_id=user_id, key=key, asked="asked", answer=answer, at=NOON)
+    return IdempotencyRecord(
+        user_id=user_id, key=key, request_hash="hash", response=response, at=NOON
+    )
 
 
-async def keep(backend: Backend, what: IdempotencyRecord) -> None:
+async def save(backend: Backend, record: IdempotencyRecord) -> None:
     async with backend.storage() as uow:
-        assert await uow.idempotency.claim(what.user_id, what.key, what.at) is None
-        await uow.idempotency.save(what)
+        assert await uow.idempotency.claim(record.user_id, record.key, record.at) is None
+        await uow.idempotency.save(record)
         await uow.commit()
 
 
@@ -47,18 +51,18 @@ async def claim(backend: Backend, user: User, key: str = "a") -> IdempotencyReco
 
 async def test_what_was_kept_comes_back_whole(backend: Backend) -> None:
     anna = await backend.add_user()
-    what = kept(anna.id)
+    record = record_of(anna.id)
 
-    await keep(backend, what)
+    await save(backend, record)
 
     found = await claim(backend, anna)
     assert found is not None
-    assert asdict(found) == asdict(what)
+    assert asdict(found) == asdict(record)
 
 
 async def test_a_key_is_its_user_s_own(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
-    await keep(backend, kept(anna.id))
+    await save(backend, record_of(anna.id))
 
     assert await claim(backend, bob) is None
     assert await claim(backend, anna, "A") is None
@@ -66,13 +70,13 @@ async def test_a_key_is_its_user_s_own(backend: Backend) -> None:
 
 async def test_what_is_too_old_is_forgotten_and_replaced(backend: Backend) -> None:
     anna = await backend.add_user()
-    await keep(backend, kept(anna.id))
-    await keep(backend, kept(anna.id, title="New"))
+    await save(backend, record_of(anna.id))
+    await save(backend, record_of(anna.id, title="New"))
 
     found = await claim(backend, anna)
 
     assert found is not None
-    assert found.answer.post.content.title == "New"
+    assert found.response.post.content.title == "New"
 
 
 async def test_nothing_is_kept_without_a_commit(backend: Backend) -> None:
@@ -80,7 +84,7 @@ async def test_nothing_is_kept_without_a_commit(backend: Backend) -> None:
 
     async with backend.storage() as uow:
         await uow.idempotency.claim(anna.id, "a", LONG_AGO)
-        await uow.idempotency.save(kept(anna.id))
+        await uow.idempotency.save(record_of(anna.id))
 
     assert await claim(backend, anna) is None
 
@@ -88,14 +92,14 @@ async def test_nothing_is_kept_without_a_commit(backend: Backend) -> None:
 async def test_a_user_s_keys_go_with_the_user(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     for user in (anna, bob):
-        await keep(backend, kept(user.id))
+        await save(backend, record_of(user.id))
 
     await backend.remove_user(anna.id)
 
     assert await claim(backend, anna) is None
     assert await claim(backend, bob) is not None
     with pytest.raises(AlreadyGone):
-        await keep(backend, kept(anna.id))
+        await save(backend, record_of(anna.id))
 
 
 async def test_one_key_is_claimed_by_one_at_a_time(backend: Backend) -> None:
@@ -106,7 +110,7 @@ async def test_one_key_is_claimed_by_one_at_a_time(backend: Backend) -> None:
         await uow.idempotency.claim(anna.id, "a", LONG_AGO)
         second = asyncio.create_task(claim(backend, anna))
         await asyncio.sleep(0.05)
-        await uow.idempotency.save(kept(anna.id))
+        await uow.idempotency.save(record_of(anna.id))
         await uow.commit()
 
     # Refused at once, or made to wait and shown what the first one kept.
@@ -118,15 +122,15 @@ async def test_one_key_is_claimed_by_one_at_a_time(backend: Backend) -> None:
 async def test_other_keys_do_not_wait_for_each_other_s_answers(backend: Backend) -> None:
     anna = await backend.add_user()
 
-    await asyncio.gather(*(keep(backend, kept(anna.id, key=str(n))) for n in range(8)))
+    await asyncio.gather(*(save(backend, record_of(anna.id, key=str(n))) for n in range(8)))
 
     assert [await claim(backend, anna, str(n)) is not None for n in range(8)] == [True] * 8
 
 
 # What the databases store
 
-_STORED = select(KEPT.c.answer)
-_STORE = update(KEPT).values(answer=bindparam("new_answer"))
+_STORED = select(IDEMPOTENCY_KEYS.c.answer)
+_STORE = update(IDEMPOTENCY_KEYS).values(answer=bindparam("new_answer"))
 
 
 async def stored_answer(backend: SqlBackend) -> str:
@@ -152,10 +156,10 @@ async def test_an_answer_takes_little_more_room_than_the_text_of_its_post(
     database: SqlBackend,
 ) -> None:
     anna = await database.add_user()
-    what = kept(anna.id)
-    what.answer.post.content = PostContentFactory.build(content="🦊" * 100_000)
+    record = record_of(anna.id)
+    record.response.post.content = PostContentFactory.build(content="🦊" * 100_000)
 
-    await keep(database, what)
+    await save(database, record)
 
     assert len((await stored_answer(database)).encode()) < 400_000 + 1_000
 
@@ -166,8 +170,8 @@ async def test_an_answer_of_an_older_release_is_completed_from_the_post(
     """Its fields are as they were, and what it did not know is as it is now."""
     anna = await database.add_user()
     post = await database.add_post(anna, title="Now", content="Now")
-    what = kept(anna.id)
-    await keep(database, what)
+    record = record_of(anna.id)
+    await save(database, record)
     answer = json.loads(await stored_answer(database))
     answer["post"] |= {"id": post.id, "a_field_that_is_gone": 1}
     answer["post"]["content"]["title"] = "Then"
@@ -177,10 +181,10 @@ async def test_an_answer_of_an_older_release_is_completed_from_the_post(
     found = await claim(database, anna)
 
     assert found is not None
-    content = found.answer.post.content
+    content = found.response.post.content
     assert (content.title, content.content) == ("Then", "Now")
-    assert found.answer.post.created_at == what.answer.post.created_at
-    assert found.answer.votes == 0
+    assert found.response.post.created_at == record.response.post.created_at
+    assert found.response.votes == 0
 
 
 async def test_an_answer_that_was_stored_with_a_flat_post_comes_back_whole(
@@ -188,8 +192,8 @@ async def test_an_answer_that_was_stored_with_a_flat_post_comes_back_whole(
 ) -> None:
     anna = await database.add_user()
     post = await database.add_post(anna)
-    what = kept(anna.id)
-    await keep(database, what)
+    record = record_of(anna.id)
+    await save(database, record)
     answer = json.loads(await stored_answer(database))
     answer["post"] |= {"id": post.id} | answer["post"].pop("content")
     del answer["visibility"]
@@ -198,14 +202,14 @@ async def test_an_answer_that_was_stored_with_a_flat_post_comes_back_whole(
     found = await claim(database, anna)
 
     assert found is not None
-    assert found.answer.post.content == what.answer.post.content
+    assert found.response.post.content == record.response.post.content
 
 
 async def test_an_answer_of_an_older_release_without_its_post_is_no_more(
     database: SqlBackend,
 ) -> None:
     anna = await database.add_user()
-    await keep(database, kept(anna.id))
+    await save(database, record_of(anna.id))
     answer = json.loads(await stored_answer(database))
     del answer["post"]["content"]
     await store_answer(database, answer)

@@ -18,12 +18,12 @@ from infrastructure.database.access_tokens import ACCESS_TOKENS
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
 from infrastructure.database.events import EVENTS
-from infrastructure.database.idempotency import KEPT
+from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.mail import OUTBOX
 from infrastructure.database.one_time_codes import CODES
 from infrastructure.database.purge import GRACE, Purged, purge
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.sessions import SESSIONS, SPENT
+from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
 from infrastructure.database.users import USERS
 from tests.contracts.backends import SqlBackend
 from tests.fakes.clock import NOON
@@ -125,14 +125,14 @@ async def test_tokens_go_with_their_session_and_no_others_do(room: Storeroom, an
     await room.session(anna, "stays", expired=NOON + MOMENT)
     for id_, of in await room.database.fetch_long(select(SESSIONS.c.id, SESSIONS.c.refresh_hash)):
         rows = [{"hash": f"{of} {n}", "session_id": id_, "spent_at": LONG_AGO} for n in range(3)]
-        await room.put(SPENT, *rows)
+        await room.put(ROTATED_TOKENS, *rows)
         token = {"id": id_, "hash": of, "session_id": id_}
         await room.put(ACCESS_TOKENS, token | {"issued_at": LONG_AGO, "expires_at": LONG_AGO})
 
     purged = await purge(room.database, NOON)
 
     assert purged == Purged(sessions=1, spent_refresh_tokens=3)
-    assert await room.values(SPENT.c.hash) == ["stays 0", "stays 1", "stays 2"]
+    assert await room.values(ROTATED_TOKENS.c.hash) == ["stays 0", "stays 1", "stays 2"]
     assert await room.values(ACCESS_TOKENS.c.hash) == ["stays"]
 
 
@@ -154,7 +154,7 @@ async def test_a_code_goes_when_it_has_expired(room: Storeroom, anna: User) -> N
 async def test_an_idempotency_key_goes_after_its_life(room: Storeroom, anna: User) -> None:
     answer = {"user_id": anna.id, "asked": "", "answer": "{}"}
     await room.put(
-        KEPT,
+        IDEMPOTENCY_KEYS,
         answer | {"key": "goes", "at": LAST - LIFE},
         answer | {"key": "stays", "at": LAST - LIFE + MOMENT},
     )
@@ -162,7 +162,7 @@ async def test_an_idempotency_key_goes_after_its_life(room: Storeroom, anna: Use
     purged = await purge(room.database, NOON)
 
     assert purged == Purged(idempotency_keys=1)
-    assert await room.values(KEPT.c.key) == ["stays"]
+    assert await room.values(IDEMPOTENCY_KEYS.c.key) == ["stays"]
 
 
 async def test_mails_that_wait_users_and_their_posts_stay(room: Storeroom, anna: User) -> None:
@@ -188,15 +188,15 @@ async def crowd(room: Storeroom, anna: User) -> None:
         await room.session(anna, name, expired=LAST)
     (first, *_) = await room.values(SESSIONS.c.id)
     spent = {"session_id": first, "spent_at": LONG_AGO}
-    await room.put(SPENT, *(spent | {"hash": name} for name in names))
+    await room.put(ROTATED_TOKENS, *(spent | {"hash": name} for name in names))
     code = {"user_id": anna.id, "purpose": "verification", "expires_at": LONG_AGO}
     await room.put(CODES, *(code | {"code_hash": name} for name in names))
     answer = {"user_id": anna.id, "asked": "", "answer": "{}", "at": LONG_AGO}
-    await room.put(KEPT, *(answer | {"key": name} for name in names))
+    await room.put(IDEMPOTENCY_KEYS, *(answer | {"key": name} for name in names))
 
 
 async def all_is_gone(room: Storeroom) -> bool:
-    columns = (SESSIONS.c.id, SPENT.c.hash, CODES.c.id, KEPT.c.key)
+    columns = (SESSIONS.c.id, ROTATED_TOKENS.c.hash, CODES.c.id, IDEMPOTENCY_KEYS.c.key)
     return not any([await room.values(column) for column in columns])
 
 

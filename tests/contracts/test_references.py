@@ -12,7 +12,7 @@ from domain.posts import PostId
 from domain.sessions import SessionId
 from domain.users import UserId
 from tests.contracts.backends import Backend
-from tests.contracts.test_idempotency import kept
+from tests.contracts.test_idempotency import record_of
 from tests.factories import NewPostFactory
 from tests.fakes.clock import NOON
 
@@ -26,7 +26,7 @@ CODE = OneTimeCode(
     email="nobody@example.com",
     expires_at=NOON,
 )
-KEPT: IdempotencyRecord = kept(NOBODY)
+KEPT: IdempotencyRecord = record_of(NOBODY)
 
 ADD: dict[str, Callable[[UnitOfWork, UserId], Awaitable[object]]] = {
     "a post of nobody": lambda uow, _: uow.posts.add(NewPostFactory.build(owner_id=NOBODY)),

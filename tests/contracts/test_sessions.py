@@ -46,7 +46,7 @@ async def test_one_session_too_many_ends_the_one_used_longest_ago(backend: Backe
     first, second, *rest = await fill(backend, anna)
     async with backend.storage() as uow:
         used = replace(first, last_used_at=NOON + timedelta(minutes=1))
-        assert await uow.sessions.rotate(used, spent=f"{anna.id} 0", fresh="fresh")
+        assert await uow.sessions.rotate(used, used_hash=f"{anna.id} 0", new_hash="fresh")
         await uow.commit()
 
     newest = await backend.add_session(anna, created_at=LATER)
@@ -79,7 +79,7 @@ INSERT INTO sessions (user_id, created_at, last_used_at, expires_at, revoked_at,
 SELECT {user}, {now}, {now}, {now}, {now}, 'old ' || n FROM {numbers}
 """
 ROWS = 20_000
-STATEMENTS = [sql._BY_USER, sql._END_ALL, sql._END_SURPLUS]
+STATEMENTS = [sql._BY_USER, sql._REVOKE_ALL, sql._REVOKE_SURPLUS]
 
 
 VALUES = {"owner": 1, "now": NOON, "but": 0}

@@ -605,9 +605,9 @@ async def living(backend: Backend, user: User, now: datetime = LATER) -> list[Se
     return [session.id for session in await backend.queries.sessions(user.id, now)]
 
 
-async def rotate(backend: Backend, session: Session, spent: str, fresh: str) -> bool:
+async def rotate(backend: Backend, session: Session, used: str, new: str) -> bool:
     async with backend.storage() as uow:
-        rotated = await uow.sessions.rotate(session, spent=spent, fresh=fresh)
+        rotated = await uow.sessions.rotate(session, used_hash=used, new_hash=new)
         await uow.commit()
     return rotated
 
@@ -626,10 +626,10 @@ async def test_a_refreshed_session_is_stored_with_the_token_that_continues_it(
 
     assert await rotate(backend, refreshed(session), "first", "second")
 
-    for hash_, is_spent in (("first", True), ("second", False)):
+    for hash_, is_rotated in (("first", True), ("second", False)):
         found = await backend.queries.refresh_lookup(hash_)
         assert found is not None
-        assert found.is_spent is is_spent
+        assert found.is_rotated is is_rotated
         assert asdict(found.session) == asdict(session)
         assert asdict(found.user) == asdict(anna)
 
@@ -646,29 +646,29 @@ async def test_a_session_is_found_by_every_token_it_ever_had_and_by_no_other(
     for n in range(4):
         found = await backend.queries.refresh_lookup(f"one {n}")
         assert found is not None
-        assert (found.session.id, found.is_spent) == (one.id, n < 3)
+        assert (found.session.id, found.is_rotated) == (one.id, n < 3)
     other = await backend.queries.refresh_lookup("two 0")
     assert other is not None
-    assert (other.session.id, other.is_spent) == (two.id, False)
+    assert (other.session.id, other.is_rotated) == (two.id, False)
     for unknown in ("one 4", "ONE 0", "", "one"):
         assert await backend.queries.refresh_lookup(unknown) is None
 
 
-@pytest.mark.parametrize("spent", ["zeroth", "second", "of another session"])
+@pytest.mark.parametrize("used", ["zeroth", "second", "of another session"])
 async def test_no_rotation_by_another_token_than_the_current_one(
-    backend: Backend, spent: str
+    backend: Backend, used: str
 ) -> None:
     anna = await backend.add_user()
     session = await backend.add_session(anna, refresh_hash="zeroth")
     await backend.add_session(anna, refresh_hash="of another session")
     assert await rotate(backend, session, "zeroth", "first")
 
-    assert not await rotate(backend, refreshed(session), spent, "third")
+    assert not await rotate(backend, refreshed(session), used, "third")
 
     assert await backend.queries.refresh_lookup("third") is None
     found = await backend.queries.refresh_lookup("first")
     assert found is not None
-    assert not found.is_spent
+    assert not found.is_rotated
     assert found.session.last_used_at == NOON
 
 
@@ -708,7 +708,7 @@ async def test_of_many_rotations_at_once_one_succeeds(backend: Backend) -> None:
     assert sorted(rotated) == [False, False, False, True]
     found = await backend.queries.refresh_lookup(f"fresh {rotated.index(True)}")
     assert found is not None
-    assert not found.is_spent
+    assert not found.is_rotated
 
 
 async def test_a_user_s_living_sessions_are_listed_the_one_used_last_first(

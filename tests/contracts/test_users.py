@@ -98,9 +98,13 @@ async def test_a_password_changes_only_from_the_one_that_is_known(backend: Backe
     anna, bert = await backend.add_user(), await backend.add_user()
 
     async with backend.storage() as uow:
-        wrong = await uow.users.change_password(anna.id, known=NEW, new=PasswordHash("x"))
-        right = await uow.users.change_password(anna.id, known=PASSWORD, new=NEW)
-        again = await uow.users.change_password(anna.id, known=PASSWORD, new=PasswordHash("y"))
+        wrong = await uow.users.change_password(
+            anna.id, current_hash=NEW, new_hash=PasswordHash("x")
+        )
+        right = await uow.users.change_password(anna.id, current_hash=PASSWORD, new_hash=NEW)
+        again = await uow.users.change_password(
+            anna.id, current_hash=PASSWORD, new_hash=PasswordHash("y")
+        )
         await uow.commit()
 
     assert (wrong, right, again) == (False, True, False)

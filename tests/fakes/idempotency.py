@@ -14,7 +14,7 @@ class FakeIdempotency(Idempotency):
         kept = (await self._uow.state()).kept.get((user_id, key))
         return deepcopy(kept) if kept is not None and kept.at > since else None
 
-    async def save(self, kept: IdempotencyRecord) -> None:
+    async def save(self, record: IdempotencyRecord) -> None:
         await self._uow.reach()
-        row = deepcopy(kept)
+        row = deepcopy(record)
         self._uow.defer(lambda state: state.put((row.user_id, row.key), row))

@@ -48,7 +48,7 @@ class FakeQueries:
         return RefreshLookup(
             session=session,
             user=copy(state.accounts[session.user_id].user),
-            is_spent=state.refresh_hash(session_id) != refresh_hash,
+            is_rotated=state.refresh_hash(session_id) != refresh_hash,
         )
 
     async def user(self, user_id: UserId) -> User | None:

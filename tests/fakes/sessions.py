@@ -35,13 +35,13 @@ class FakeSessions(Sessions):
         self._end(state, {over.id for over in surplus}, session.created_at)
         return added
 
-    async def rotate(self, session: Session, *, spent: str, fresh: str) -> bool:
+    async def rotate(self, session: Session, *, used_hash: str, new_hash: str) -> bool:
         state = await self._uow.state()
         stored = state.sessions.get(session.id)
-        if stored is None or stored.revoked_at or state.refresh_hash(session.id) != spent:
+        if stored is None or stored.revoked_at or state.refresh_hash(session.id) != used_hash:
             return False
         state.put(session.id, session)
-        state.put(fresh, RefreshToken(fresh, session.id))
+        state.put(new_hash, RefreshToken(new_hash, session.id))
         return True
 
     async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:

@@ -50,13 +50,13 @@ class FakeUsers(Users):
         state.put(user.id, replace(account, user=user))
 
     async def change_password(
-        self, user_id: UserId, *, known: PasswordHash, new: PasswordHash
+        self, user_id: UserId, *, current_hash: PasswordHash, new_hash: PasswordHash
     ) -> bool:
         state = await self._uow.state()
         account = state.accounts.get(user_id)
-        if account is None or account.password != known:
+        if account is None or account.password != current_hash:
             return False
-        state.put(user_id, replace(account, password=new))
+        state.put(user_id, replace(account, password=new_hash))
         return True
 
     async def remove(self, user: User) -> None:
