@@ -22,6 +22,7 @@ from infrastructure.clock import system_clock
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.statements import Database
+from infrastructure.database.purge import remove_closed_accounts_forever
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import Replica, ReplicaPosts
 from infrastructure.database.unit_of_work import sql_storage
@@ -110,6 +111,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         await database.open()
         services: Services = app.state.services
         chores = [asyncio.create_task(services.mail.deliver_forever())]
+        chores.append(asyncio.create_task(remove_closed_accounts_forever(database)))
         if metrics:
             chores.append(asyncio.create_task(metrics.read_forever()))
         if replica:

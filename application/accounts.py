@@ -176,7 +176,7 @@ class AccountService:
             await uow.commit()
 
     async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
-        """And all that is theirs. Raises `LastAdmin`."""
+        """Close the account: at once, and however much is stored. Raises `LastAdmin`."""
         await self._remove(await self._confirmed(user, current_password, ip))
 
     @retried

@@ -54,7 +54,9 @@ class Users(Protocol):
         ...
 
     async def remove(self, user: User) -> None:
-        """Remove the user and all that is theirs; their votes are counted off."""
+        """Remove the user. With the commit they and all that is theirs are out of every answer, and
+        their address is free; what is stored may be deleted later, a vote be counted until then.
+        """
         ...
 
     async def admins(self) -> list[UserId]:

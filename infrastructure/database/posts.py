@@ -32,7 +32,7 @@ from infrastructure.database.driver.rows import (
 )
 from infrastructure.database.driver.statements import Database, Record
 from infrastructure.database.events import EVENTS
-from infrastructure.database.users import USERS
+from infrastructure.database.users import OPEN, USERS
 from infrastructure.database.votes import VOTES
 
 
@@ -61,6 +61,9 @@ POSTS = POST.table
 PUBLIC: ColumnElement[bool] = POSTS.c.published
 """`Post.visibility` in SQL: whether it is PUBLIC at the time `now`."""
 
+AUTHOR = and_(USERS.c.id == POSTS.c.owner_id, OPEN)
+"""The author of a post. The posts of a user who was removed are there until they are deleted."""
+
 DETAILS = select(
     *POST.columns,
     USERS.c.name,
@@ -68,7 +71,7 @@ DETAILS = select(
     exists()
     .where(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == bindparam("viewer"))
     .label("voted"),
-).join(USERS, USERS.c.id == POSTS.c.owner_id)
+).join(USERS, AUTHOR)
 
 _BY_ID = DETAILS.where(POSTS.c.id == bindparam("id"))
 WANTED = (
@@ -87,7 +90,7 @@ BY_IDS = (
     )
     .select_from(WANTED)
     .join(POSTS, POSTS.c.id == WANTED.c.post_id)
-    .join(USERS, USERS.c.id == POSTS.c.owner_id)
+    .join(USERS, AUTHOR)
     .outerjoin(VOTES, and_(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == WANTED.c.viewer_id))
 )
 _LOCK = _BY_ID.with_for_update(of=POSTS)

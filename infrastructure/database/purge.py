@@ -6,15 +6,17 @@ next time, so any number of processes may do this at once.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
-from sqlalchemy import Table, and_, bindparam, delete, func, select, tuple_
+from sqlalchemy import Select, Table, and_, bindparam, delete, func, select, tuple_
 from sqlalchemy.sql.dml import ReturningDelete
 
+from domain.errors import Unavailable
 from domain.events import AUDIT_DAYS
 from domain.idempotency import LIFE
 from domain.sessions import KNOWN
@@ -23,7 +25,18 @@ from infrastructure.database.driver.statements import Database
 from infrastructure.database.events import EVENTS
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.one_time_codes import CODES
+from infrastructure.database.posts import POSTS
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
+from infrastructure.database.users import USERS
+from infrastructure.database.votes import VOTES
+
+log = logging.getLogger("gatepost.purge")
+
+ACCOUNT_BATCH = 100
+"""Rows a statement of a closed account: a post takes its text and its place in the search along."""
+
+ACCOUNTS_PAUSE = 10.0
+"""Seconds between two looks for accounts that were closed."""
 
 BATCH = 2000
 """Rows a statement."""
@@ -42,6 +55,8 @@ class Purged:
     codes: int = 0
     idempotency_keys: int = 0
     events: int = 0
+    accounts: int = 0
+    """Accounts that were closed and are empty now."""
 
 
 _BATCH = bindparam("batch", type_=BigId)
@@ -130,6 +145,64 @@ _EVENTS = (
 )
 
 
+_OWNER = bindparam("owner", type_=BigId)
+_NEXT_CLOSED = (
+    select(USERS.c.id).where(USERS.c.is_closed, USERS.c.id > _AFTER).order_by(USERS.c.id).limit(1)
+)
+
+
+def _batch_of(table: Table, rows: Select[Any]) -> ReturningDelete[Any]:
+    """Deletes rows of `table` that `rows` selects by the primary key, a batch at a time."""
+    key = table.primary_key.columns
+    batch = rows.with_only_columns(*key).limit(_BATCH).with_for_update(of=table, skip_locked=True)
+    return delete(table).where(tuple_(*key).in_(batch)).returning(*key)
+
+
+# In this order, so that no row takes many others along.
+_BELONGINGS = (
+    _batch_of(VOTES, select(VOTES).where(VOTES.c.user_id == _OWNER)),
+    _batch_of(
+        VOTES,
+        select(VOTES).join(POSTS, POSTS.c.id == VOTES.c.post_id).where(POSTS.c.owner_id == _OWNER),
+    ),
+    _batch_of(POSTS, select(POSTS).where(POSTS.c.owner_id == _OWNER)),
+    _batch_of(
+        IDEMPOTENCY_KEYS, select(IDEMPOTENCY_KEYS).where(IDEMPOTENCY_KEYS.c.user_id == _OWNER)
+    ),
+    _batch_of(
+        ROTATED_TOKENS,
+        select(ROTATED_TOKENS)
+        .join(SESSIONS, SESSIONS.c.id == ROTATED_TOKENS.c.session_id)
+        .where(SESSIONS.c.user_id == _OWNER),
+    ),
+    _batch_of(SESSIONS, select(SESSIONS).where(SESSIONS.c.user_id == _OWNER)),
+)
+_ACCOUNT = delete(USERS).where(USERS.c.id == _OWNER, USERS.c.is_closed).returning(USERS.c.id)
+
+
+async def remove_closed_accounts(database: Database, *, batch: int = ACCOUNT_BATCH) -> int:
+    """Delete what belonged to users who were removed, and their accounts; how many there were."""
+    removed = after = 0
+    while found := await database.fetch_long(_NEXT_CLOSED, after=after):
+        after = found[0][0]
+        for statement in _BELONGINGS:
+            await _delete_all(database, statement, owner=after, batch=batch)
+        removed += await _delete(database, _ACCOUNT, owner=after)
+    return removed
+
+
+async def remove_closed_accounts_forever(database: Database) -> NoReturn:
+    """Beside a service, until cancelled. Any number of processes may do so at the same time."""
+    while True:
+        try:
+            await remove_closed_accounts(database)
+        except Unavailable:
+            pass  # it says so elsewhere
+        except Exception:
+            log.exception("closed accounts were not removed")
+        await asyncio.sleep(ACCOUNTS_PAUSE)
+
+
 async def purge(
     database: Database, now: datetime, *, audit_days: int = AUDIT_DAYS, batch: int = BATCH
 ) -> Purged:
@@ -141,7 +214,8 @@ async def purge(
       that was sent;
     - first answers to requests that came with an idempotency key, when they are older than
       `domain.idempotency.LIFE`;
-    - events of the audit that are older than `audit_days`.
+    - events of the audit that are older than `audit_days`;
+    - accounts that were closed, with all that belonged to them.
     """
     purged = Purged()
     over_since = now - GRACE
@@ -161,6 +235,7 @@ async def purge(
         purged.events += deleted
         if not deleted:  # ids grow with time: whatever comes behind is younger
             break
+    purged.accounts = await remove_closed_accounts(database, batch=min(batch, ACCOUNT_BATCH))
     return purged
 
 

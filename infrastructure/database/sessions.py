@@ -3,7 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, any_, bindparam, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    and_,
+    any_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
@@ -29,7 +40,7 @@ from infrastructure.database.driver.rows import (
     timestamp_column,
 )
 from infrastructure.database.driver.statements import Database, Record, Transaction
-from infrastructure.database.users import USER_COLUMNS, USERS, user_of
+from infrastructure.database.users import OPEN, USER_COLUMNS, USERS, user_of
 
 _UNREVOKED: dict[str, Any] = dict.fromkeys(
     ("postgresql_where", "sqlite_where"), text("revoked_at IS NULL")
@@ -84,7 +95,7 @@ SESSION_COLUMNS = (
 )
 
 _SESSION_USER = select(*SESSION_COLUMNS, *USER_COLUMNS).join(
-    USERS, USERS.c.id == SESSIONS.c.user_id
+    USERS, and_(USERS.c.id == SESSIONS.c.user_id, OPEN)
 )
 _FROM_NETWORK = (
     select(SESSIONS.c.id)

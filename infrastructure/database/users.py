@@ -3,7 +3,21 @@
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import Integer, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Index,
+    Integer,
+    bindparam,
+    column,
+    delete,
+    func,
+    insert,
+    literal_column,
+    not_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy import table as sql_table
 from sqlmodel import Field
 
 from application.ports.passwords import PasswordHash
@@ -12,13 +26,28 @@ from application.ports.storage import Users
 from domain.addresses import email_key
 from domain.pages import InvalidCursor, Page
 from domain.users import EmailTaken, NewUser, Role, User, UserId
-from infrastructure.database.driver.rows import BigId, Row, primary_key, table, timestamp_column
+from infrastructure.database.driver.rows import (
+    BigId,
+    Row,
+    primary_key,
+    server_default,
+    table,
+    timestamp_column,
+)
 from infrastructure.database.driver.statements import Database, Record, Transaction
 
 
 class UserRow(Row, table=True):
     __tablename__ = "users"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        Index(
+            "ix_users_closed",
+            "id",
+            postgresql_where=text("is_closed"),
+            sqlite_where=text("is_closed"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
     unique: ClassVar = {"uq_users_email_key": EmailTaken}
 
     id: int | None = primary_key()
@@ -32,6 +61,8 @@ class UserRow(Row, table=True):
     created_at: datetime = timestamp_column()
     tokens_valid_from: datetime = timestamp_column()
     pending_email: str | None = None
+    is_closed: bool = server_default("false")
+    """Whether the user was removed and only what was theirs is still to be deleted."""
     writes: int = Field(sa_type=BigId, sa_column_kwargs={"server_default": "0"})
 
 
@@ -50,12 +81,16 @@ USER_COLUMNS = (
     USERS.c.pending_email,
 )
 
-_BY_ID = select(*USER_COLUMNS).where(USERS.c.id == bindparam("id"))
+OPEN = not_(USERS.c.is_closed)
+"""Of users who were not removed. Whatever leads to a user, or to what is theirs, asks for it."""
+
+_BY_ID = select(*USER_COLUMNS).where(USERS.c.id == bindparam("id"), OPEN)
 _BY_EMAIL = select(USERS.c.password_hash, *USER_COLUMNS).where(
-    USERS.c.email_key == bindparam("email_key")
+    USERS.c.email_key == bindparam("email_key"), OPEN
 )
 _NEWEST = (
     select(*USER_COLUMNS)
+    .where(OPEN)
     .order_by(USERS.c.id.desc())
     .limit(bindparam("limit", type_=USERS.c.id.type))
 )
@@ -83,7 +118,7 @@ _ADD = (
 )
 _LOCK = (
     select(USERS.c.password_hash, *USER_COLUMNS)
-    .where(USERS.c.id == bindparam("id"))
+    .where(USERS.c.id == bindparam("id"), OPEN)
     .with_for_update()
 )
 _LOCK_BY_EMAIL = _BY_EMAIL.with_for_update()
@@ -110,7 +145,30 @@ _CHANGE_PASSWORD = (
 COUNT_WRITE = (
     update(USERS).values(writes=USERS.c.writes + 1).where(USERS.c.id == bindparam("author"))
 )
-_REMOVE = delete(USERS).where(USERS.c.id == bindparam("key"))
+_CLOSE = (
+    update(USERS)
+    .values(
+        is_closed=True,
+        is_active=False,  # so that no token of theirs is valid
+        role=Role.MEMBER.value,
+        email="",
+        email_key=bindparam("no_key"),
+        pending_email=None,
+        name=None,
+        password_hash="",  # which no password has
+    )
+    .where(USERS.c.id == bindparam("key"))
+)
+# What could lead to the user again. These modules import this one.
+_WAYS_IN = [
+    delete(rows).where(rows.c.user_id == bindparam("owner", type_=BigId))
+    for rows in (sql_table(name, column("user_id")) for name in ("identities", "one_time_codes"))
+]
+VOTES_AT_ONCE = 1000
+_VOTES = sql_table("votes", column("post_id"), column("user_id"))
+_THEIR_VOTES = _VOTES.c.user_id == bindparam("owner", type_=BigId)
+_SOME_VOTES = select(_VOTES.c.post_id).where(_THEIR_VOTES).limit(VOTES_AT_ONCE)
+_WITHDRAW = delete(_VOTES).where(_THEIR_VOTES, _VOTES.c.post_id.in_(_SOME_VOTES))
 _ADMINS = (
     select(USERS.c.id)
     .where(USERS.c.role == Role.ADMIN.value, USERS.c.is_active)
@@ -228,7 +286,12 @@ class SqlUsers(Users):
         return bool(changed)
 
     async def remove(self, user: User) -> None:
-        await self._transaction.fetch(_REMOVE, key=user.id)
+        """The same work however much is theirs: `purge.remove_closed_accounts` deletes the rest.
+        That includes votes of more than `VOTES_AT_ONCE`, which are counted until then.
+        """
+        await self._transaction.fetch(_CLOSE, key=user.id, no_key=f"closed {user.id}")
+        for rows in (*_WAYS_IN, _WITHDRAW):
+            await self._transaction.fetch(rows, owner=user.id)
 
     async def admins(self) -> list[UserId]:
         return [UserId(record[0]) for record in await self._transaction.fetch(_ADMINS)]

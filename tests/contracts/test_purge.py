@@ -21,10 +21,13 @@ from infrastructure.database.events import EVENTS
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.mail import OUTBOX
 from infrastructure.database.one_time_codes import CODES
-from infrastructure.database.purge import GRACE, Purged, purge
+from infrastructure.database.posts import POSTS
+from infrastructure.database.purge import GRACE, Purged, purge, remove_closed_accounts
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
-from infrastructure.database.users import USERS
+from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.users import USERS, VOTES_AT_ONCE
+from infrastructure.database.votes import VOTES
 from tests.contracts.backends import SqlBackend
 from tests.fakes.clock import NOON
 
@@ -255,6 +258,99 @@ async def test_each_transaction_deletes_a_batch_at_the_most(room: Storeroom) -> 
     )
     assert all(len(counts) == 1 for counts in database.counts)
     assert max(counts[0] for counts in database.counts) == BATCH
+
+
+async def close(database: Database, user: User) -> None:
+    async with sql_storage(database)() as uow:
+        await uow.users.remove(user)
+        await uow.commit()
+
+
+async def test_what_belonged_to_a_closed_account_goes_and_nothing_else(
+    room: Storeroom, anna: User
+) -> None:
+    bert = await room.add_user()
+    for user in (anna, bert):
+        await room.session(user, f"of {user.id}", expired=NOON + MOMENT)
+        answer = {"user_id": user.id, "asked": "", "answer": "{}"}
+        await room.put(IDEMPOTENCY_KEYS, answer | {"key": f"of {user.id}", "at": NOON})
+    posts = [await room.add_post(user) for user in (anna, bert)]
+    for post in posts:
+        for voter in (anna, bert):
+            await room.vote(post.id, voter)
+    await close(room.database, anna)
+
+    purged = await purge(room.database, NOON)
+
+    assert purged == Purged(accounts=1)
+    assert await room.values(USERS.c.id) == [bert.id]
+    assert await room.values(SESSIONS.c.user_id) == [bert.id]
+    assert await room.values(IDEMPOTENCY_KEYS.c.user_id) == [bert.id]
+    assert await room.values(POSTS.c.id) == [posts[1].id]
+    assert await room.values(VOTES.c.user_id) == [bert.id]
+    assert await room.values(POSTS.c.votes) == [1]
+
+
+async def test_a_closed_account_is_emptied_in_batches(room: Storeroom, anna: User) -> None:
+    bert = await room.add_user()
+    for number in range(7):
+        post = await room.add_post(anna if number % 2 else bert)
+        for voter in (anna, bert):
+            await room.vote(post.id, voter)
+        await room.session(anna, f"session {number}", expired=NOON + MOMENT)
+    await close(room.database, anna)
+    database = CountingDatabase(room.database)
+
+    assert await remove_closed_accounts(database, batch=2) == 1
+
+    counts = [counts[0] for counts in database.counts]
+    assert max(counts) == 2
+    assert sum(counts) > 10
+    assert await room.values(POSTS.c.owner_id) == [bert.id] * 4
+    assert await room.values(POSTS.c.votes) == [1] * 4
+
+
+async def test_closing_an_account_is_the_same_work_however_much_is_stored(
+    room: Storeroom, anna: User
+) -> None:
+    bert = await room.add_user()
+    for _ in range(20):
+        await room.add_post(bert)
+    database = CountingDatabase(room.database)
+
+    for user in (anna, bert):
+        await close(database, user)
+
+    first, second = database.counts
+    assert first == second
+    assert len(await room.values(POSTS.c.id)) == 20
+
+
+async def test_of_many_votes_of_a_closed_account_some_are_counted_off_at_once(
+    room: Storeroom, anna: User
+) -> None:
+    bert = await room.add_user()
+    posts = [
+        {
+            "id": n,
+            "owner_id": bert.id,
+            "title": "",
+            "content": "",
+            "published": True,
+            "created_at": NOON,
+            "updated_at": NOON,
+            "version": 1,
+        }
+        for n in range(1, 1003)
+    ]
+    await room.put(POSTS, *posts)
+    await room.put(VOTES, *({"post_id": post["id"], "user_id": anna.id} for post in posts))
+
+    await close(room.database, anna)
+    assert sum(await room.values(POSTS.c.votes)) == 1002 - VOTES_AT_ONCE
+
+    await remove_closed_accounts(room.database)
+    assert sum(await room.values(POSTS.c.votes)) == 0
 
 
 async def test_events_go_when_they_are_older_than_the_audit_is_kept(room: Storeroom) -> None:

@@ -7,9 +7,13 @@ from datetime import timedelta
 import pytest
 
 from application.ports.passwords import PasswordHash
+from application.ports.queries import PostList, Sort
+from domain.one_time_codes import Purpose, new_code
 from domain.pages import InvalidCursor
+from domain.search import terms_of
 from domain.users import EmailTaken, Role, User, UserId
 from tests.contracts.backends import PASSWORD, Backend
+from tests.factories import NewUserFactory
 from tests.fakes.clock import NOON
 
 LATER = NOON + timedelta(hours=1)
@@ -159,6 +163,56 @@ async def test_a_removed_user_takes_along_what_is_theirs_alone(backend: Backend)
     seen = await backend.post(other.id, bert)
     assert seen is not None
     assert (seen.votes, seen.voted) == (1, True)
+
+
+async def test_a_removed_user_is_found_by_nothing_and_leaves_the_address(backend: Backend) -> None:
+    anna = await backend.add_user(email="anna@example.com", role=Role.ADMIN)
+    bert = await backend.add_user()
+    post = await backend.add_post(anna, title="Hello", content="world")
+    code = new_code(anna, Purpose.PASSWORD_RESET, anna.email, "token", NOON)
+    async with backend.storage() as uow:
+        await uow.codes.add(code)
+        await uow.commit()
+
+    async with backend.storage() as uow:
+        await uow.users.remove(anna)
+        await uow.commit()
+
+    async with backend.storage() as uow:
+        assert await uow.users.get(anna.id) is None
+        assert await uow.users.by_email(anna.email) is None
+        assert await uow.users.admins() == []
+        assert await uow.posts.details(post.id, bert.id, NOON) is None
+    for email in (anna.email, "", f"closed {anna.id}"):
+        assert await backend.queries.credentials(email) is None
+    assert await backend.queries.code(code.code_hash) is None
+    assert [user.id for user in (await backend.queries.users(10, None)).items] == [bert.id]
+    for sort in Sort:
+        for terms in ((), terms_of("hello")):
+            wanted = PostList(viewer=bert, limit=10, sort=sort, terms=terms)
+            assert (await backend.posts(wanted)).items == []
+    again = await backend.add_user(email="anna@example.com")
+    assert again.id != anna.id
+
+
+async def test_the_identity_of_a_removed_user_is_free(backend: Backend) -> None:
+    async def provision() -> User:
+        async with backend.storage() as uow:
+            user = await uow.identities.add(NewUserFactory.build(), issuer="i", subject="s")
+            await uow.commit()
+        return user
+
+    anna = await provision()
+    async with backend.storage() as uow:
+        await uow.users.remove(anna)
+        await uow.commit()
+    assert await backend.queries.by_identity("i", "s") is None
+
+    again = await provision()
+
+    found = await backend.queries.by_identity("i", "s")
+    assert found is not None
+    assert found.id == again.id
 
 
 async def test_admins_are_those_who_are_active(backend: Backend) -> None:

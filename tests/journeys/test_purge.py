@@ -27,6 +27,7 @@ def test_a_purge_leaves_alone_who_is_logged_in_and_can_be_done_again(place: Plac
                 ["0", "codes"],
                 ["0", "idempotency keys"],
                 ["0", "events"],
+                ["0", "accounts"],
             ]
 
         assert client.get("/users/me", headers=own).status_code == 200
@@ -47,6 +48,7 @@ def test_scripts_get_the_figures_as_json(place: Place) -> None:
         "codes": 0,
         "idempotency_keys": 0,
         "events": 0,
+        "accounts": 0,
     }
 
 
