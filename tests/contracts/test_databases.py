@@ -4,6 +4,8 @@ import asyncio
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -276,6 +278,33 @@ def test_a_file_of_sqlite_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     connect(path, timeout=1).close()
 
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+_WRITE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+with connection:
+    connection.execute("UPDATE users SET name = ?", [sys.argv[2]])
+connection.close()
+"""
+
+
+async def test_a_process_that_writes_and_goes_does_not_take_the_log_of_sqlite_with_it(
+    sqlite_url: str,
+) -> None:
+    # The last to close the file removes its log. Whether others have it open is told by POSIX
+    # locks, and a process loses all of its own when it closes any descriptor of the file.
+    async with opened(sqlite_url) as backend:
+        anna = await backend.add_user(name="Anna")
+        write = [sys.executable, "-c", _WRITE, sqlite_url.removeprefix("sqlite:///")]
+
+        # The first one may still write to the log that we have open.
+        for name in ("Hanna", "Johanna"):
+            await asyncio.to_thread(subprocess.run, [*write, name], check=True)
+
+            found = await backend.queries.user(anna.id)
+            assert found is not None
+            assert found.name == name
 
 
 @pytest.mark.parametrize("kind", ["no directory", "a directory", "another file"])

@@ -94,8 +94,10 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
 
     A new file is its owner's alone to read and write. SQLite gives `-wal` and `-shm` the same mode.
     """
+    # Never a file that is there: closing its descriptor would drop the POSIX locks of our other
+    # connections, and the next process to close the file would remove their log.
     with suppress(OSError):  # SQLite says what is wrong
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
         path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=512
     )
