@@ -25,19 +25,18 @@ EXPOSED = (
 class Cors(CORSMiddleware):
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)
-        if response.status_code < 400:
-            return response
-        return _Refusal(headers={"Vary": response.headers["Vary"]})
+        return response if response.status_code < 400 else _Refusal()
 
 
 class _Refusal(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange: RequestContext = scope[SCOPE_KEY]
+        context: RequestContext = scope[SCOPE_KEY]
+        context.error = "cors_refused"
         response = problem_response(
             400,
-            "cors_refused",
+            context.error,
             "The origin, the method or a header is not allowed here",
-            exchange.request_id,
-            headers=self.headers,
+            context.request_id,
+            headers={"Vary": "Origin"},
         )
         await response(scope, receive, send)

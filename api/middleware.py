@@ -73,7 +73,7 @@ class AccessLog(Protocol):
         ip: str | None,
         trace_id: str | None = None,
     ) -> None:
-        """Note a request that was answered; `status` 0 when its connection broke before.
+        """Note a request that was answered; `status` 0 when its connection broke before that.
 
         `route` is the path's template, None when no route has that path; `error` the code of the
         problem that the answer tells, and `limit` the limit that was used up. `ip` is the address
@@ -124,7 +124,10 @@ class RequestMiddleware:
             return
         started = perf_counter()
         request_id, status = _read_head(scope)
-        exchange = RequestContext(request_id or f"{_PROCESS}-{next(_COUNT):x}")
+        state = scope.setdefault("state", {})
+        request_id = state.get("request_id") or request_id or f"{_PROCESS}-{next(_COUNT):x}"
+        state["request_id"] = request_id
+        exchange = RequestContext(request_id)
         REQUEST_INFO.set(
             RequestInfo(exchange.request_id, scope["client"][0] if scope["client"] else None)
         )
@@ -135,7 +138,7 @@ class RequestMiddleware:
         if is_head:
             scope["method"] = "GET"
         if method not in ("GET", "HEAD"):
-            receive = _limited(scope, receive)
+            receive = _checked(scope, receive)
         _normalize_target(scope)
 
         async def send_on(message: Message) -> None:
@@ -161,14 +164,15 @@ class RequestMiddleware:
 
     def _note(self, scope: Scope, method: str, exchange: RequestContext, seconds: float) -> None:
         user = exchange.user
-        error = exchange.error
+        # The server knows of connections that broke, and of bodies that were not HTTP.
+        status, error = scope["state"].get("outcome") or (exchange.status, exchange.error)
         route = scope.get("route")
         self._access_log(
             method,
             # As it was sent, still percent-encoded: no control character gets into the log.
             scope.get("raw_path", b"")[:LOGGED_PATH_MAX].decode("latin-1"),
             route=route.path if route else None,
-            status=exchange.status,
+            status=status,
             duration_ms=round(seconds * 1000, 1),
             request_id=exchange.request_id,
             user_id=user.id if user else None,
@@ -242,17 +246,28 @@ def _body_max(scope: Scope) -> int:
     return POST_BODY_MAX if path == "/posts" or path.startswith("/posts/") else BODY_MAX
 
 
-def _limited(scope: Scope, receive: Receive) -> Receive:
-    """`receive` that raises a 413 for a body of more bytes than the path takes."""
+def _checked(scope: Scope, receive: Receive) -> Receive:
+    """`receive` that raises a 413 for a body of more bytes than the path takes, a 415 for one with
+    a content coding (RFC 9110, section 12.5.3), and keeps the outcome when the connection breaks.
+    """
     most = _body_max(scope)
-    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    announced, coding = b"0", b"identity"
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            announced = value
+        elif name == b"content-encoding":
+            coding = value.strip().lower()
     total = 0
 
     async def receive_some() -> Message:
         nonlocal total
+        if coding not in (b"identity", b""):
+            raise HTTPException(415, headers={"Accept-Encoding": "identity"})
         if int(announced) > most:
             raise HTTPException(413)
         message = await receive()
+        if message["type"] == "http.disconnect":
+            scope["state"].setdefault("outcome", (0, None))
         total += len(message.get("body", b""))
         if total > most:
             raise HTTPException(413)

@@ -44,6 +44,10 @@ class _Transport:
         if self._size > _MOST:
             self._send()
 
+    def write_eof(self) -> None:
+        self._send()
+        self._transport.write_eof()
+
     def close(self) -> None:
         self._send()
         self._transport.close()

@@ -166,4 +166,5 @@ def set_up_logs(form: Format) -> Logs:
     root.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(_Refused())
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # warns of what is answered: 422
     return logs

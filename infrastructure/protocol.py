@@ -21,6 +21,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 PIPELINE_MAX = 100
 """Requests that wait for the answer to an earlier one on the same connection."""
 
+REQUEST_ID = "request_id"
+"""In the state of a request (ASGI's lifespan state), its id once there is one."""
+
+OUTCOME = "outcome"
+"""In the state of a request, the status that it ended with and the code of the error, where the
+application did not answer it: status 0 when the connection broke.
+"""
+
 log = logging.getLogger("gatepost")
 
 
@@ -52,6 +60,8 @@ class Bounds:
     """From the end of the head to the end of the body."""
     unread: float = 30
     """In which a client reads nothing of an answer."""
+    linger: float = 2
+    """From the answer to what is not HTTP to the end of the connection."""
     tick: float = 1
 
 
@@ -74,7 +84,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_complete = True
     """Whether all of the last request has been read."""
     _is_refused = False
-    """Whether nothing more is read from this connection."""
+    """Whether what comes is passed over, until the client has closed the connection."""
+    _refused_at = 0.0
     _idle_scope: Any = None
     _idle_at = 0.0
 
@@ -103,6 +114,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
+        cycle = self.last
+        if cycle and not cycle.response_complete:
+            cycle.scope["state"].setdefault(OUTCOME, (0, None))
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -116,9 +130,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise NotImplementedError  # the parser makes it an invalid request
             return  # `read_without_upgrade` comes next
-        self._is_complete = False
         super().on_headers_complete()
+        self._is_complete = False
         self.headers = []  # for trailer fields
 
     def on_body(self, body: bytes) -> None:
@@ -177,22 +193,32 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Read nothing more, and answer what could not be read after what was read before it."""
+        """Read nothing more. What could not be read is answered, after what was read before it."""
         if self._is_refused:
             return
         self._is_refused = True
-        request_id = token_hex(8)
-        fields = {"status": status, "error": code, "request_id": request_id}
-        fields["ip"] = self.client[0] if self.client else None
-        log.warning("refused", extra={"fields": fields})
+        self._refused_at = self.loop.time()
         cycle = self.last
-        if self._is_complete and cycle and not cycle.response_complete:
-            cycle.keep_alive = False  # the client learns of it by the end of the connection
-        elif self._is_complete or not (self.pipeline or (cycle and cycle.response_started)):
-            self.transport.write(_problem(status, code, detail, request_id))
-            self.transport.close()
-        else:
-            self.transport.close()
+        if self._is_complete:
+            request_id = token_hex(8)
+            fields = {"status": status, "error": code, "request_id": request_id}
+            fields["ip"] = self.client[0] if self.client else None
+            log.warning("refused", extra={"fields": fields})
+            if cycle and not cycle.response_complete:
+                cycle.keep_alive = False  # the client learns of it by the end of the connection
+                return
+        else:  # the application waits for the body, and notes the outcome
+            state = self.cycle.scope["state"]
+            request_id = state.setdefault(REQUEST_ID, token_hex(8))
+            state[OUTCOME] = (status, code)
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.pipeline or self.cycle.response_started:
+                self.transport.close()
+                return
+        self.transport.write(_problem(status, code, detail, request_id))
+        # Closed now, what the client still sends would make its system drop the answer.
+        self.transport.write_eof()
 
     def _make_room(self) -> None:
         idle = [each for each in self.connections if isinstance(each, BoundedProtocol)]
@@ -219,6 +245,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unsent = unsent
         if unsent:
             return now - self._written_at > bounds.unread
+        if self._is_refused and (cycle is None or cycle.disconnected or cycle.response_complete):
+            return now - self._refused_at > bounds.linger
         if self.flow.read_paused or (cycle and cycle.waiting_for_100_continue):
             self.read_at = now  # the service keeps the client waiting
             return False

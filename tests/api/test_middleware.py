@@ -652,6 +652,42 @@ async def test_the_log_names_the_user_of_each_request(gate: ApiClient) -> None:
     assert (unnamed["status"], unnamed["user_id"], unnamed["email"]) == (404, None, None)
 
 
+async def note_of(gate: ApiClient, body: list[Message], **scope: object) -> dict[str, object]:
+    """The line about a registration whose client sends `body`."""
+    lines = Lines()
+    app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)
+
+    async def server(inner: Scope, _: Receive, send: Send) -> None:
+        async def receive() -> Message:
+            return body.pop(0)
+
+        await app({**inner, **scope}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=server), base_url=URL) as client:
+        await client.post("/users", json={})
+    (line,) = lines
+    return line
+
+
+async def test_a_connection_that_breaks_within_a_body_is_logged_as_broken(gate: ApiClient) -> None:
+    half: Message = {"type": "http.request", "body": b"{", "more_body": True}
+
+    line = await note_of(gate, [half, {"type": "http.disconnect"}])
+
+    assert (line["route"], line["status"], line["error"]) == ("/users", 0, None)
+
+
+@pytest.mark.parametrize("outcome", [(0, None), (400, "bad_request")])
+async def test_the_outcome_that_the_server_knows_is_the_one_that_is_logged(
+    gate: ApiClient, outcome: tuple[int, str | None]
+) -> None:
+    whole: Message = {"type": "http.request", "body": b"{}"}
+
+    line = await note_of(gate, [whole], state={"outcome": outcome})
+
+    assert (line["status"], line["error"]) == outcome
+
+
 async def test_the_log_has_the_first_thousand_characters_of_a_path(gate: ApiClient) -> None:
     lines = Lines()
     app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)

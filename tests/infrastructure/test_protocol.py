@@ -13,7 +13,7 @@ import pytest
 from uvicorn.lifespan.off import LifespanOff
 
 from infrastructure.fastpath import FastProtocol
-from infrastructure.protocol import PIPELINE_MAX, BoundedProtocol, Bounds
+from infrastructure.protocol import OUTCOME, PIPELINE_MAX, BoundedProtocol, Bounds
 from infrastructure.server import Config, Server
 
 HEAD_MAX, FIELDS_MAX = 4096, 20
@@ -31,7 +31,14 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 def bounds(**changed: Any) -> Bounds:
-    times = {"head": LONG, "body_pause": LONG, "body": LONG, "unread": LONG, "tick": 0.02}
+    times = {
+        "head": LONG,
+        "body_pause": LONG,
+        "body": LONG,
+        "unread": LONG,
+        "linger": LONG,
+        "tick": 0.02,
+    }
     return Bounds(HEAD_MAX, FIELDS_MAX, **(times | {"connections": 1000} | changed))
 
 
@@ -47,8 +54,10 @@ class Application:
     entries: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     left: asyncio.Event = field(default_factory=asyncio.Event)
     answer: bytes | None = None
+    state: dict[str, Any] = field(default_factory=dict)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        self.state = scope["state"]
         self.entered += 1
         self.entries.release()
         await self.go_on.wait()
@@ -92,6 +101,12 @@ class Running:
         reader, writer = await asyncio.open_connection(*self.address)
         self.writers.append(writer)
         return Connection(reader, writer)
+
+    async def is_left(self) -> None:
+        """Return when the server has noticed that its clients have gone."""
+        async with asyncio.timeout(PATIENCE):
+            while self.connections:  # noqa: ASYNC110  uvicorn has no event for it
+                await asyncio.sleep(0.01)
 
     async def a_while(self) -> None:
         """Return when a connection that began now is closed for want of a head."""
@@ -386,6 +401,19 @@ async def test_what_is_no_http_is_refused_after_the_answers_to_what_was(app: App
     assert app.entered == 2
 
 
+async def test_a_client_that_goes_on_after_a_refusal_is_closed_soon(app: Application) -> None:
+    async with running(app, bounds(linger=SHORT)) as server:
+        client = await server.connect()
+        client.send(b"\x16\x03\x01\x02\x00\x01")
+        await client.problem(400, "bad_request")
+        closed = asyncio.create_task(client.writer.wait_closed())
+        while not closed.done():
+            client.send(b"a")
+            await asyncio.wait([closed], timeout=0.01)
+
+        assert not server.connections
+
+
 async def test_a_body_that_breaks_off_into_nonsense_is_refused(app: Application) -> None:
     async with running(app, bounds()) as server:
         client = await server.connect()
@@ -406,3 +434,45 @@ async def test_requests_that_nobody_waits_for_do_not_pile_up(app: Application) -
         answers = await client.rest()
     per_read = HEAD_MAX // len(GET) + 1
     assert PIPELINE_MAX < answers.count(b"HTTP/1.1 200 ") <= PIPELINE_MAX + per_read
+
+
+@pytest.mark.parametrize("sent", [GET, HEAD + b"Content-Length: 10\r\n\r\nhalf"])
+async def test_the_application_learns_of_a_client_who_left_before_the_answer(
+    app: Application, sent: bytes
+) -> None:
+    app.go_on.clear()
+    async with running(app, bounds()) as server:
+        client = await server.connect()
+        client.send(sent)
+        await app.enters()
+        client.writer.transport.abort()
+        await server.is_left()
+        app.go_on.set()
+        await asyncio.wait_for(app.left.wait(), PATIENCE)
+
+    assert app.state[OUTCOME] == (0, None)
+
+
+async def test_the_application_learns_of_a_client_who_left_within_the_answer(
+    app: Application,
+) -> None:
+    app.answer = b"a" * 50_000_000
+    async with running(app, bounds()) as server:
+        client = await server.connect()
+        client.send(GET)
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.abort()
+        await asyncio.wait_for(app.left.wait(), PATIENCE)
+
+    assert app.state[OUTCOME] == (0, None)
+
+
+async def test_nothing_is_said_of_a_client_who_left_with_the_answer(app: Application) -> None:
+    async with running(app, bounds()) as server:
+        client = await server.connect()
+        client.send(GET)
+        await client.answer()
+        client.writer.transport.abort()
+        await server.is_left()
+
+    assert OUTCOME not in app.state
