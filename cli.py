@@ -1,4 +1,4 @@
-"""The command `gatepost`."""
+"""The command `gatepost`. What one command alone needs is imported when that command runs."""
 
 import asyncio
 import json
@@ -10,22 +10,18 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import SecretStr
 
 from api.middleware import FIELDS_MAX, HEAD_MAX
 from application.services import build_services
-from checks import DOWN as _HARM
-from checks import Finding, findings
-from demo import seeds
-from demo.seeds import Seeded
 from domain.addresses import normal_address
 from domain.errors import DomainError
 from domain.users import Role, UnverifiedAddress, UserDraft
 from infrastructure.clock import system_clock
-from infrastructure.database import purge, schema
+from infrastructure.database import schema
 from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.statements import Database
 from infrastructure.metrics import shared_metrics
@@ -35,6 +31,10 @@ from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
 from main import build, build_ports, with_database
+
+if TYPE_CHECKING:
+    from checks import Finding
+    from demo.seeds import Seeded
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -95,7 +95,9 @@ def serve(
     settings = load()
     if not schema.serves(asyncio.run(_revision(settings))):
         if not sqlite_path(settings.database):
-            fail(f"migrations: {_HARM['migrations']}")
+            from checks import DOWN
+
+            fail(f"migrations: {DOWN['migrations']}")
         schema.migrate(settings.database)
     try:
         listener = listen(host, port)
@@ -222,7 +224,9 @@ def openapi() -> None:
 def check(as_json: AsJson = False) -> None:
     """Tell what would hurt in production; exit 1 if anything would."""
 
-    async def look(database: Database) -> list[Finding]:
+    from checks import findings
+
+    async def look(database: Database) -> "list[Finding]":
         return await findings(settings, build_ports(settings, database), database)
 
     settings = load()
@@ -241,14 +245,16 @@ def seed(
     as_json: AsJson = False,
 ) -> None:
     """Add demo data: users of every role with one password, posts, drafts and votes."""
-    from rich.progress import MofNCompleteColumn, Progress  # here: it takes a while
+    from rich.progress import MofNCompleteColumn, Progress
+
+    from demo import seeds
 
     settings = load()
     if settings.in_production:
         fail("there is no demo data in production (GATEPOST_ENVIRONMENT)")
     seeded: Seeded | None = None
 
-    def show(so_far: Seeded) -> None:
+    def show(so_far: "Seeded") -> None:
         nonlocal seeded
         seeded = so_far
         bar.update(task, completed=so_far.posts)
@@ -278,6 +284,8 @@ def purge_database(as_json: AsJson = False) -> None:
     Safe beside services that run, at any time. Once a day will do.
     """
     settings = load()
+    from infrastructure.database import purge
+
     work = partial(purge.purge, now=system_clock(), audit_days=settings.audit_days)
     kinds = asdict(asyncio.run(with_database(settings, work)))
     _tell(as_json, kinds, *(f"{n:>10,} {kind.replace('_', ' ')}" for kind, n in kinds.items()))

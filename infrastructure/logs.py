@@ -5,23 +5,25 @@ line by itself would cost a request more than resolving its user does. What make
 is structlog's, in that thread: docs/decisions/0016-logs-and-metrics.md has the measurements.
 """
 
+from __future__ import annotations
+
 import atexit
 import logging
 import sys
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from json import JSONEncoder
 from threading import Event, Thread
 from time import time
-from typing import Any, Literal
-
-from structlog.dev import ConsoleRenderer, plain_traceback
-from structlog.processors import JSONRenderer, format_exc_info
-from structlog.typing import EventDict, Processor, WrappedLogger
+from typing import TYPE_CHECKING, Any, Literal
 
 from application.ports.adapter import Reading
 from infrastructure.redaction import redacted
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 Format = Literal["console", "json"]
 
@@ -58,6 +60,10 @@ def _clock(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def processors(form: Format, *, colors: bool = False) -> Sequence[Processor]:
     """What makes a line of an event: its `time` (seconds), `level`, `message` and fields."""
+    # Imported with the first line, and so after the start: it imports all of rich.
+    from structlog.dev import ConsoleRenderer, plain_traceback
+    from structlog.processors import JSONRenderer, format_exc_info
+
     prepared: list[Processor] = [format_exc_info, redact]
     if form == "json":
         # One encoder: json.dumps with arguments of its own makes one for each line.
@@ -84,7 +90,7 @@ class Logs(logging.Handler):
         super().__init__()
         self.dropped = 0
         """Lines that came when `LINES_MAX` others waited, each at the cost of the oldest."""
-        self._processors = processors(form, colors=sys.stderr.isatty())
+        self._form = form
         # Bounded: a reader of stderr that hangs costs us the oldest lines, not the memory.
         self._entries: deque[tuple[float, str, str, EventDict]] = deque(maxlen=LINES_MAX)
         self._awake = Event()
@@ -145,6 +151,10 @@ class Logs(logging.Handler):
                 sys.stderr.flush()
             except (OSError, ValueError):  # a full disk, or nobody who reads
                 self.dropped += len(entries)
+
+    @cached_property
+    def _processors(self) -> Sequence[Processor]:
+        return processors(self._form, colors=sys.stderr.isatty())
 
     def _line(self, moment: float, level: str, message: str, fields: EventDict) -> str:
         event: Any = {"time": moment, "level": level, "message": message, **fields}

@@ -23,7 +23,8 @@ def modules(*folders: str) -> list[Path]:
 
 
 ROOT_MODULES = [Path(f"{name}.py") for name in ("checks", "cli", "main")]
-SOURCES = [*ROOT_MODULES, *modules(*LAYERS, "demo")]
+START = Path("start.py")
+SOURCES = [*ROOT_MODULES, START, *modules(*LAYERS, "demo")]
 TESTS = modules("tests")
 
 

@@ -1,0 +1,46 @@
+"""What a start loads, and what it leaves for later. benchmarks/start.py measures it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+SELDOM_NEEDED = {
+    "alembic": "migrations",
+    "checks": "gatepost check",
+    "demo": "gatepost seed",
+    "httpx": "keys of an outside provider",
+    "joserfc": "tokens of an outside provider",
+    "rich": "gatepost seed, and structlog",
+    "structlog": "the first line of the log",
+    "valkey": "limits in Redis",
+}
+"""Packages and modules that a start does not import, and what does."""
+
+
+def output_of(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def test_a_start_imports_nothing_that_is_seldom_needed() -> None:
+    loaded = output_of("import sys, start, cli, main; print(*sys.modules)").split()
+
+    assert "main" in loaded
+    assert sorted(SELDOM_NEEDED.keys() & set(loaded)) == []
+
+
+def test_the_garbage_collector_works_after_the_start_and_passes_over_what_was_imported() -> None:
+    program = """
+import gc, sys, start
+sys.argv = ["gatepost", "--version"]
+try:
+    start.main()
+except SystemExit:
+    print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+"""
+
+    assert output_of(program).splitlines()[-1] == "True True"
