@@ -12,13 +12,14 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from application.services import Ports
+from infrastructure.common_passwords import is_common
 from infrastructure.database import schema
 from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
 from infrastructure.database.driver.statements import Database, DatabaseUnavailable, TakesNoChanges
 from infrastructure.database.users import password_prefixes
-from infrastructure.passwords import PEPPER_ID_LENGTH, is_common, pepper_id
+from infrastructure.passwords import PEPPER_ID_LENGTH, pepper_id
 from infrastructure.settings import PREFIX, Settings
 from infrastructure.tokens import keyfile
 

@@ -19,6 +19,7 @@ from domain.passwords import PasswordPolicy
 from domain.posts import PostOptions
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
+from infrastructure.common_passwords import is_common
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.statements import Database
@@ -31,7 +32,7 @@ from infrastructure.limits import FIXED_RATES, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
 from infrastructure.mail import ConsoleMailer, NoMailer, SmtpMailer
 from infrastructure.metrics import Metrics
-from infrastructure.passwords import BcryptPasswords, is_common
+from infrastructure.passwords import BcryptPasswords
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key

