@@ -251,7 +251,6 @@ NOT_HERS = [
     "",
     "\0",
     "anna@example.com\0",
-    "anna@example.com ",
     "_nna@example.com",
     "%",
     "' OR 1=1 --",
@@ -266,6 +265,15 @@ async def test_an_unknown_address_finds_nothing(backend: Backend, email: str) ->
     await backend.add_user(email="anna@example.com")
 
     assert await backend.queries.credentials(email) is None
+
+
+async def test_space_around_an_address_does_not_count(backend: Backend) -> None:
+    anna = await backend.add_user(email="anna@example.com")
+
+    found = await backend.queries.credentials(" anna@example.com ")
+
+    assert found is not None
+    assert found.user.id == anna.id
 
 
 async def test_a_session_leads_to_its_user(backend: Backend) -> None:
