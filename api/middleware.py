@@ -24,7 +24,6 @@ from api.limits import limit_headers
 from api.request_context import SCOPE_KEY, RequestContext
 from application.ports.limits import TooManyRequests
 from application.request_info import REQUEST_INFO, RequestInfo
-from application.time_budget import DB_TIME_SPENT
 
 BODY_MAX = 16 * 1024
 """Bytes of a request's body."""
@@ -131,7 +130,6 @@ class RequestMiddleware:
         REQUEST_INFO.set(
             RequestInfo(exchange.request_id, scope["client"][0] if scope["client"] else None)
         )
-        DB_TIME_SPENT.set(0.0)
         scope = {**scope, SCOPE_KEY: exchange}
         method: str = scope["method"]
         is_head = method == "HEAD"

@@ -183,7 +183,6 @@ def test_the_driver_knows_databases_and_no_concept() -> None:
         "infrastructure.database.driver",
         "domain.errors",
         "domain.fields",
-        "application.time_budget",
         "application.ports.adapter.Reading",
         "application.retries",
         "application.ports.storage.SerializationFailure",

@@ -94,7 +94,7 @@ def log(event: Event) -> None:
 async def events(database: Database, wanted: EventList) -> Page[AuditEntry]:
     if wanted.after is not None and len(wanted.after) != 1:
         raise InvalidCursor
-    values = {
+    values: dict[str, Any] = {
         "before": wanted.after[0] if wanted.after else None,
         "actor_id": wanted.actor_id,
         "subject": wanted.subject,

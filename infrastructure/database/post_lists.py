@@ -106,13 +106,13 @@ async def posts(database: Database, wanted: PostList, now: datetime) -> Page[Pos
     second brings as many posts as fit.
     """
     statement, values = page_query(wanted, now, database.dialect)
-    records = await database.fetch_long(statement, **values)
+    records = await database.fetch_long(statement, reader=wanted.viewer.id, **values)
     if any_is_long(records):
         sizes = accumulate(size for *_, size in records)
         limit = next((n for n, size in enumerate(sizes, 1) if size >= PAGE_BYTES), wanted.limit)
         limit = min(limit, wanted.limit)
         values |= {"limit": limit + 1, "longest": _ANY_LENGTH}
-        records = await database.fetch_long(statement, **values)
+        records = await database.fetch_long(statement, reader=wanted.viewer.id, **values)
     return page_of(wanted, now, records)
 
 

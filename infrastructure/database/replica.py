@@ -33,8 +33,8 @@ from domain.pages import Page
 from domain.policies import may_read
 from domain.posts import PostId
 from domain.users import User
+from infrastructure.database.driver.connections import DIALECT
 from infrastructure.database.driver.lookups import Remote, SharedLookup
-from infrastructure.database.driver.postgresql import DIALECT
 from infrastructure.database.driver.statements import (
     Clause,
     DatabaseUnavailable,
@@ -86,7 +86,7 @@ class Replica:
 
     def __init__(self, standby: Remote, primary: Reader) -> None:
         self._standby = standby
-        self.turn = standby.turn
+        self.timeout = standby.timeout
         self._primary = primary
         self._positions: deque[int] = deque(maxlen=LAG_MAX)
         self._serves = False

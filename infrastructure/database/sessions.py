@@ -221,7 +221,7 @@ def session_user_of(record: Record) -> tuple[Session, User]:
 
 
 async def sessions(database: Database, user_id: UserId, now: datetime) -> list[Session]:
-    records = await database.fetch_long(_BY_USER, owner=user_id, now=now)
+    records = await database.fetch_long(_BY_USER, reader=user_id, owner=user_id, now=now)
     return [session_of(record) for record in records]
 
 

@@ -26,7 +26,7 @@ class Counted(Database):
         self.dialect: Dialect = database.dialect
         self.is_remote: bool = database.is_remote
         if self.is_remote:
-            self.turn = database.turn
+            self.timeout: float = database.timeout
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
@@ -39,7 +39,9 @@ class Counted(Database):
 
     fetch_shared = fetch
 
-    async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
+    async def fetch_long(
+        self, clause: Clause, *, reader: int | None = None, **values: Any
+    ) -> Sequence[Record]:
         self._asked.append("list")
         records: Sequence[Record] = await self._database.fetch_long(clause, **values)
         return records

@@ -19,16 +19,18 @@ import pytest
 from sqlalchemy import func, select
 
 from application.ports.passwords import PasswordHash
-from application.time_budget import DB_TIME_SPENT
+from application.ports.queries import PostList
 from domain.errors import Unavailable
 from domain.posts import PostId
 from domain.sessions import InvalidCredentials, SessionId
 from domain.users import UserId
 from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.engine import open_database
-from infrastructure.database.driver.postgresql import PostgresTransaction
+from infrastructure.database.driver.postgresql import PostgresDatabase
+from infrastructure.database.driver.postgresql_transaction import PostgresTransaction
 from infrastructure.database.driver.sqlite import SqliteDatabase, connect
 from infrastructure.database.driver.statements import (
+    DatabaseBusy,
     DatabaseUnavailable,
     OutcomeUnknown,
     TakesNoChanges,
@@ -475,6 +477,13 @@ async def test_no_transaction_stays_open(postgres_url: str) -> None:
         assert in_transaction == []
 
 
+async def is_back(backend: SqlBackend) -> None:
+    """Wait for the probe that finds the server."""
+    async with asyncio.timeout(2):
+        while await ready(backend):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def test_a_server_that_comes_back_is_used_again(
     postgres: PostgresServer, postgres_url: str
 ) -> None:
@@ -491,6 +500,7 @@ async def test_a_server_that_comes_back_is_used_again(
         finally:
             postgres.start()
 
+        await is_back(backend)
         assert await backend.queries.user(anna.id) is not None
         await backend.add_user()
 
@@ -522,27 +532,90 @@ async def test_a_migration_meanwhile_ends_a_transaction_once(postgres_url: str) 
             assert await uow.posts.details(post.id, post.owner_id, NOON) is not None
 
 
-async def test_all_turns_of_a_request_together_wait_no_longer_than_one(postgres_url: str) -> None:
+async def test_a_transaction_as_a_whole_waits_no_longer_than_one_call(postgres_url: str) -> None:
+    async with opened(postgres_url, timeout=1.0) as backend, AsyncExitStack() as stack:
+        anna = await backend.add_user()
+        first, second = [
+            await stack.enter_async_context(administrator(postgres_url)) for _ in range(2)
+        ]
+        lock, other_lock = first.transaction(), second.transaction()
+        await lock.start()
+        await first.execute("LOCK TABLE users")
+        await other_lock.start()
+        await second.execute("LOCK TABLE votes")
+
+        async def let_the_first_statement_through() -> None:
+            await asyncio.sleep(0.6)
+            await lock.rollback()
+
+        start = time.monotonic()
+        async with asyncio.TaskGroup() as tasks, backend.storage() as uow:
+            tasks.create_task(let_the_first_statement_through())
+            assert await uow.users.get(anna.id) is not None
+            assert time.monotonic() - start >= 0.6
+            with pytest.raises(Unavailable):
+                await uow.votes.remove(PostId(1), anna.id)
+            assert time.monotonic() - start < 1.4
+        await other_lock.rollback()
+
+
+@pytest.mark.parametrize(("readers", "at_work"), [(1, 2), (2, 4), (5, 4)])
+async def test_long_reads_leave_connections_for_others(
+    postgres_url: str, readers: int, at_work: int
+) -> None:
+    """They have a quarter of all, and those of one user two."""
+    database = open_database(postgres_url, connections=16, timeout=10)
+    assert isinstance(database, PostgresDatabase)
+    backend = SqlBackend(database)
+    users = [await backend.add_user() for _ in range(readers)]
+    session = await backend.add_session(users[0])
+    async with administrator(postgres_url) as other:
+        async with other.transaction():
+            await other.execute("LOCK TABLE posts")
+            lists = [
+                asyncio.create_task(backend.queries.posts(PostList(viewer=user, limit=1), NOON))
+                for user in users * 8
+            ]
+            async with asyncio.timeout(10):
+                while await other.fetchval(WAITING) < at_work:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                for _ in range(20):
+                    assert await backend.queries.session_user(session.id) is not None
+            assert database.pool.in_use == at_work
+
+        assert all(page.items == [] for page in await asyncio.gather(*lists))
+    await database.close()
+
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
+async def test_a_statement_that_takes_too_long_costs_no_other_connection(postgres_url: str) -> None:
     async with opened(postgres_url, timeout=1.0) as backend, administrator(postgres_url) as other:
         anna = await backend.add_user()
-
-        async def request() -> None:
-            DB_TIME_SPENT.set(0.0)
-            for _ in range(4):
-                with pytest.raises(Unavailable):
-                    await backend.queries.session_user(SessionId(1))
-                with pytest.raises(Unavailable):
-                    await backend.post(PostId(1), anna)
-                with pytest.raises(Unavailable):
-                    await backend.add_user()
-
+        session = await backend.add_session(anna)
         async with other.transaction():
-            await other.execute("LOCK TABLE users, sessions, posts")
-            start = time.monotonic()
-            await asyncio.create_task(request())
-            assert 1.0 <= time.monotonic() - start < 1.6
+            await other.execute("LOCK TABLE posts")
+            listing = backend.queries.posts(PostList(viewer=anna, limit=1), NOON)
+            slow = asyncio.create_task(listing)
+            pids = set()
+            while not slow.done():
+                pids |= {await pid_of(backend)}
+                assert await backend.queries.session_user(session.id) is not None
+                await asyncio.sleep(0.01)
 
-        await backend.add_user()
+        with pytest.raises(DatabaseBusy):
+            await slow
+        assert pids == {await pid_of(backend)}
+
+
+async def pid_of(backend: SqlBackend) -> int:
+    """The server's process behind the connection that was used last."""
+    ((pid,),) = await backend.database.fetch(PID)
+    return int(pid)
+
+
+PID = select(func.pg_backend_pid())
 
 
 async def test_who_waits_behind_a_lookup_that_hangs_waits_no_longer_than_others(

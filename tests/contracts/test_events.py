@@ -15,7 +15,7 @@ from domain.pages import InvalidCursor
 from domain.users import UserId
 from infrastructure.database import events as sql
 from infrastructure.database.driver.addresses import sqlite_path
-from infrastructure.database.driver.postgresql import DIALECT as POSTGRESQL
+from infrastructure.database.driver.connections import DIALECT as POSTGRESQL
 from infrastructure.database.driver.sqlite import DIALECT as SQLITE
 from infrastructure.database.driver.statements import compiled
 from tests.contracts.backends import PASSWORD, Backend

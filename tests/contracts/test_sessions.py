@@ -13,7 +13,7 @@ from domain.sessions import SESSIONS_MAX, Session
 from domain.users import User
 from infrastructure.database import sessions as sql
 from infrastructure.database.driver.addresses import sqlite_path
-from infrastructure.database.driver.postgresql import DIALECT as POSTGRESQL
+from infrastructure.database.driver.connections import DIALECT as POSTGRESQL
 from infrastructure.database.driver.sqlite import DIALECT as SQLITE
 from infrastructure.database.driver.statements import compiled
 from tests.contracts.backends import PASSWORD, Backend

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Dialect, bindparam, select
 
+from infrastructure.database.driver.connections import DIALECT
 from infrastructure.database.driver.lookups import BATCH_MAX, SharedLookup, lookup
-from infrastructure.database.driver.postgresql import DIALECT
 from infrastructure.database.driver.statements import (
     Clause,
     Database,
@@ -21,7 +21,6 @@ from infrastructure.database.driver.statements import (
     Record,
     Transaction,
 )
-from infrastructure.database.driver.time_budget import TimeBudget
 
 ANY_CLAUSE: Clause = select(bindparam("id"))
 KEYS = range(4)
@@ -45,7 +44,7 @@ class SteppedDatabase(Database):
 
     dialect: Dialect = DIALECT
     is_remote = True
-    turn = TimeBudget(60, lambda _: None).turn
+    timeout = 60.0
 
     def __init__(self) -> None:
         self.rows = Counter(dict.fromkeys(KEYS, 1))

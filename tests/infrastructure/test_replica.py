@@ -9,7 +9,6 @@ from sqlalchemy import Select, literal_column, select
 
 from domain.errors import Unavailable
 from infrastructure.database.driver.statements import Clause, DatabaseUnavailable, Record
-from infrastructure.database.driver.time_budget import TimeBudget
 from infrastructure.database.replica import LAG_MAX, Replica
 
 ONE: Select[Any] = select(literal_column("1"))
@@ -20,7 +19,7 @@ BACK = "posts are read from the replica"
 class Server:
     """At `position`, None for a server that is no standby; what is in `down` is refused."""
 
-    turn = TimeBudget(60, lambda _: None).turn
+    timeout = 60.0
 
     def __init__(self) -> None:
         self.position: int | None = 0

@@ -5,11 +5,12 @@ from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.sqlite import SqliteDatabase
 from infrastructure.database.driver.statements import Database
 
-TIME_BUDGET = 1.5
-"""Seconds, so that a request that the database keeps waiting is answered within two."""
+TIME_LIMIT = 1.2
+"""Seconds that a call may take: a read, or a transaction as a whole. A shared lookup has half of
+it, so that authentication and what follows it are answered within two seconds."""
 
 
-def open_database(url: str, *, connections: int = 5, timeout: float = TIME_BUDGET) -> Database:
+def open_database(url: str, *, connections: int = 5, timeout: float = TIME_LIMIT) -> Database:
     """The database at `url`, not connected yet. Raises `BadAddress`."""
     address = parse(url)
     if isinstance(address, SqliteAddress):

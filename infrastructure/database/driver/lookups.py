@@ -5,8 +5,8 @@ it to end and then go out together in the next one. So each still sees the state
 arrival, a service under load sends a handful of queries where it would have sent thousands, and a
 kind of lookup holds one connection at the most, and none when idle.
 
-A query that others may wait behind is given half of their patience, so that those have the other
-half for their own.
+A shared query may take half of the time of a call, so that requests queued behind it still have the
+other half for theirs.
 
 docs/decisions/0003-shared-lookups.md has the measurements.
 """
@@ -18,8 +18,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from application.ports.adapter import Reading
-from infrastructure.database.driver.statements import Clause, Database, DatabaseUnavailable, Record
-from infrastructure.database.driver.time_budget import Deadline
+from infrastructure.database.driver.statements import (
+    Clause,
+    Database,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    Record,
+)
 
 BATCH_MAX = 500
 
@@ -57,12 +62,13 @@ BATCHES = Batches()
 class Remote(Protocol):
     """A database that is remote."""
 
-    def turn(self) -> Deadline: ...
+    timeout: float
+    """Seconds that a call may take."""
 
     async def close(self) -> None: ...
 
     async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        """As `fetch`, within half of the time that a turn has."""
+        """As `fetch`, within half of `timeout`."""
         ...
 
 
@@ -111,11 +117,13 @@ class SharedLookup:
     async def _behind_others(self, key: Key) -> Record | None:
         answer: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, answer))
-        with self._database.turn() as turn:
-            if turn.is_unused and len(self._waiting) <= BATCH_MAX:
-                return await answer  # two queries, which take no longer than that
-            async with asyncio.timeout(turn.left):
+        if len(self._waiting) <= BATCH_MAX:
+            return await answer  # two queries, each of which may take half of the time
+        try:
+            async with asyncio.timeout(self._database.timeout):
                 return await answer
+        except TimeoutError:
+            raise DatabaseBusy from None
 
     def _go_on(self) -> None:
         """Whoever was in flight has landed: send those who waited, without making it wait."""

@@ -19,6 +19,8 @@ from typing import Any
 from sqlalchemy import Dialect, Insert, Select, Update, bindparam, column, select, table
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
+from infrastructure.database.driver.long_reads import LongReads
+from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.statements import (
     Clause,
     Compiled,
@@ -31,7 +33,6 @@ from infrastructure.database.driver.statements import (
     TakesNoChanges,
     compiled,
 )
-from infrastructure.database.driver.time_budget import Deadline, TimeBudget
 
 DIALECT = sqlalchemy_sqlite.dialect()
 
@@ -128,8 +129,8 @@ def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
 
 class SqliteDatabase(Database):
     """Two connections that read, one that writes; other processes may do the same to the file.
-    Whoever waits longer than `timeout` seconds, for a lock or for the disk and in all turns of a
-    request together, is told that the database is unavailable.
+    A read and a transaction as a whole may take `timeout` seconds, whether they wait for a lock or
+    for the disk.
     """
 
     dialect: Dialect = DIALECT
@@ -137,13 +138,14 @@ class SqliteDatabase(Database):
 
     def __init__(self, path: Path, *, timeout: float) -> None:
         self._path = path
-        self._patience = TimeBudget(timeout, _mapping_errors)
+        self._timeout = timeout
+        self._failures = Failures(_mapping_errors)
+        self._long_reads = LongReads(1, per_reader=1)
 
     async def open(self) -> None:
-        timeout = self._patience.timeout
-        with self._patience.turn():
+        with self._failures:
             self._reader, self._long_reader, self._writer = (
-                connect(self._path, timeout) for _ in range(3)
+                connect(self._path, self._timeout) for _ in range(3)
             )
         self._long_thread = ThreadPoolExecutor(1, "sqlite-lists")
         self._write_thread = ThreadPoolExecutor(1, "sqlite-writer")
@@ -156,25 +158,27 @@ class SqliteDatabase(Database):
             connection.close()
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        with self._patience.turn():
+        with self._failures:
             return _run(self._reader, compiled(clause, DIALECT), values)
 
-    async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
+    async def fetch_long(
+        self, clause: Clause, *, reader: int | None = None, **values: Any
+    ) -> Sequence[Record]:
         run = partial(_run, self._long_reader, compiled(clause, DIALECT), values)
-        with self._patience.turn() as turn:
-            async with asyncio.timeout(turn.left):
+        with self._failures:
+            async with asyncio.timeout(self._timeout), self._long_reads.place(reader):
                 return await asyncio.get_running_loop().run_in_executor(self._long_thread, run)
 
     async def check(self) -> None:
         """By a change that changes nothing, but only when others have failed."""
-        if self._patience.writes.is_on:
+        if self._failures.writes.is_on:
             async with self.transaction() as transaction:
                 await transaction.touch()
 
     @asynccontextmanager
     async def transaction(self) -> "AsyncIterator[SqliteTransaction]":
         transaction = SqliteTransaction(
-            self._writer, self._write_lock, self._write_thread, self._patience
+            self._writer, self._write_lock, self._write_thread, self._failures, self._timeout
         )
         try:
             yield transaction
@@ -190,19 +194,23 @@ class SqliteTransaction:
         connection: sqlite3.Connection,
         lock: asyncio.Lock,
         thread: ThreadPoolExecutor,
-        patience: TimeBudget,
+        failures: Failures,
+        timeout: float,
     ) -> None:
         self._connection = connection
         self._lock = lock
         self._thread = thread
-        self._patience = patience
+        self._failures = failures
+        self._timeout = timeout
+        self._until = 0.0
+        """When its time is over, in the loop's time."""
         self._locked = False
         self._waiting = False
         self._unsent: list[tuple[Insert | Update, dict[str, Any]]] = []
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        with self._patience.turn() as turn:
-            await self._send(turn)
+        with self._failures:
+            await self._send()
             with _writing():
                 return _run(self._connection, compiled(clause, DIALECT), values)
 
@@ -215,10 +223,10 @@ class SqliteTransaction:
     def defer(self, clause: Insert | Update, **values: Any) -> None:
         self._unsent.append((clause, values))
 
-    async def _send(self, turn: Deadline) -> None:
+    async def _send(self) -> None:
         """Begin, and run what was deferred."""
         if not self._locked:
-            await self._begin(turn)
+            await self._begin()
         with _writing():
             while self._unsent:
                 clause, values = self._unsent.pop(0)
@@ -226,29 +234,29 @@ class SqliteTransaction:
 
     async def commit(self) -> None:
         if self._unsent:
-            with self._patience.turn() as turn:
-                await self._send(turn)
+            with self._failures:
+                await self._send()
         if not self._locked:
             return
-        with self._patience.turn() as turn:
+        with self._failures:
             try:
-                await self._in_thread(turn, self._connection.execute, "COMMIT")
+                await self._in_thread(self._connection.execute, "COMMIT")
             except TakesNoChanges as error:
                 if _may_have_lasted(error.__cause__):
                     raise OutcomeUnknown from error.__cause__
                 raise
-        if self._patience.writes.is_on and self._connection.total_changes > self._changes:
-            self._patience.writes.answered()
+        if self._failures.writes.is_on and self._connection.total_changes > self._changes:
+            self._failures.writes.answered()
 
     async def touch(self) -> None:
         """Write to the file, and leave it as it is."""
-        with self._patience.turn() as turn:
-            await self._begin(turn)
+        with self._failures:
+            await self._begin()
             with _writing():
                 ((version,),) = self._connection.execute("PRAGMA user_version")
                 self._connection.execute(f"PRAGMA user_version = {version}")
-            await self._in_thread(turn, self._connection.execute, "COMMIT")
-        self._patience.writes.answered()
+            await self._in_thread(self._connection.execute, "COMMIT")
+        self._failures.writes.answered()
 
     def end(self) -> None:
         """Undo what was not committed and let the next writer in.
@@ -267,27 +275,27 @@ class SqliteTransaction:
         with suppress(sqlite3.Error):  # the next one tries again
             self._connection.rollback()
 
-    async def _begin(self, turn: Deadline) -> None:
+    async def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._until = loop.time() + self._timeout
         with _writing():
-            async with asyncio.timeout(turn.left):
+            async with asyncio.timeout_at(self._until):
                 await self._lock.acquire()
         self._locked = True
         self._changes = self._connection.total_changes
-        await self._in_thread(turn, self._begin_immediate, turn.left)
+        await self._in_thread(self._begin_immediate, self._until - loop.time())
 
     def _begin_immediate(self, seconds: float) -> None:
         if self._connection.in_transaction:
             self._connection.rollback()
-        self._connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+        self._connection.execute(f"PRAGMA busy_timeout = {max(0.0, seconds) * 1000:.0f}")
         # IMMEDIATE: a lock taken only at the first write may be refused without any waiting.
         self._connection.execute("BEGIN IMMEDIATE")
 
-    async def _in_thread(
-        self, turn: Deadline, work: Callable[..., object], *arguments: object
-    ) -> None:
+    async def _in_thread(self, work: Callable[..., object], *arguments: object) -> None:
         self._waiting = True
         with _writing():
-            async with asyncio.timeout(turn.left):
+            async with asyncio.timeout_at(self._until):
                 await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         self._waiting = False
 

@@ -94,6 +94,12 @@ class DatabaseUnavailable(Unavailable):
     detail = "The database does not answer"
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """It answers others, and took too long for this."""
+
+    detail = "The database is too busy to answer in time"
+
+
 class SchemaMissing(DatabaseUnavailable):
     """A table or a column is not there."""
 
@@ -104,12 +110,6 @@ class TakesNoChanges(DatabaseUnavailable):
     """It may be read, but its disk is full, say, or it has been made a standby."""
 
     detail = "The database takes no changes at the moment"
-
-
-class ChangesCollided(DatabaseUnavailable):
-    """The database undid this transaction for the sake of another."""
-
-    detail = "Another change got in the way, and nothing was done"
 
 
 class OutcomeUnknown(Unavailable):
@@ -161,8 +161,13 @@ class Database(Reader, Protocol):
         """What metrics show of it."""
         return ()
 
-    async def fetch_long(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        """The same for a `clause` that may take its time, which must not hold up the others."""
+    async def fetch_long(
+        self, clause: Clause, *, reader: int | None = None, **values: Any
+    ) -> Sequence[Record]:
+        """The same for a `clause` that may take its time, which must not hold up the others.
+
+        `reader` is the user who asks: a few long reads of one user run at the same time.
+        """
         ...
 
     async def check(self) -> None:

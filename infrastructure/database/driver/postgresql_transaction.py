@@ -1,0 +1,188 @@
+"""Transactions on PostgreSQL: few round trips, and one time limit for the whole."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Insert, Select, Update, bindparam, func, select
+from sqlalchemy import cast as cast_to
+from sqlalchemy.dialects.postgresql import REGCLASS
+
+from infrastructure.database.driver.connections import DIALECT, DOWN, Connection, is_refusal
+from infrastructure.database.driver.outages import Failures
+from infrastructure.database.driver.pool import ConnectionPool, is_loss
+from infrastructure.database.driver.rows import IDS
+from infrastructure.database.driver.statements import (
+    Clause,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    Record,
+    compiled,
+)
+
+_PLACEHOLDER = re.compile(r"\$(\d+)")
+
+# Should we be cut off in the middle, the server does not keep our locks until it finds out.
+_BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'"
+
+
+class PostgresTransaction:
+    """May take `timeout` seconds from its first statement to its commit. `new_id` gives an id of a
+    table that nobody else gets.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        failures: Failures,
+        new_id: Callable[[str], Awaitable[int]],
+        timeout: float,
+    ) -> None:
+        self._pool = pool
+        self._failures = failures
+        self._new_id = new_id
+        self._timeout = timeout
+        self._until: float | None = None
+        self._connection: Connection | None = None
+        self._unsent: list[tuple[str, list[Any]]] = []
+        self._adds = False
+
+    @property
+    def _deadline(self) -> float:
+        """In the loop's time."""
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + self._timeout
+        return self._until
+
+    async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
+        statement = compiled(clause, DIALECT)
+        arguments = statement.arguments(values)
+        with self._failures:
+            async with asyncio.timeout_at(self._deadline):
+                connection = await self._begun()
+                records = await connection.run(statement.sql, arguments)
+        return statement.converted(records)
+
+    async def add(self, clause: Insert, **values: Any) -> int:
+        if self._connection is None:
+            new_id = await self._new_id(clause.table.name)
+        else:
+            # Not by another connection: who holds one and waits for one more may wait for ever.
+            ((_, new_id),) = await self.fetch(new_ids(clause.table.name), number=[0])
+        self.defer(clause, id=new_id, **values)
+        return new_id
+
+    def defer(self, clause: Insert | Update, **values: Any) -> None:
+        statement = compiled(clause, DIALECT)
+        self._unsent.append((statement.sql, statement.arguments(values)))
+        self._adds = True
+
+    async def _begun(self) -> Connection:
+        """The connection, with a transaction in which all has been done that was asked for."""
+        if self._connection is None:
+            self._connection = await self._begin()
+        while self._unsent:
+            sql, arguments = self._unsent.pop(0)
+            await self._connection.run(sql, arguments)
+        return self._connection
+
+    async def _begin(self) -> Connection:
+        connection = await self._pool.take()
+        try:
+            await connection.execute(_BEGIN)
+        except BaseException as error:
+            self._pool.drop(connection, is_lost=is_loss(error))  # it may have begun, or not
+            raise
+        return connection
+
+    async def commit(self) -> None:
+        if self._connection is None and not self._unsent:
+            return
+        with self._failures:
+            # The parts of one statement run in any order, so no two may be for the same table.
+            if self._connection is None and _are_all_different(self._unsent):
+                # Only rows to insert: one statement, which is a transaction by itself.
+                unsent, self._unsent = self._unsent, []
+                async with asyncio.timeout_at(self._deadline):
+                    connection = await self._pool.take()
+                await _sent(self._pool.run(connection, *_together(unsent)), self._deadline)
+            else:
+                async with asyncio.timeout_at(self._deadline):
+                    connection = await self._begun()
+                await _sent(connection.execute("COMMIT"), self._deadline)
+        if self._adds and self._failures.writes.is_on:  # one without changes always works
+            self._failures.writes.answered()
+
+    def drop(self) -> None:
+        if self._connection is not None:
+            self._pool.drop(self._connection, is_lost=True)
+            self._connection = None
+
+    async def end(self) -> None:
+        """Undo what was not committed and give the connection back."""
+        if self._connection is None:
+            return
+        connection, self._connection = self._connection, None
+        if connection.is_closed() or asyncio.get_running_loop().time() >= self._deadline:
+            # Nobody waits for a rollback: closing the connection is one.
+            self._pool.drop(connection, is_lost=connection.is_closed())
+            return
+        try:
+            if connection.is_in_transaction():
+                with self._failures:
+                    async with asyncio.timeout(self._timeout / 4):
+                        await connection.execute("ROLLBACK")
+        except BaseException as error:
+            self._pool.drop(connection, is_lost=is_loss(error.__cause__ or error))
+            if not isinstance(error, DatabaseUnavailable):
+                raise
+        else:
+            self._pool.release(connection)
+
+
+def _are_all_different(statements: list[tuple[str, list[Any]]]) -> bool:
+    return len({sql for sql, _ in statements}) == len(statements)
+
+
+@cache
+def new_ids(table: str) -> Select[Any]:
+    """As many ids of `table` as there are numbers asked with, each beside its number."""
+    numbers = func.unnest(bindparam("number", type_=IDS)).table_valued("number").render_derived()
+    sequence = func.pg_get_serial_sequence(table, "id")
+    return select(numbers.c.number, func.nextval(cast_to(sequence, REGCLASS)))
+
+
+def _together(statements: list[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    """The statements as one, which happens as a whole or not at all."""
+    if len(statements) == 1:
+        return statements[0]
+    parts: list[str] = []
+    arguments: list[Any] = []
+    for sql, own in statements:
+        parts.append(f"s{len(parts)} AS ({_shifted(sql, len(arguments))})")
+        arguments += own
+    return f"WITH {', '.join(parts)} SELECT", arguments
+
+
+@cache
+def _shifted(sql: str, by: int) -> str:
+    """`sql` with all its placeholders counted from `by` + 1 on."""
+    return _PLACEHOLDER.sub(lambda found: f"${int(found[1]) + by}", sql)
+
+
+async def _sent(commit: Awaitable[object], until: float) -> None:
+    """Wait for what makes changes last. Raises `OutcomeUnknown` when that may have happened."""
+    try:
+        async with asyncio.timeout_at(until):
+            await commit
+    except asyncpg.StatementCompletionUnknownError as error:
+        raise OutcomeUnknown from error  # so CockroachDB tells it
+    except DOWN as error:
+        if is_refusal(error):
+            raise
+        raise OutcomeUnknown from error

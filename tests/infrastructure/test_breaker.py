@@ -1,0 +1,101 @@
+"""When calls to a database fail at once, and when they are let through again."""
+
+import asyncio
+
+import pytest
+
+from infrastructure.database.driver.breaker import Breaker
+from infrastructure.database.driver.statements import DatabaseUnavailable
+
+
+class Server:
+    """Answers probes when the test says so."""
+
+    def __init__(self) -> None:
+        self.probes = 0
+        self.errors: list[BaseException] = []
+        self.verdicts: asyncio.Queue[Exception | None] = asyncio.Queue()
+        self.breaker = Breaker(self._probe, self.errors.append)
+
+    async def _probe(self) -> None:
+        self.probes += 1
+        verdict = await self.verdicts.get()
+        if verdict is not None:
+            raise verdict
+
+    async def says(self, verdict: Exception | None = None) -> None:
+        self.verdicts.put_nowait(verdict)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+async def test_calls_go_through_while_nothing_has_failed() -> None:
+    server = Server()
+
+    await server.breaker.admit()
+
+    assert server.probes == 0
+
+
+async def test_who_comes_during_the_first_probe_waits_for_it_and_goes_on_when_it_succeeds() -> None:
+    server = Server()
+    server.breaker.trip()
+    waiting = [asyncio.create_task(server.breaker.admit()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+
+    await server.says()
+
+    await asyncio.gather(*waiting)
+    assert (server.probes, server.breaker.is_open) == (1, False)
+
+
+async def test_after_a_probe_that_failed_calls_fail_at_once() -> None:
+    server = Server()
+    server.breaker.trip()
+    waiting = asyncio.create_task(server.breaker.admit())
+    await server.says(OSError("gone"))
+
+    with pytest.raises(DatabaseUnavailable):
+        await waiting
+    with pytest.raises(DatabaseUnavailable):
+        await server.breaker.admit()
+
+    assert [str(error) for error in server.errors] == ["gone"]
+    server.breaker.reset()
+
+
+async def test_it_is_probed_again_until_it_answers() -> None:
+    server = Server()
+    server.breaker.trip()
+    for verdict in (OSError(), OSError(), None):
+        server.verdicts.put_nowait(verdict)
+
+    async with asyncio.timeout(5):
+        while server.breaker.is_open:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    assert server.probes == 3
+    await server.breaker.admit()
+
+
+async def test_a_call_that_succeeds_is_as_good_as_a_probe() -> None:
+    server = Server()
+    server.breaker.trip()
+    await server.says(OSError())
+
+    server.breaker.reset()
+
+    await server.breaker.admit()
+    assert not server.breaker.is_open
+
+
+async def test_many_failures_at_once_start_one_probe() -> None:
+    server = Server()
+
+    for _ in range(5):
+        server.breaker.trip()
+    await asyncio.sleep(0)
+
+    assert server.probes == 1
+    server.breaker.reset()
