@@ -41,12 +41,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
-def _tell(as_json: bool, value: Any, *lines: str) -> None:
-    """Print `value` as JSON, or else the lines that say the same."""
+def _output(as_json: bool, value: Any, *lines: str) -> None:
+    """Print `value` as JSON, or else `lines`, which have the same content."""
     print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
-def _tell_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"gatepost {version('gatepost')}")
         raise typer.Exit
@@ -56,14 +56,14 @@ def _tell_version(wanted: bool) -> None:
 def gatepost(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Gatepost: users, sessions and posts over HTTP.
 
     Settings come from the environment and from .env, as GATEPOST_….
 
-    Exit codes: 0 done, 1 refused or in vain, 2 not a command.
+    Exit codes: 0 done, 1 refused or failed, 2 not a command.
     """
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     except DomainError as error:
         reason = str(error.__cause__ or "").partition("\n")[0]
         fail(f"{error}: {reason}" if reason else str(error))
-    except UnfitKey as error:  # a weak SECRET_KEY is among the bad settings
+    except UnfitKey as error:  # of KEYS_FILE; a weak SECRET_KEY raises BadSettings
         fail(f"GATEPOST_KEYS_FILE: {error}")
     except (BadSettings, schema.MigrationFailed) as error:
         fail(str(error))
@@ -88,8 +88,8 @@ def fail(message: str) -> NoReturn:
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that serve.")] = 1,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
 ) -> None:
     """Serve the API. An embedded SQLite database is migrated first."""
     settings = load()
@@ -126,7 +126,7 @@ def serve(
 def migrate() -> None:
     """Bring the database's schema to the newest revision."""
     at = schema.migrate(load().database)
-    newer = "" if at == schema.newest() else ", newer than this code: left as it is"
+    newer = "" if at == schema.newest() else ", newer than this code, and was not changed"
     print(f"The schema is at revision {at}{newer}")
 
 
@@ -136,13 +136,15 @@ def create_admin(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
-    unverified: Annotated[bool, typer.Option("--unverified", help="Promote nevertheless.")] = False,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Promote a user with an unverified address.")
+    ] = False,
     reset: Annotated[bool, typer.Option("--reset-password", help="Replace the password.")] = False,
 ) -> None:
-    """Register an admin, or promote the user with this address, who keeps their password.
+    """Register an admin, or promote the user with this address. A promotion keeps the password.
 
-    A user with an unverified address may be a stranger, and is refused without --unverified.
-    With it, --reset-password locks a stranger out: it ends all sessions too.
+    A user whose address is unverified may be a stranger: the command refuses to promote them
+    without --unverified. --reset-password also revokes all sessions, which locks a stranger out.
     """
 
     async def work(database: Database) -> str:
@@ -177,36 +179,36 @@ app.add_typer(keys_app, name="keys")
 
 @keys_app.command("new")
 def new_key(as_json: AsJson = False) -> None:
-    """Make a key for ALGORITHM: it signs from the next start on, and the others still verify."""
+    """Make a key for ALGORITHM. It signs after the next start; older keys still verify."""
     settings = load()
     key = keyfile.add(_keys_file(settings), settings.algorithm, system_clock())
-    then = "It signs once all processes are started anew"
-    told = {"kid": key.kid, "algorithm": key.algorithm}
-    _tell(as_json, told, f"{key.kid}  {key.algorithm}", then)
+    values = {"kid": key.kid, "algorithm": key.algorithm}
+    next_step = "Restart all processes to sign with it"
+    _output(as_json, values, f"{key.kid}  {key.algorithm}", next_step)
 
 
 @keys_app.command("list")
 def list_keys(as_json: AsJson = False) -> None:
-    """Show the keys, the newest last."""
+    """List the keys, newest last."""
     settings = load()
     keys = keyfile.listed(_keys_file(settings), settings.algorithm)
-    _tell(as_json, keys, *("  ".join(value or "-" for value in key.values()) for key in keys))
+    _output(as_json, keys, *("  ".join(value or "-" for value in key.values()) for key in keys))
 
 
 # A key's name may start with a hyphen.
 @keys_app.command("retire", context_settings={"ignore_unknown_options": True})
 def retire_key(
-    kid: Annotated[str, typer.Argument(help="As `gatepost keys list` shows it.")],
+    kid: Annotated[str, typer.Argument(help="The `kid` shown by `gatepost keys list`.")],
 ) -> None:
-    """Take a key away: its tokens are dead from the next start on."""
+    """Remove a key. Its tokens are invalid after the next start."""
     settings = load()
     keyfile.retire(_keys_file(settings), kid, settings.algorithm)
-    print(f"{kid} is retired; its tokens are dead once all processes are started anew")
+    print(f"{kid} is retired; restart all processes to invalidate its tokens")
 
 
 def _keys_file(settings: Settings) -> Path:
     if settings.keys_file is None:
-        raise BadSettings("GATEPOST_KEYS_FILE: not set; it names the file with the keys")
+        raise BadSettings("GATEPOST_KEYS_FILE: not set; it must name the file for the keys")
     return settings.keys_file
 
 
@@ -215,26 +217,26 @@ def openapi() -> None:
     """Print the OpenAPI document."""
     settings = load()
     if settings.secret_key is None and not settings.in_production:
-        # The document has nothing signed in it: no file need be made for that.
+        # Nothing is signed here, so no secret needs to be generated and stored.
         settings = settings.model_copy(update={"secret_key": SecretStr(secrets.token_urlsafe(48))})
-    _tell(True, build(settings).openapi())
+    _output(True, build(settings).openapi())
 
 
 @app.command()
 def check(as_json: AsJson = False) -> None:
-    """Tell what would hurt in production; exit 1 if anything would."""
+    """Check settings, secrets, schema and servers for production; exit 1 if there are errors."""
 
     from checks import findings
 
-    async def look(database: Database) -> "list[Finding]":
+    async def find(database: Database) -> "list[Finding]":
         return await findings(settings, build_ports(settings, database), database)
 
     settings = load()
-    found = asyncio.run(with_database(settings, look))
-    harmless = all(finding.kind == "remark" for finding in found)
-    last_line = ["Nothing here would hurt in production"] if harmless else []
-    _tell(as_json, [asdict(finding) for finding in found], *map(str, found), *last_line)
-    if not harmless:
+    found = asyncio.run(with_database(settings, find))
+    has_errors = any(finding.kind == "error" for finding in found)
+    last_line = [] if has_errors else ["No errors found"]
+    _output(as_json, [asdict(finding) for finding in found], *map(str, found), *last_line)
+    if has_errors:
         sys.exit(1)
 
 
@@ -268,34 +270,34 @@ def seed(
             task = bar.add_task("Posts", total=posts)
             asyncio.run(with_database(settings, work))
     finally:
-        # What was added before it ended stays, and nobody else knows the password.
+        # Even if it fails halfway: the users added so far stay, and only this run has the password.
         if seeded:
-            told = asdict(seeded)
+            values = asdict(seeded)
             emails = [f"  {role:10} {email}" for role, email in seeded.emails.items()]
-            counts = (f"{told[kind]:,} {kind}" for kind in ("users", "posts", "drafts", "votes"))
+            counts = (f"{values[kind]:,} {kind}" for kind in ("users", "posts", "drafts", "votes"))
             password = f"All of these users have the password {seeded.password}"
-            _tell(as_json, told, f"Added {', '.join(counts)}", password, *emails)
+            _output(as_json, values, f"Added {', '.join(counts)}", password, *emails)
 
 
 @app.command("purge")
 def purge_database(as_json: AsJson = False) -> None:
-    """Delete sessions, one-time codes, idempotency keys and events that have expired.
+    """Delete expired sessions, one-time codes, idempotency keys and audit events.
 
-    Safe beside services that run, at any time. Once a day will do.
+    It is safe to run while the service runs. Run it once a day.
     """
     settings = load()
     from infrastructure.database import purge
 
     work = partial(purge.purge, now=system_clock(), audit_days=settings.audit_days)
     kinds = asdict(asyncio.run(with_database(settings, work)))
-    _tell(as_json, kinds, *(f"{n:>10,} {kind.replace('_', ' ')}" for kind, n in kinds.items()))
+    _output(as_json, kinds, *(f"{n:>10,} {kind.replace('_', ' ')}" for kind, n in kinds.items()))
 
 
 async def _revision(settings: Settings) -> str | None:
-    """The schema's, of a database that answers; with settings that the service can start with."""
+    """The revision of the database's schema. Raises as `build_ports` does for bad settings."""
 
-    async def look(database: Database) -> str | None:
+    async def read(database: Database) -> str | None:
         build_ports(settings, database)
         return await schema.revision(database)
 
-    return await with_database(settings, look)
+    return await with_database(settings, read)

@@ -59,7 +59,7 @@ def issuer_tokens(settings: Settings, _: Database) -> Tokens:
         raise BadSettings(f"{PREFIX}ISSUER, {PREFIX}JWKS_URL: must be https in production")
     if settings.email_verified_text not in (None, settings.issuer):
         raise BadSettings(f"{PREFIX}EMAIL_VERIFIED_TEXT: must be the provider that ISSUER names")
-    # Imported here, because their HTTP client takes a while and most services need none.
+    # Imported here: the HTTP client is slow to import, and only this technology needs it.
     from infrastructure.tokens.issuer import IssuerTokens
     from infrastructure.tokens.provider_keys import ProviderKeys
 
@@ -84,11 +84,14 @@ TOKENS: Technologies = {
     "issuer": issuer_tokens,
     "opaque": lambda _, database: OpaqueTokens(database),
 }
-"""The technologies of access tokens that there are, each a line."""
+"""The access-token technologies by the name that the setting TOKENS has for them."""
 
 
 def build(settings: Settings | None = None) -> FastAPI:
-    """The application that `settings` describe, or else the environment. Raises `BadSettings`."""
+    """Build the application from `settings`, by default those of the environment.
+
+    Raises `BadSettings`.
+    """
     settings = settings or load()
     logs = set_up_logs(settings.log_format or ("json" if settings.in_production else "console"))
     database = build_database(settings)
@@ -111,17 +114,17 @@ def build(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.open()
         services: Services = app.state.services
-        chores = [asyncio.create_task(services.mail.deliver_forever())]
-        chores.append(asyncio.create_task(remove_closed_accounts_forever(database)))
+        background = [asyncio.create_task(services.mail.deliver_forever())]
+        background.append(asyncio.create_task(remove_closed_accounts_forever(database)))
         if metrics:
-            chores.append(asyncio.create_task(metrics.read_forever()))
+            background.append(asyncio.create_task(metrics.read_forever()))
         if replica:
-            chores.append(asyncio.create_task(replica.watch()))
+            background.append(asyncio.create_task(replica.watch()))
         _settle_garbage_collector()
         yield
-        for chore in chores:
-            chore.cancel()
-        await asyncio.wait(chores)
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
         if replica:
             await replica.close()
         await database.close()
@@ -150,7 +153,7 @@ def build_database(settings: Settings) -> Database:
 
 
 async def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
-    """What `use` makes of the database, which is open meanwhile."""
+    """Open the database, return the result of `use`, and close the database."""
     database = build_database(settings)
     await database.open()
     try:
@@ -173,7 +176,7 @@ def build_ports(
     replica: Replica | None = None,
     technologies: Technologies = TOKENS,
 ) -> Ports:
-    """Every adapter. Raises `BadSettings`, and `UnfitKey` for keys that must not sign."""
+    """Build every adapter. Raises `BadSettings`, and `UnfitKey` for unfit signing keys."""
     if settings.tokens not in technologies:
         raise BadSettings(f"{PREFIX}TOKENS: must be one of {', '.join(technologies)}")
     tokens = technologies[settings.tokens](settings, database)
@@ -210,7 +213,7 @@ def build_mailer(settings: Settings) -> Mailer:
 
 
 def _signing_keys(settings: Settings) -> list[SigningKey]:
-    """The keys in use. The last one signs: the newest for the algorithm that is set."""
+    """The keys that verify tokens. The last one signs: the newest one for ALGORITHM."""
     path, algorithm = settings.keys_file, settings.algorithm
     keys = [kept.key for kept in keyfile.read(path)] if path else []
     fit = [key for key in keys if key.algorithm == algorithm]
@@ -218,7 +221,8 @@ def _signing_keys(settings: Settings) -> list[SigningKey]:
         fit = [hs256_key(secret_key(settings))]
     if not fit:
         raise BadSettings(
-            f"{PREFIX}KEYS_FILE: a key for {algorithm} is needed, `gatepost keys new` makes one"
+            f"{PREFIX}KEYS_FILE: a key for {algorithm} is missing; make one with"
+            " `gatepost keys new`"
         )
     return [key for key in keys if key is not fit[-1]] + [fit[-1]]
 
@@ -238,14 +242,14 @@ def build_limits(settings: Settings) -> Limits:
 
 
 def _derived_key(settings: Settings, purpose: str) -> bytes:
-    """A key of its own for each purpose, so that none is ever used for two."""
+    """Derive a separate key for each purpose from the secret key."""
     return hmac.digest(secret_key(settings), f"gatepost {purpose}".encode(), "sha256")
 
 
 def _settle_garbage_collector() -> None:
-    """What lives as long as the process is not looked at again, and the rest less often.
+    """Exclude all objects that exist now from collections, and collect less often.
 
-    docs/decisions/0005-garbage-collector.md has the measurement.
+    The measurements are in docs/decisions/0005-garbage-collector.md.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What `gatepost check` finds, and that it finds nothing where nothing would hurt."""
+"""`gatepost check` on real databases, mail servers and replicas."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def smtp() -> Iterator[str]:
 
 @pytest.fixture
 def production(place: Place, smtp: str) -> Place:
-    """Where nothing is wrong."""
+    """A place with sound settings and a migrated database."""
     place.settings = {
         "ENVIRONMENT": "production",
         "SECRET_KEY": SECRET,
@@ -36,32 +36,32 @@ def production(place: Place, smtp: str) -> Place:
     return place
 
 
-def found(place: Place, kind: str = "harm") -> dict[str, str]:
-    """What is found of this kind, by what it is about."""
+def found(place: Place, kind: str = "error") -> dict[str, str]:
+    """The texts of the findings of this kind, by their subject."""
     done = place.run("check")
     assert done.stderr == ""
     assert "hunter2" not in done.stdout
     lines = [line for line in done.stdout.splitlines() if line.startswith(f"{kind}: ")]
-    if kind == "harm":
+    if kind == "error":
         assert done.status == (1 if lines else 0)
     return dict(line.removeprefix(f"{kind}: ").split(": ", 1) for line in lines)
 
 
 @on_both_databases
-def test_nothing_is_found_where_nothing_is_wrong(production: Place) -> None:
+def test_sound_settings_have_no_errors(production: Place) -> None:
     done = production.run("check")
 
     assert (done.status, done.stderr) == (0, "")
-    assert done.stdout.endswith("Nothing here would hurt in production\n")
-    assert ("remark: GATEPOST_DATABASE_URL: SQLite" in done.stdout) is (
+    assert done.stdout.endswith("No errors found\n")
+    assert ("warning: GATEPOST_DATABASE_URL: SQLite" in done.stdout) is (
         production.database_url.startswith("sqlite")
     )
 
 
-def test_what_development_is_like_would_hurt(place: Place) -> None:
-    harms = found(place)
+def test_settings_for_development_are_errors(place: Place) -> None:
+    errors = found(place)
 
-    assert list(harms) == [
+    assert list(errors) == [
         "migrations",
         "GATEPOST_ENVIRONMENT",
         "GATEPOST_SECRET_KEY",
@@ -69,16 +69,16 @@ def test_what_development_is_like_would_hurt(place: Place) -> None:
         "GATEPOST_RATE_LIMITS",
         "GATEPOST_SMTP_URL",
     ]
-    assert "`gatepost migrate`" in harms["migrations"]
+    assert "`gatepost migrate`" in errors["migrations"]
 
 
-def test_a_database_that_does_not_answer_is_named(place: Place) -> None:
+def test_a_database_that_does_not_answer_is_an_error(place: Place) -> None:
     place.database_url = NOWHERE
 
-    harms = found(place)
+    errors = found(place)
 
-    assert harms["database"].startswith("it does not answer")
-    assert "12 characters" in harms["GATEPOST_DATABASE_URL"]
+    assert errors["database"].startswith("it does not answer")
+    assert "12 characters" in errors["GATEPOST_DATABASE_URL"]
 
 
 @pytest.mark.parametrize(
@@ -93,24 +93,24 @@ def test_a_database_that_does_not_answer_is_named(place: Place) -> None:
         ("BCRYPT_COST", "11", "too cheap"),
     ],
 )
-def test_a_setting_that_would_hurt_is_named(
+def test_a_dangerous_setting_is_an_error(
     production: Place, name: str, value: str, about: str
 ) -> None:
     production.settings[name] = value
 
-    harms = found(production)
+    errors = found(production)
 
-    assert list(harms) == [f"GATEPOST_{name}"]
-    assert about in harms[f"GATEPOST_{name}"]
+    assert list(errors) == [f"GATEPOST_{name}"]
+    assert about in errors[f"GATEPOST_{name}"]
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_a_replica_that_is_none_or_does_not_answer_is_named(
+def test_a_replica_that_is_not_a_standby_or_does_not_answer_is_an_error(
     production: Place, postgres: PostgresServer
 ) -> None:
     about = "GATEPOST_DATABASE_REPLICA_URL"
     production.settings["DATABASE_REPLICA_URL"] = production.database_url
-    assert found(production)[about].startswith("it is no standby")
+    assert found(production)[about].startswith("it is not a standby")
 
     production.settings["DATABASE_REPLICA_URL"] = NOWHERE
     assert found(production)[about].startswith("it does not answer")
@@ -121,16 +121,16 @@ def test_a_replica_that_is_none_or_does_not_answer_is_named(
         assert about not in found(production)
 
 
-def test_metrics_that_are_shown_to_everybody_are_remarked_on(production: Place) -> None:
+def test_metrics_without_a_token_are_a_warning(production: Place) -> None:
     production.settings["METRICS"] = "on"
 
-    assert "GATEPOST_METRICS" in found(production, "remark")
+    assert "GATEPOST_METRICS" in found(production, "warning")
 
     production.settings["METRICS_TOKEN"] = "a-token-of-32-characters-or-more"
-    assert "GATEPOST_METRICS" not in found(production, "remark")
+    assert "GATEPOST_METRICS" not in found(production, "warning")
 
 
-def test_settings_that_look_alike_and_do_not_hurt_are_let_pass(
+def test_narrow_networks_and_https_origins_are_no_errors(
     production: Place, valkey: ValkeyServer
 ) -> None:
     production.settings |= {
@@ -141,10 +141,10 @@ def test_settings_that_look_alike_and_do_not_hurt_are_let_pass(
     }
 
     assert found(production) == {}
-    assert "GATEPOST_REDIS_URL" not in found(production, "remark")
+    assert "GATEPOST_REDIS_URL" not in found(production, "warning")
 
 
-def test_a_mail_server_is_asked_and_one_that_is_away_or_not_set_is_found(
+def test_a_mail_server_that_does_not_answer_or_is_not_set_is_an_error(
     production: Place,
 ) -> None:
     assert found(production) == {}
@@ -155,44 +155,44 @@ def test_a_mail_server_is_asked_and_one_that_is_away_or_not_set_is_found(
     assert list(found(production)) == ["GATEPOST_SMTP_URL"]
 
 
-def test_mails_from_nobody_are_found(production: Place) -> None:
+def test_a_missing_sender_is_an_error(production: Place) -> None:
     del production.settings["MAIL_FROM"]
 
     assert list(found(production)) == ["GATEPOST_MAIL_FROM"]
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_more_connections_than_the_server_has_are_found(
+def test_more_connections_than_the_server_allows_are_an_error(
     production: Place, postgres: PostgresServer
 ) -> None:
     production.settings["DATABASE_CONNECTIONS"] = "50"
-    room = found(production, "remark")["GATEPOST_DATABASE_CONNECTIONS"]
+    room = found(production, "warning")["GATEPOST_DATABASE_CONNECTIONS"]
     # Of the 200, three are kept for superusers.
-    assert room == "50 a worker, of 197 that the server has for us: room for 3 workers"
+    assert room == "50 for each worker, of 197 that the server allows: room for 3 workers"
 
     name = production.database_url.rpartition("/")[2]
     postgres.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 49')
 
-    harms = found(production)
-    assert harms == {
-        "GATEPOST_DATABASE_CONNECTIONS": "50 a worker, of 49 that the server has for us"
+    errors = found(production)
+    assert errors == {
+        "GATEPOST_DATABASE_CONNECTIONS": "50 for each worker, of 49 that the server allows"
     }
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_a_superuser_is_remarked_on(production: Place) -> None:
-    remarks = production.run("check").stdout
+def test_a_superuser_is_a_warning(production: Place) -> None:
+    warnings = production.run("check").stdout
 
-    assert "remark: GATEPOST_DATABASE_URL: its user is a superuser" in remarks
+    assert "warning: GATEPOST_DATABASE_URL: its user is a superuser" in warnings
 
 
-def test_an_old_key_and_a_directory_that_others_write_to_are_found(production: Place) -> None:
+def test_an_old_key_is_a_warning_and_a_writable_directory_an_error(production: Place) -> None:
     directory = production.directory / "keys"
     directory.mkdir(mode=0o700)
     keyfile.add(directory / "keys.json", "ES256", NOON.replace(year=NOON.year - 2))
     production.settings |= {"ALGORITHM": "ES256", "KEYS_FILE": str(directory / "keys.json")}
     assert found(production) == {}
-    assert "signs is of" in found(production, "remark")["GATEPOST_KEYS_FILE"]
+    assert "was made on" in found(production, "warning")["GATEPOST_KEYS_FILE"]
 
     directory.chmod(0o770)
     assert list(found(production)) == ["GATEPOST_KEYS_FILE"]
@@ -200,11 +200,11 @@ def test_an_old_key_and_a_directory_that_others_write_to_are_found(production: P
     assert found(production) == {}
 
     production.run("keys", "new")
-    assert "GATEPOST_KEYS_FILE" not in found(production, "remark")
+    assert "GATEPOST_KEYS_FILE" not in found(production, "warning")
 
 
 @on_both_databases
-def test_users_whose_pepper_is_gone_are_found(production: Place) -> None:
+def test_a_lost_pepper_is_an_error(production: Place) -> None:
     def register(email: str, pepper: str) -> None:
         production.settings["PEPPER"] = pepper
         command = ("create-admin", email, "--password-stdin")
@@ -215,16 +215,16 @@ def test_users_whose_pepper_is_gone_are_found(production: Place) -> None:
     assert found(production) == {}
 
     production.settings["PEPPER"] = "new pepper"
-    harms = found(production)
-    assert list(harms) == ["GATEPOST_PEPPER"]
-    assert harms["GATEPOST_PEPPER"].startswith("lacks the pepper of 1 stored hashes")
+    errors = found(production)
+    assert list(errors) == ["GATEPOST_PEPPER"]
+    assert errors["GATEPOST_PEPPER"].startswith("lacks the pepper of 1 stored hashes")
 
 
-def test_scripts_get_what_is_found_as_json(place: Place) -> None:
+def test_findings_are_printed_as_json_for_scripts(place: Place) -> None:
     done = place.run("check", "--json")
 
     assert (done.status, done.stderr) == (1, "")
     listed = json.loads(done.stdout)
-    assert {"kind": "remark", "about": "GATEPOST_DATABASE_URL"}.items() <= listed[0].items()
+    assert {"kind": "warning", "about": "GATEPOST_DATABASE_URL"}.items() <= listed[0].items()
     lines = [f"{finding['kind']}: {finding['about']}: {finding['text']}" for finding in listed]
     assert lines == place.run("check").stdout.splitlines()

@@ -40,7 +40,7 @@ def test_a_database_that_another_application_migrated_is_refused(place: Place) -
 
     for command in (["serve", "--port", "0"], ["migrate"]):
         assert place.refusal(*command).startswith("alembic_version is at a1b2c3d4e5f6, which is")
-    assert "harm: migrations: alembic_version is at a1b2" in place.run("check").stdout
+    assert "error: migrations: alembic_version is at a1b2" in place.run("check").stdout
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
