@@ -117,6 +117,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         background = [asyncio.create_task(services.mail.deliver_forever())]
         background.append(asyncio.create_task(remove_closed_accounts_forever(database)))
         if metrics:
+            metrics.add(services.mail.readings())
             background.append(asyncio.create_task(metrics.read_forever()))
         if replica:
             background.append(asyncio.create_task(replica.watch()))

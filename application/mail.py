@@ -7,17 +7,21 @@ so no storage ever has it, and asking for one is the same work whether there is 
 import asyncio
 import logging
 import secrets
+from collections import Counter
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from html import escape
 from typing import NoReturn
 
+from application.ports.adapter import Reading
 from application.ports.clock import Clock
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
 from application.ports.queries import Queries
-from application.ports.storage import OutboxMessage, OutboxMessageId, Storage
+from application.ports.storage import OutboxMessage, OutboxMessageId, OutboxStatus, Storage
 from application.request_info import REQUEST_INFO
 from application.retries import retried
+from domain.addresses import host_of
 from domain.errors import Unavailable
 from domain.events import Event
 from domain.one_time_codes import LIFETIMES, Purpose, new_code, recipient
@@ -34,6 +38,16 @@ log = logging.getLogger("gatepost.mail")
 def pause_after(attempts: int) -> timedelta:
     """How long to wait after so many attempts: 2 seconds, 4, 8 ... an hour."""
     return timedelta(seconds=min(2 ** min(attempts, 12), 3600))
+
+
+SENDING_MAX = 8
+"""Letters that one process sends at the same time."""
+
+SENDING_TO_HOST_MAX = 2
+"""Of them to one host: a slow one does not hold up the others."""
+
+_STATUS_PAUSE = timedelta(seconds=15)
+"""Between two looks at how much waits."""
 
 
 class MailService:
@@ -54,50 +68,122 @@ class MailService:
         self._clock = clock
         self._public_url = public_url
         self._awake = asyncio.Event()
+        self._sending: dict[asyncio.Task[None], str] = {}
+        self._given_up = 0
+        self._status = OutboxStatus(0, None)
 
     def wake(self) -> None:
         """There is something in the outbox."""
         self._awake.set()
+
+    def readings(self) -> Sequence[Reading]:
+        """What metrics show of the outbox, which all processes share."""
+        return (
+            Reading(
+                "counter",
+                "gatepost_mails_given_up",
+                "Mails that were refused for good, or waited for too long.",
+                lambda: self._given_up,
+            ),
+            Reading(
+                "shared gauge",
+                "gatepost_mails_waiting",
+                "Mails in the outbox.",
+                lambda: self._status.waiting,
+            ),
+            Reading(
+                "shared gauge",
+                "gatepost_mails_oldest_seconds",
+                "How long the oldest mail in the outbox has waited.",
+                self._oldest_age,
+            ),
+        )
+
+    def _oldest_age(self) -> int:
+        oldest = self._status.oldest
+        return int((self._clock() - oldest).total_seconds()) if oldest else 0
 
     async def deliver_forever(self) -> NoReturn:
         """Send what is in the outbox, soon after it gets there, until cancelled.
 
         Any number of processes may do so at the same time.
         """
-        while True:
-            self._awake.clear()
-            try:
-                while await self.deliver_next():
-                    pass
-            except Unavailable:
-                pass  # it says so elsewhere; the letters wait
-            except Exception:
-                log.exception("delivery of mail failed")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PAUSE):
-                    await self._awake.wait()
+        status_due = self._clock()
+        try:
+            while True:
+                self._awake.clear()
+                try:
+                    while len(self._sending) < SENDING_MAX and await self._send_next():
+                        pass
+                    if self._clock() >= status_due:
+                        status_due = self._clock() + _STATUS_PAUSE
+                        await self.read_status()
+                except Unavailable:
+                    pass  # it says so elsewhere; the letters wait
+                except Exception:
+                    log.exception("delivery of mail failed")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PAUSE):
+                        await self._awake.wait()
+        finally:
+            for task in self._sending:
+                task.cancel()
+
+    async def _send_next(self) -> bool:
+        """Begin to send the letter that is due for longest; whether there was one."""
+        counts = Counter(self._sending.values())
+        busy = [host for host, count in counts.items() if count >= SENDING_TO_HOST_MAX]
+        letter = await self._claim(self._clock(), busy)
+        if letter is None:
+            return False
+        task = asyncio.create_task(self._deliver(letter))
+        self._sending[task] = host_of(letter.email)
+        task.add_done_callback(self._sent)
+        return True
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        del self._sending[task]
+        self.wake()
+        error = None if task.cancelled() else task.exception()
+        # A storage that is away says so elsewhere. The claim runs out, and the letter is due again.
+        if error is not None and not isinstance(error, Unavailable):
+            log.error("delivery of mail failed", exc_info=error)
+
+    @retried
+    async def read_status(self) -> None:
+        """See how much waits, for `readings`."""
+        async with self._storage() as uow:
+            self._status = await uow.outbox.status()
 
     async def deliver_next(self) -> bool:
-        """Send the letter that is due for longest; whether there was one.
+        """Send the letter that is due for longest; whether there was one."""
+        letter = await self._claim(self._clock())
+        if letter is not None:
+            await self._deliver(letter)
+        return letter is not None
+
+    async def _deliver(self, letter: OutboxMessage) -> None:
+        """Send a claimed letter.
 
         At least once: a letter leaves the outbox after it was sent, and one whose sender died is
         due again when the claim on it runs out. One that could not be sent is tried again until it
         has waited for as long as its code would live.
         """
         now = self._clock()
-        letter = await self._claim(now)
-        if letter is None:
-            return False
-        again_at: datetime | None = None
         try:
+            if now - letter.added_at >= LIFETIMES[letter.purpose]:
+                raise MailRefused("it waited for longer than its code would live")
             if mail := await self._written(letter, now):
                 await self._mailer.send(mail)
-        except MailRefused as error:
-            log.warning("letter %s was refused: %s", letter.id, error)
         except Unavailable:
             raise
+        except MailRefused as error:
+            self._given_up += 1
+            await self._settle(letter.id, None)
+            log.warning("letter %s was given up: %s", letter.id, error)
         except Exception as error:
             again_at = self._clock() + pause_after(letter.attempts)
+            await self._settle(letter.id, again_at)
             log.warning(
                 "letter %s was not sent: %s; next attempt: %s",
                 letter.id,
@@ -105,13 +191,13 @@ class MailService:
                 again_at,
                 exc_info=not isinstance(error, MailNotSent),
             )
-        await self._settle(letter.id, again_at)
-        return True
+        else:
+            await self._settle(letter.id, None)
 
     @retried
-    async def _claim(self, now: datetime) -> OutboxMessage | None:
+    async def _claim(self, now: datetime, busy: Collection[str] = ()) -> OutboxMessage | None:
         async with self._storage() as uow:
-            letter = await uow.outbox.claim(now, until=now + CLAIM)
+            letter = await uow.outbox.claim(now, until=now + CLAIM, busy=busy)
             await uow.commit()
         return letter
 
@@ -126,10 +212,7 @@ class MailService:
 
     @retried
     async def _written(self, letter: OutboxMessage, now: datetime) -> Mail | None:
-        """The mail with a new code; None when there is nobody to have one, or no use in it now."""
-        if now - letter.added_at >= LIFETIMES[letter.purpose]:
-            log.warning("letter %s was dropped: it waited for too long", letter.id)
-            return None
+        """The mail with a new code; None when there is nobody to have one."""
         user_id = letter.user_id
         if user_id is None:
             known = await self._queries.credentials(letter.email)

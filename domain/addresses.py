@@ -54,6 +54,11 @@ def email_key(email: str) -> str:
         return f"{local}{at}{domain.lower()}"
 
 
+def host_of(email: str) -> str:
+    """The A-label of the domain: what mail for the address goes to."""
+    return email_key(email).rpartition("@")[2]
+
+
 def deliverable(email: str) -> str:
     """The form in which mail is sent: with the domain's A-label, for servers without SMTPUTF8.
 

@@ -1,6 +1,7 @@
 """Mail: over SMTP, or onto the console."""
 
 import asyncio
+import logging
 import ssl
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import aiosmtplib
 
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
 from domain.addresses import deliverable
+
+log = logging.getLogger("gatepost.mail")
 
 _TIMEOUT = 15.0
 """Seconds for all of it."""
@@ -59,6 +62,18 @@ def _mapping_errors() -> Iterator[None]:
         raise MailRefused(type(error).__name__) from None
 
 
+def _untrusted(error: BaseException | None) -> str | None:
+    """Why the server's certificate was refused, if that is what the error came from."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return (
+                f"the mail server's certificate is not trusted ({error.verify_message}):"
+                " SSL_CERT_FILE names the file with the certificates to trust"
+            )
+        error = error.__cause__ or error.__context__
+    return None
+
+
 class SmtpMailer(Mailer):
     """`url` is `smtp://[user:password@]host[:port]`, encrypted when the server offers to be
     (STARTTLS), or `smtps://...`, encrypted from the start. A password is never sent in the clear.
@@ -84,12 +99,19 @@ class SmtpMailer(Mailer):
             "local_hostname": self._domain,
             "timeout": _TIMEOUT,
         }
+        self._has_reported = False
 
     async def send(self, mail: Mail) -> None:
-        with _mapping_errors():
-            message = self._message(mail)
-            async with asyncio.timeout(_TIMEOUT):
-                await aiosmtplib.send(message, **self._server)
+        try:
+            with _mapping_errors():
+                message = self._message(mail)
+                async with asyncio.timeout(_TIMEOUT):
+                    await aiosmtplib.send(message, **self._server)
+        except MailNotSent as error:
+            if not self._has_reported and (untrusted := _untrusted(error)):
+                self._has_reported = True  # once, and not with every mail
+                log.warning(untrusted)
+            raise
 
     async def check(self) -> str | None:
         """Connect and log in as for sending, and send nothing."""
@@ -98,7 +120,7 @@ class SmtpMailer(Mailer):
                 async with asyncio.timeout(_TIMEOUT), aiosmtplib.SMTP(**self._server):
                     return None
         except (MailNotSent, MailRefused) as error:
-            return f"mails could not be sent: {error}"
+            return _untrusted(error) or f"mails could not be sent: {error}"
 
     def _message(self, mail: Mail) -> EmailMessage:
         message = EmailMessage()
@@ -127,5 +149,8 @@ class ConsoleMailer(Mailer):
     """Prints what would be sent, tokens included. For development."""
 
     async def send(self, mail: Mail) -> None:
-        sys.stdout.write(f"\nTo: {mail.to}\nSubject: {mail.subject}\n\n{mail.text}\n")
+        text = f"\nTo: {mail.to}\nSubject: {mail.subject}\n\n{mail.text}\n"
+        encoding = sys.stdout.encoding or "ascii"
+        # The token is ASCII, so that a terminal of any encoding shows it.
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()

@@ -2,7 +2,8 @@
 
 Adapters keep plain integers, which cost next to nothing and are right whether or not anybody reads
 them. Workers share what they count by files in a directory (prometheus_client's multiprocess mode):
-a counter is the sum over all processes that there were, a gauge over those that live.
+a counter is the sum over all processes that there were, a gauge over those that live, and a shared
+gauge the highest figure of those that live.
 """
 
 import asyncio
@@ -47,16 +48,24 @@ class Metrics:
         """For whoever counts more."""
         self._counters: list[tuple[Counter, Callable[[], int]]] = []
         self._gauges: list[tuple[Gauge, Callable[[], int]]] = []
+        self._counted: list[int] = []
+        self.add(readings)
+
+    def add(self, readings: Iterable[Reading]) -> None:
+        """Show these readings too."""
         for each in readings:
             if each.kind == "counter":
                 counter = Counter(each.name, each.text, registry=self.registry)
                 self._counters.append((counter, each.read))
+                self._counted.append(0)
             else:
                 gauge = Gauge(
-                    each.name, each.text, registry=self.registry, multiprocess_mode="livesum"
+                    each.name,
+                    each.text,
+                    registry=self.registry,
+                    multiprocess_mode="livesum" if each.kind == "gauge" else "livemax",
                 )
                 self._gauges.append((gauge, each.read))
-        self._counted = [0] * len(self._counters)
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the form that an Accept header asks for, and the form's media type."""

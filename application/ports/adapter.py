@@ -12,8 +12,10 @@ from typing import Literal, Protocol
 class Reading:
     """A figure that an adapter keeps as a plain integer, and that metrics read when asked."""
 
-    kind: Literal["counter", "gauge"]
-    """A counter only grows, and is summed over all workers that there ever were."""
+    kind: Literal["counter", "gauge", "shared gauge"]
+    """A counter only grows, and is summed over all workers that there ever were. A gauge is summed
+    over those that live; a shared one is of what all of them see, and the highest figure counts.
+    """
     name: str
     text: str
     """The help text."""

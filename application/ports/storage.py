@@ -4,7 +4,7 @@ All of it raises `domain.errors.Unavailable` when the database does not answer, 
 `SerializationFailure` when it refuses because of what others do at the same time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ from domain.sessions import NewSession, Session, SessionId
 from domain.users import NewUser, User, UserId
 
 OutboxMessageId = NewType("OutboxMessageId", int)
+BUSY_HOSTS_MAX = 4
 
 
 class SerializationFailure(Unavailable):
@@ -197,6 +198,14 @@ class OutboxMessage:
     origin: RequestInfo
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    waiting: int
+    """Letters that wait, those that are being sent included."""
+    oldest: datetime | None
+    """When the one that waits for longest was added."""
+
+
 class Outbox(Protocol):
     async def add(
         self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
@@ -204,15 +213,21 @@ class Outbox(Protocol):
         """Have a letter wait that is due at once."""
         ...
 
-    async def claim(self, now: datetime, *, until: datetime) -> OutboxMessage | None:
+    async def claim(
+        self, now: datetime, *, until: datetime, busy: Collection[str] = ()
+    ) -> OutboxMessage | None:
         """The letter that is due for longest at `now`, and for nobody else before `until`; None
         when none is. Two who claim at the same time do not wait for each other and get two letters.
+
+        Letters to the hosts (`host_of` addresses) in `busy`, at most `BUSY_HOSTS_MAX`, are left.
         """
         ...
 
     async def postpone(self, letter_id: OutboxMessageId, *, until: datetime) -> None: ...
 
     async def remove(self, letter_id: OutboxMessageId) -> None: ...
+
+    async def status(self) -> OutboxStatus: ...
 
 
 class Votes(Protocol):

@@ -1,12 +1,21 @@
 """The outbox: row, mapping and repository."""
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
 from sqlmodel import Field
 
-from application.ports.storage import Outbox, OutboxMessage, OutboxMessageId
+from application.ports.storage import (
+    BUSY_HOSTS_MAX,
+    Outbox,
+    OutboxMessage,
+    OutboxMessageId,
+    OutboxStatus,
+)
 from application.request_info import REQUEST_INFO, RequestInfo
+from domain.addresses import host_of
 from domain.one_time_codes import Purpose
 from domain.users import UserId
 from infrastructure.database.driver.rows import BigId, Row, primary_key, table, timestamp_column
@@ -28,6 +37,7 @@ class LetterRow(Row, table=True):
     # No foreign key either: a letter to a user who is gone is dropped when it would be written.
     user_id: int | None = Field(sa_type=BigId, default=None)
     added_at: datetime | None = timestamp_column(nullable=True)
+    host: str | None
 
 
 OUTBOX = table(LetterRow)
@@ -40,10 +50,15 @@ _ADD = insert(OUTBOX).values(
     ip=bindparam("ip"),
     user_id=bindparam("user_id"),
     added_at=bindparam("due_at"),
+    host=bindparam("host"),
 )
+_BUSY = [f"busy_{number}" for number in range(BUSY_HOSTS_MAX)]
 _DUE = (
     select(OUTBOX.c.id)
-    .where(OUTBOX.c.due_at <= bindparam("now"))
+    .where(
+        OUTBOX.c.due_at <= bindparam("now"),
+        or_(OUTBOX.c.host.is_(None), OUTBOX.c.host.not_in([bindparam(name) for name in _BUSY])),
+    )
     .order_by(OUTBOX.c.due_at, OUTBOX.c.id)
     .limit(1)
     .with_for_update(skip_locked=True)
@@ -65,6 +80,8 @@ _CLAIM = (
 )
 _POSTPONE = update(OUTBOX).values(due_at=bindparam("until")).where(OUTBOX.c.id == bindparam("key"))
 _REMOVE = delete(OUTBOX).where(OUTBOX.c.id == bindparam("key"))
+_FIGURES: tuple[ColumnElement[Any], ...] = (func.count(), func.min(OUTBOX.c.added_at))
+_STATUS = select(*_FIGURES).select_from(OUTBOX)
 
 
 class SqlOutbox(Outbox):
@@ -83,10 +100,14 @@ class SqlOutbox(Outbox):
             request_id=origin.request_id,
             ip=origin.ip,
             user_id=user_id,
+            host=host_of(email),
         )
 
-    async def claim(self, now: datetime, *, until: datetime) -> OutboxMessage | None:
-        records = await self._transaction.fetch(_CLAIM, now=now, until=until)
+    async def claim(
+        self, now: datetime, *, until: datetime, busy: Collection[str] = ()
+    ) -> OutboxMessage | None:
+        hosts = dict.fromkeys(_BUSY, "") | dict(zip(_BUSY, busy, strict=False))
+        records = await self._transaction.fetch(_CLAIM, now=now, until=until, **hosts)
         if not records:
             return None
         id_, purpose, email, attempts, request_id, ip, user_id, added_at = records[0]
@@ -105,3 +126,7 @@ class SqlOutbox(Outbox):
 
     async def remove(self, letter_id: OutboxMessageId) -> None:
         await self._transaction.fetch(_REMOVE, key=letter_id)
+
+    async def status(self) -> OutboxStatus:
+        ((waiting, oldest),) = await self._transaction.fetch(_STATUS)
+        return OutboxStatus(waiting, oldest)

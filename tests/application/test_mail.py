@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.mail import CLAIM, pause_after
+from application.mail import CLAIM, SENDING_MAX, SENDING_TO_HOST_MAX, pause_after
 from application.ports.mail import Mail, MailNotSent, MailRefused
 from application.services import Services, build_services
 from domain.one_time_codes import LIFETIMES, Purpose
@@ -222,6 +222,51 @@ async def test_several_who_deliver_at_once_send_each_letter_once(
     await asyncio.gather(*(services.mail.deliver_next() for _ in range(8)))
 
     assert len({token_of(mail) for mail in ports.mailer.sent}) == 3
+
+
+async def test_a_slow_host_holds_up_no_other_and_letters_are_sent_several_at_once(
+    ports: FakePorts, services: Services
+) -> None:
+    slow = ports.mailer.slow["slow.example"] = asyncio.Event()
+    for number in range(SENDING_MAX):
+        for host in ("slow.example", f"host{number}.example"):
+            email = f"user{number}@{host}"
+            await services.accounts.register(UserDraftFactory.build(email=email), PASSWORD)
+            await services.codes.ask_for_reset(email)
+    delivery = asyncio.create_task(services.mail.deliver_forever())
+
+    async def wait_for(number: int) -> None:
+        async with asyncio.timeout(5):
+            while len(ports.mailer.sent) < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    await wait_for(SENDING_MAX)
+    assert not any("slow" in mail.to for mail in ports.mailer.sent)
+    assert len(ports.mailer.sending) == SENDING_TO_HOST_MAX
+    slow.set()
+    await wait_for(2 * SENDING_MAX)
+
+    delivery.cancel()
+    with suppress(asyncio.CancelledError):
+        await delivery
+
+
+async def test_what_waits_and_what_was_given_up_is_counted(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    async def figures() -> list[int]:
+        await services.mail.read_status()
+        return [reading.read() for reading in services.mail.readings()]
+
+    assert await figures() == [0, 0, 0]
+    ports.mailer.trouble = MailNotSent("no answer")
+    await services.codes.ask_for_reset(EMAIL)
+    await services.mail.deliver_next()
+    ports.clock.advance(20 * SECOND)
+    assert await figures() == [0, 1, 20]
+    ports.mailer.trouble = MailRefused("no such address")
+    await services.mail.deliver_next()
+    assert await figures() == [1, 0, 0]
 
 
 async def test_a_letter_is_sent_as_soon_as_it_is_posted_and_after_a_breakdown(

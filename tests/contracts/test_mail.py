@@ -1,15 +1,19 @@
 """What every storage does with codes and letters, and every mailer with a mail."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
-from application.ports.storage import OutboxMessage, OutboxMessageId
+from application.ports.storage import OutboxMessage, OutboxMessageId, OutboxStatus
 from application.request_info import REQUEST_INFO, RequestInfo
 from domain.errors import AlreadyGone
 from domain.one_time_codes import OneTimeCode, Purpose
@@ -20,6 +24,7 @@ from tests.fakes.clock import NOON
 from tests.fakes.mail import FakeMailer
 from tests.smtp import Certificate, Inbox, part_of, running_smtp
 
+ROOT = Path(__file__).parents[2]
 SECOND = timedelta(seconds=1)
 HALF_MINUTE = 30 * SECOND
 LATER = NOON + HALF_MINUTE
@@ -277,6 +282,30 @@ async def test_a_claimed_letter_holds_up_no_other_claim(backend: Backend) -> Non
     assert (first.email, second.email) == ("a@example.com", "b@example.com")
 
 
+async def test_letters_to_busy_hosts_are_left(backend: Backend) -> None:
+    await post(backend, "a@faß.example", "b@slow.example", "c@example.com", "d@SLOW.example")
+    busy = ["slow.example", "xn--fa-hia.example"]
+
+    claimed = []
+    for hosts in (busy, busy, busy[:1], ()):
+        async with backend.storage() as uow:
+            letter = await uow.outbox.claim(LATER, until=LATER + SECOND, busy=hosts)
+            await uow.commit()
+        claimed.append(letter and letter.email)
+
+    assert claimed == ["c@example.com", None, "a@faß.example", "b@slow.example"]
+
+
+async def test_the_outbox_tells_how_much_waits_and_since_when(backend: Backend) -> None:
+    async with backend.storage() as uow:
+        assert await uow.outbox.status() == OutboxStatus(0, None)
+    await post(backend, "a@example.com", "b@example.com")
+    await claim(backend, SECOND, HALF_MINUTE)
+
+    async with backend.storage() as uow:
+        assert await uow.outbox.status() == OutboxStatus(2, NOON)
+
+
 # Mailers
 
 MAIL = Mail(
@@ -401,6 +430,25 @@ async def test_the_way_is_encrypted_when_the_server_offers_it(
     assert inbox.encrypted == [True, True, False]
 
 
+@pytest.mark.parametrize("implicit", [True, False])
+async def test_an_untrusted_certificate_is_reported_once_with_the_way_out(
+    inbox: Inbox, tmp_path: Path, caplog: pytest.LogCaptureFixture, implicit: bool
+) -> None:
+    certificate = Certificate(tmp_path)
+    kind: dict[str, Any] = {"tls" if implicit else "starttls": certificate}
+    async with running_smtp(inbox, **kind) as address:
+        mailer = SmtpMailer(f"{'smtps' if implicit else 'smtp'}://{address}", sender=SENDER)
+        for _ in range(2):
+            with pytest.raises(MailNotSent):
+                await mailer.send(MAIL)
+        problem = await mailer.check()
+
+    (line,) = [record.message for record in caplog.records if record.name == "gatepost.mail"]
+    assert "certificate is not trusted (self-signed certificate)" in line
+    assert "SSL_CERT_FILE" in line
+    assert problem == line
+
+
 async def test_a_server_that_nobody_vouches_for_gets_nothing(inbox: Inbox, tmp_path: Path) -> None:
     certificate = Certificate(tmp_path)
 
@@ -455,3 +503,22 @@ async def test_the_console_shows_the_token_alone_on_a_line(
     lines = capsys.readouterr().out.splitlines()
     assert "To: anna@example.com" in lines
     assert "abc_123-" + "x" * 60 in lines
+
+
+def test_the_console_shows_the_token_whatever_the_terminal_can_show() -> None:
+    program = (
+        "import asyncio; from infrastructure.mail import ConsoleMailer;"
+        "from application.ports.mail import Mail;"
+        "mail = Mail(to='änna@exämple.com', subject='Grüße', text='abc_123\\nÄ', html='');"
+        "asyncio.run(ConsoleMailer().send(mail))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "abc_123" in done.stdout.splitlines()

@@ -1,9 +1,12 @@
+import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
 from application.ports.mail import Mail, Mailer
-from application.ports.storage import Outbox, OutboxMessage, OutboxMessageId
+from application.ports.storage import Outbox, OutboxMessage, OutboxMessageId, OutboxStatus
 from application.request_info import REQUEST_INFO
+from domain.addresses import host_of
 from domain.one_time_codes import Purpose
 from domain.users import UserId
 from tests.fakes.storage import FakeUnitOfWork, WaitingLetter
@@ -11,15 +14,23 @@ from tests.secrecy import SECRECY
 
 
 class FakeMailer(Mailer):
-    """Keeps what was `sent`. Set `trouble` to have it raised instead."""
+    """Keeps what was `sent`. Set `trouble` to have it raised instead. `send` waits while the host
+    of the mail is in `slow`, and notes the mail in `sending` meanwhile.
+    """
 
     def __init__(self) -> None:
         self.sent: list[Mail] = []
         self.trouble: BaseException | None = None
+        self.slow: dict[str, asyncio.Event] = {}
+        self.sending: list[Mail] = []
 
     async def send(self, mail: Mail) -> None:
         if self.trouble:
             raise self.trouble
+        if slow := self.slow.get(host_of(mail.to)):
+            self.sending.append(mail)
+            await slow.wait()
+            self.sending.remove(mail)
         SECRECY.keep_codes(mail.text)
         self.sent.append(mail)
 
@@ -44,9 +55,15 @@ class FakeOutbox(Outbox):
         )
         state.outbox[id_] = WaitingLetter(letter, now)
 
-    async def claim(self, now: datetime, *, until: datetime) -> OutboxMessage | None:
+    async def claim(
+        self, now: datetime, *, until: datetime, busy: Collection[str] = ()
+    ) -> OutboxMessage | None:
         state = await self._uow.state()
-        due = [waiting for waiting in state.outbox.values() if waiting.due_at <= now]
+        due = [
+            waiting
+            for waiting in state.outbox.values()
+            if waiting.due_at <= now and host_of(waiting.letter.email) not in busy
+        ]
         if not due:
             return None
         first = min(due, key=lambda waiting: (waiting.due_at, waiting.letter.id)).letter
@@ -60,3 +77,9 @@ class FakeOutbox(Outbox):
 
     async def remove(self, letter_id: OutboxMessageId) -> None:
         (await self._uow.state()).outbox.pop(letter_id, None)
+
+    async def status(self) -> OutboxStatus:
+        letters = [waiting.letter for waiting in (await self._uow.state()).outbox.values()]
+        return OutboxStatus(
+            len(letters), min((letter.added_at for letter in letters), default=None)
+        )
