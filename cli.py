@@ -100,7 +100,7 @@ def serve(
             fail(f"migrations: {DOWN['migrations']}")
         schema.migrate(settings.database)
     try:
-        listener = listen(host, port)
+        listeners = listen(host, port)
     except OSError as error:
         fail(f"cannot listen on {host} port {port}: {error.strerror}")
     config = configuration(
@@ -109,17 +109,16 @@ def serve(
         workers=workers,
         bounds=Bounds(HEAD_MAX, FIELDS_MAX),
         fastpath=settings.fastpath == "on",
-        proxies=settings.trusted_proxies,
         drain_seconds=settings.drain,
     )
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
     print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
     os.environ["WEB_CONCURRENCY"] = str(workers)  # each worker uses its share of the cores
     if workers == 1:
-        Server(config).run(sockets=[listener])
+        Server(config).run(sockets=listeners)
     else:
         with shared_metrics() if settings.has_metrics else nullcontext():
-            sys.exit(Supervisor(config, sockets=[listener]).run())
+            sys.exit(Supervisor(config, sockets=listeners).run())
 
 
 @app.command()

@@ -33,6 +33,7 @@ from infrastructure.logs import set_up_logs
 from infrastructure.mail import ConsoleMailer, NoMailer, SmtpMailer
 from infrastructure.metrics import Metrics
 from infrastructure.passwords import BcryptPasswords
+from infrastructure.proxies import TrustedProxies
 from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
@@ -135,7 +136,7 @@ def build(settings: Settings | None = None) -> FastAPI:
             await asyncio.to_thread(close_tracing, tracer_provider)
         logs.stop()
 
-    return create_app(
+    app = create_app(
         ports,
         cursor_key=_derived_key(settings, "cursors"),
         cors_origins=settings.cors_origins,
@@ -146,7 +147,11 @@ def build(settings: Settings | None = None) -> FastAPI:
         tracer_provider=tracer_provider,
         lifespan=lifespan,
         fastpath=settings.fastpath == "on",
+        root_path=settings.root_path,
     )
+    if settings.trusted_proxies:
+        app.add_middleware(TrustedProxies, networks=settings.trusted_proxies)
+    return app
 
 
 def build_database(settings: Settings) -> Database:

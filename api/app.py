@@ -75,13 +75,15 @@ def create_app(
     tracer_provider: TracerProvider | None = None,
     lifespan: Lifespan | None = None,
     fastpath: bool = True,
+    root_path: str = "",
 ) -> FastAPI:
     """The ASGI application that serves `ports`.
 
     `cursor_key` signs the cursors of lists: secret, and the same in all processes that serve the
     same clients. `metrics`, if given, counts requests and is what `/metrics` shows, with
     `metrics_token` only to its bearer; `tracer_provider`, if given, gets a span of each.
-    `fastpath`: whether planned routes answer, or FastAPI's own way does.
+    `fastpath`: whether planned routes answer, or FastAPI's own way does. `root_path`: the prefix
+    that a proxy takes off every path, without a final slash.
     """
     app = _Application(
         title="Gatepost",
@@ -131,6 +133,10 @@ def create_app(
         app.add_middleware(cors)
         on_failure = cors(answer_failure)  # a page may read that it failed
     app.add_middleware(
-        RequestMiddleware, on_failure=on_failure, access_log=access_log, log_email=log_email
+        RequestMiddleware,
+        on_failure=on_failure,
+        access_log=access_log,
+        log_email=log_email,
+        root_path=root_path,
     )
     return app

@@ -107,15 +107,23 @@ class RequestMiddleware:
     """`on_failure` answers when `app` raises before it has answered.
 
     `log_email`: whether the log names users by their e-mail address, not by their id alone.
+    `root_path`: the prefix that a proxy took off the path.
     """
 
     def __init__(
-        self, app: ASGIApp, *, on_failure: ASGIApp, access_log: AccessLog, log_email: bool
+        self,
+        app: ASGIApp,
+        *,
+        on_failure: ASGIApp,
+        access_log: AccessLog,
+        log_email: bool,
+        root_path: str,
     ) -> None:
         self._app = app
         self._on_failure = on_failure
         self._access_log = access_log
         self._log_email = log_email
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -137,7 +145,7 @@ class RequestMiddleware:
             scope["method"] = "GET"
         if method not in ("GET", "HEAD"):
             receive = _checked(scope, receive)
-        _normalize_target(scope)
+        _normalize_target(scope, self._root_path)
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -181,11 +189,15 @@ class RequestMiddleware:
         )
 
 
-def _normalize_target(scope: Scope) -> None:
-    """Take a trailing slash off the path, and percent-encode what is not ASCII in the query."""
+def _normalize_target(scope: Scope, root_path: str) -> None:
+    """Take a trailing slash off the path, put the prefix before it that a proxy took off (ASGI's
+    `path` begins with its `root_path`), and percent-encode what is not ASCII in the query.
+    """
     path: str = scope["path"]
-    if path.endswith("/") and path != "/":
-        scope["path"] = path[:-1]
+    if path.endswith("/") and path != scope.get("root_path", "") + "/":
+        scope["path"] = path = path[:-1]
+    if root_path:
+        scope["root_path"], scope["path"] = root_path, root_path + path
     query: bytes = scope["query_string"]
     if not query.isascii():  # Starlette would read bare UTF-8 as Latin-1
         scope["query_string"] = quote(query, safe=printable).encode("ascii")

@@ -18,6 +18,8 @@ from typing import Any
 from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from infrastructure.proxies import address
+
 PIPELINE_MAX = 100
 """Requests that wait for the answer to an earlier one on the same connection."""
 
@@ -107,6 +109,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client and self.client[0].startswith("::ffff:"):
+            self.client = (str(address(self.client[0])), self.client[1])
         self._began_at = self.read_at = self._written_at = self.loop.time()
         self._timer = self.loop.call_later(self._bounds.tick, self._tick)
         if len(self.connections) > self._bounds.connections:

@@ -5,6 +5,7 @@ either cuts off what still runs.
 """
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -32,16 +33,35 @@ _CLOSE = (b"connection", b"close")
 log = logging.getLogger("gatepost")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections. Raises OSError."""
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    # Here, so that nobody else can, and that whoever reads the address may connect at once.
-    listener.listen(2048)
-    listener.set_inheritable(True)
-    return listener
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that take connections at every address of `host`, and on the same port if `port` is
+    0. Raises OSError.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners: list[socket.socket] = []
+    for family, address in dict.fromkeys((each[0], each[4]) for each in found):
+        listener = socket.socket(family)
+        listeners.append(listener)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and len(found) > 1:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            listener.bind((address[0], port, *address[2:]))
+        except OSError as error:
+            # A host without IPv6 still has "localhost" at ::1 in its list of names.
+            if error.errno != errno.EADDRNOTAVAIL or len(found) == 1:
+                for each in listeners:
+                    each.close()
+                raise
+            listeners.pop().close()
+            continue
+        port = listener.getsockname()[1]
+        # Here, so that nobody else can, and that whoever reads the address may connect at once.
+        listener.listen(2048)
+        listener.set_inheritable(True)
+    if not listeners:
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    return listeners
 
 
 class Config(uvicorn.Config):
@@ -56,12 +76,9 @@ def configuration(
     workers: int,
     bounds: Bounds,
     fastpath: bool,
-    proxies: Sequence[str],
     drain_seconds: int,
 ) -> Config:
-    """How uvicorn serves `app`, the import path of a factory. `proxies`: addresses and networks
-    whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
-    """
+    """How uvicorn serves `app`, the import path of a factory."""
     protocol = FastProtocol if fastpath else BoundedProtocol
     config = Config(
         app,
@@ -75,8 +92,7 @@ def configuration(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
+        proxy_headers=False,  # `infrastructure.proxies` reads them
         timeout_keep_alive=75,  # over the 60 of most load balancers: it is they who must close
         timeout_graceful_shutdown=10,
     )

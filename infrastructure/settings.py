@@ -22,7 +22,7 @@ from infrastructure.environment import (
 )
 from infrastructure.limits import check_redis_url, rate
 from infrastructure.mail import check_sender, check_smtp_url
-from infrastructure.spellings import issuer, network, origin
+from infrastructure.spellings import issuer, network, origin, root_path
 from infrastructure.tokens.jose import UnfitKey, hs256_key
 from infrastructure.tracing import check_tracing
 
@@ -88,6 +88,7 @@ _Network = Annotated[str, AfterValidator(network)]
 _Rate = Annotated[str, AfterValidator(_rate)]
 _Origin = Annotated[str, AfterValidator(origin)]
 _Issuer = Annotated[str, AfterValidator(issuer)]
+_RootPath = Annotated[str, AfterValidator(root_path)]
 _CommaSeparated = (NoDecode, BeforeValidator(_parts))
 
 
@@ -143,6 +144,8 @@ class Settings(BaseSettings):
     drafts_until_verified: bool = False
     """Whether what members write stays a draft until they have verified their address."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
+    root_path: _RootPath = ""
+    """The prefix of paths that a proxy takes off."""
     cors_origins: Annotated[list[_Origin], *_CommaSeparated] = []
     rate_limits: Literal["on", "off"] = "on"
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None

@@ -3,11 +3,13 @@
 Each function raises `ValueError` with what to write instead, and without the value.
 """
 
+import re
 from ipaddress import IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from domain.addresses import a_label
 
+_SEGMENTS = re.compile(r"[A-Za-z0-9._~/-]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -63,3 +65,13 @@ def issuer(value: str) -> str:
         host, slash, path = rest.partition("/")
         return f"{scheme.lower()}://{host.lower()}{slash}{path}"
     return value
+
+
+def root_path(value: str) -> str:
+    """A prefix of paths: with a slash before it and none behind it; empty for `/`."""
+    path = value.strip("/")
+    if not path:
+        return ""
+    if "//" in path or not _SEGMENTS.fullmatch(path):
+        raise ValueError("must be the path that the proxy takes off, as /api: no host, no query")
+    return f"/{path}"

@@ -614,6 +614,23 @@ async def test_http_1_0_needs_no_host(gate: ApiClient) -> None:
     assert (await with_head(gate, [], http_version="1.0")).status_code == 200
 
 
+@pytest.mark.parametrize("root_path", ["/api", "/posts", "/p", "/posts/1"])
+async def test_a_prefix_that_a_proxy_took_off_may_be_any(gate: ApiClient, root_path: str) -> None:
+    anna = await gate.person()
+    app = create_app(gate.ports, cursor_key=b"k" * 32, root_path=root_path)
+    async with client_of(app) as client:
+        client.headers.update(anna.headers)
+        post = {"title": "Hello", "content": "First post."}
+        written = [await client.post("/posts/", json=post) for _ in range(2)]
+        first = await client.get("/posts?limit=1")
+        at_the_root = await client.get("/docs")
+
+    assert [each.status_code for each in written] == [201, 201]
+    assert written[0].headers["Location"] == f"{root_path}/posts/{written[0].json()['id']}"
+    assert first.links["next"]["url"].startswith(f"{root_path}/posts?")
+    assert f'"{root_path}/docs/docs.js"' in at_the_root.text
+
+
 class Lines(list[dict[str, object]]):
     """An access log that keeps its lines."""
 

@@ -14,7 +14,7 @@ from uvicorn.lifespan.off import LifespanOff
 
 from infrastructure.fastpath import FastProtocol
 from infrastructure.protocol import OUTCOME, PIPELINE_MAX, BoundedProtocol, Bounds
-from infrastructure.server import Config, Server
+from infrastructure.server import Config, Server, listen
 
 HEAD_MAX, FIELDS_MAX = 4096, 20
 PATIENCE = 10.0
@@ -55,9 +55,11 @@ class Application:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     answer: bytes | None = None
     state: dict[str, Any] = field(default_factory=dict)
+    client: str = ""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.state = scope["state"]
+        self.client = scope["client"][0]
         self.entered += 1
         self.entries.release()
         await self.go_on.wait()
@@ -157,16 +159,19 @@ class Connection:
 
 @asynccontextmanager
 async def running(
-    app: Application, bounds: Bounds, protocol: type[BoundedProtocol] = FastProtocol
+    app: Application,
+    bounds: Bounds,
+    protocol: type[BoundedProtocol] = FastProtocol,
+    listener: socket.socket | None = None,
 ) -> AsyncIterator[Running]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listener or socket.create_server(("127.0.0.1", 0)) as listener:
         http: Any = partial(protocol, bounds=bounds)
         config = Config(app, lifespan="off", log_config=None, http=http, ws="none")
         config.load()
         server = Server(config)
         server.lifespan = LifespanOff(config)
         await server.startup([listener])
-        it = Running(listener.getsockname(), server.server_state.connections)
+        it = Running(("127.0.0.1", listener.getsockname()[1]), server.server_state.connections)
         yield it
         server.force_exit = True
         for writer in it.writers:
@@ -476,3 +481,13 @@ async def test_nothing_is_said_of_a_client_who_left_with_the_answer(app: Applica
         await server.is_left()
 
     assert OUTCOME not in app.state
+
+
+async def test_an_ipv4_client_of_an_ipv6_socket_counts_as_ipv4(app: Application) -> None:
+    (listener,) = listen("::", 0)
+    async with running(app, bounds(), listener=listener) as server:
+        client = await server.connect()
+        client.send(GET)
+        await client.answer()
+
+    assert app.client == "127.0.0.1"

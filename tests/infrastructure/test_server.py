@@ -11,7 +11,7 @@ from uvicorn.lifespan.off import LifespanOff
 from api.middleware import FIELDS_MAX, HEAD_MAX
 from infrastructure.fastpath import FastProtocol
 from infrastructure.protocol import Bounds
-from infrastructure.server import Config, Server
+from infrastructure.server import Config, Server, listen
 
 PROTOCOL = partial(FastProtocol, bounds=Bounds(HEAD_MAX, FIELDS_MAX))
 REQUEST = b"GET / HTTP/1.1\r\nHost: gatepost\r\n\r\n"
@@ -69,6 +69,28 @@ async def test_a_request_that_comes_a_moment_after_its_connection_is_answered(
 
 async def test_a_connection_without_a_request_is_closed(client: socket.socket) -> None:
     assert await everything(client) == b""
+
+
+def test_a_host_with_several_addresses_is_listened_to_at_each_of_them_on_one_port() -> None:
+    listeners = listen("*", 0)  # which every machine has two of, and "localhost" many
+
+    try:
+        assert {each.getsockname()[0] for each in listeners} == {"0.0.0.0", "::"}
+        (port,) = {each.getsockname()[1] for each in listeners}
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), 10).close()
+    finally:
+        for each in listeners:
+            each.close()
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            listen("localhost", port)
+    for each in listen("localhost", port):
+        each.close()
 
 
 class Sink(asyncio.Transport):
