@@ -9,6 +9,9 @@ ARGS =
 MINUTES = 10
 
 BIN = .venv/bin
+
+# Compiled modules are kept whatever the environment says: compiling takes longer than most commands.
+export PYTHONDONTWRITEBYTECODE =
 RUN = .venv/.run
 DEV = .venv/.dev
 
@@ -106,12 +109,14 @@ openapi: $(DEV) ## take a new snapshot of the OpenAPI document
 	mv .venv/openapi.json tests/openapi.json
 
 COMPILE = $(BIN)/uv pip compile --quiet --no-config --no-header --no-annotate \
-	--universal --python-version 3.11 --generate-hashes --group build $(ARGS) pyproject.toml
+	--universal --python-version 3.11 --generate-hashes $(ARGS)
 
 .PHONY: lock
 lock: $(DEV) ## lock the dependencies again; newer ones with ARGS=--upgrade
-	$(COMPILE) --output-file requirements/run.txt
-	$(COMPILE) --output-file requirements/dev.txt --group dev --constraints requirements/run.txt
+	$(COMPILE) --output-file requirements/install.txt --group install
+	$(COMPILE) --output-file requirements/run.txt --group build pyproject.toml
+	$(COMPILE) --output-file requirements/dev.txt --group build --group dev pyproject.toml \
+		--constraints requirements/run.txt --constraints requirements/install.txt
 
 define FIT_FOR_USE
 import sys
@@ -127,7 +132,12 @@ except ImportError:
 endef
 export FIT_FOR_USE
 
-PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
+UV = $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+# uv does in seconds what takes pip most of a minute, but it does not read pip's configuration: where
+# that names the only registry in reach, pip installs.
+WITH_UV = { $(UV) $(1) || $(PIP) $(1); }
 
 # Brings .venv to what a lock file says. Its stamps are off meanwhile: a .venv that has none was never
 # finished and is made anew, and one that can't be finished is taken away.
@@ -139,8 +149,9 @@ trap 'exit 1' HUP INT TERM; \
 test -e $(RUN) || $(PYTHON) -m venv --clear .venv; \
 rm -f $(RUN) $(DEV); \
 echo 'Installing $< into .venv'; \
-$(PIP) install --require-hashes --requirement $<; \
-$(PIP) install --no-build-isolation --no-deps --editable .; \
+$(PIP) --no-compile --require-hashes --requirement requirements/install.txt; \
+$(call WITH_UV,--require-hashes --requirement $<); \
+$(call WITH_UV,--no-build-isolation --no-deps --editable .); \
 touch $(1); \
 trap - EXIT
 endef
