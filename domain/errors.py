@@ -1,7 +1,7 @@
-"""Refusals of the business, by kind.
+"""Errors of the domain, by kind.
 
-A rule's own error is a class under one of the kinds. Outer layers look at the kind alone (HTTP
-gives it a status), so a new error needs no change anywhere else.
+The error of a rule is a subclass of one of the kinds. Outer layers look only at the kind (HTTP maps
+it to a status), so a new error needs no change elsewhere.
 """
 
 import re
@@ -11,13 +11,13 @@ _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class DomainError(Exception):
-    """A refusal that the caller may be told: neither `code` nor `detail` holds a secret."""
+    """An error that clients see. Neither `code` nor `detail` contains a secret."""
 
     code: ClassVar[str]
-    """Stable name for programs: the class name in snake_case."""
+    """Stable identifier for programs: the class name in snake_case."""
 
     detail: str = ""
-    """One sentence for people. A class attribute, or given to the constructor."""
+    """One sentence for people. Set it as a class attribute or in the constructor."""
 
     def __init_subclass__(cls) -> None:
         cls.code = _WORD_START.sub("_", cls.__name__).lower()
@@ -29,48 +29,48 @@ class DomainError(Exception):
 
 
 class Unauthenticated(DomainError):
-    """We do not know who is asking."""
+    """The client is not authenticated."""
 
 
 class NotAllowed(DomainError):
-    """We know who is asking, and it is not theirs to do."""
+    """The client is authenticated, and may not do this."""
 
 
 class NotFound(DomainError):
-    """There is no such thing, or none that the asker may know of."""
+    """It does not exist, or the client may not know that it exists."""
 
 
 class Conflict(DomainError):
-    """It clashes with what is there."""
+    """The change conflicts with the current state."""
 
 
 class Stale(DomainError):
-    """What the change was based on has changed in the meantime."""
+    """The change was based on a state that is no longer current."""
 
 
 class Invalid(DomainError):
-    """Something that we once handed out came back changed, used up or out of place."""
+    """A token or cursor of this service is malformed, expired, used or for another purpose."""
 
 
 class RuleBroken(DomainError):
-    """The content breaks a rule of the business."""
+    """The content breaks a business rule."""
 
 
 class TooMany(DomainError):
-    """Asked for too often."""
+    """A limit is exhausted."""
 
     retry_after: int = 1
-    """Seconds after which asking again makes sense."""
+    """Seconds until a retry can succeed."""
 
 
 class Unavailable(DomainError):
-    """A part that we need is down or overloaded; nothing was done."""
+    """A dependency is down or overloaded. Nothing was changed."""
 
     retry_after: int = 1
-    """Seconds after which asking again makes sense."""
+    """Seconds until a retry can succeed."""
 
 
 class AlreadyGone(Conflict):
-    """Lost a race against a deletion."""
+    """Something that the change refers to was deleted concurrently."""
 
     detail = "Something that this belongs to was deleted in the meantime"

@@ -1,4 +1,4 @@
-"""Audit events: who did what to what, and when. They never contain a secret."""
+"""Audit events: who did what, to what, and when. An event never contains a secret."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from domain.users import UserId
 EventId = NewType("EventId", int)
 
 AUDIT_DAYS = 365
-"""Days that an event is kept, unless a setting says otherwise."""
+"""Default number of days that events are kept."""
 
 Detail = str | int | bool | None
 
@@ -18,11 +18,11 @@ Detail = str | int | bool | None
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     name: str
-    """In the past tense: "post_edited"."""
+    """In the past tense, as in "post_edited"."""
     subject: str
-    """What it was done to, kind and id: "post:7"."""
+    """Kind and id of what was changed, as in "post:7"."""
     actor_id: UserId | None
-    """Who did it; None for the service itself and for an unknown client."""
+    """Who did it. None: the service itself, or an unauthenticated client."""
     at: datetime
     details: Mapping[str, Detail] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""Requests that may be sent again and are carried out once."""
+"""Idempotency keys: a repeated request gets the response of the first one."""
 
 from dataclasses import fields
 from datetime import timedelta
@@ -9,7 +9,7 @@ from domain.errors import Conflict, RuleBroken
 from domain.posts import PostContent
 
 LIFE = timedelta(hours=24)
-"""How long a first answer is kept."""
+"""How long the response to the first request is kept."""
 
 
 class IdempotencyKeyInUse(Conflict):
@@ -21,11 +21,11 @@ class IdempotencyKeyReused(RuleBroken):
 
 
 def fingerprint(draft: PostContent) -> str:
-    """A digest that is equal for drafts that ask for the same new post.
+    """A digest of all fields of the draft; equal drafts have equal digests.
 
-    Every field of the draft counts. One that has its default is left out, so that a release that
-    adds a field still recognizes the requests that the release before it has stored.
+    A field with its default value is left out. So a release that adds a field still recognizes the
+    requests that the previous release has stored.
     """
     values = ((field, getattr(draft, field.name)) for field in fields(draft))
-    asked = {field.name: value for field, value in values if value != field.default}
-    return sha256(dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+    given = {field.name: value for field, value in values if value != field.default}
+    return sha256(dumps(given, sort_keys=True, default=str).encode()).hexdigest()

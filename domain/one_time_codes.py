@@ -1,8 +1,8 @@
-"""One-time codes: what a mail carries to show that its reader may act for an account.
+"""One-time codes: tokens in mails, which prove that somebody reads the mail of an address.
 
-A code works for one purpose, once, until it expires. It dies when the password or the address of
-its user changes. One that undoes a change of address does not: whoever took an account over could
-change either.
+A code works once, for one purpose, until it expires. A change of the user's password or address
+invalidates it, except a code that undoes a change of address: an attacker who took over the account
+could change either.
 """
 
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ from domain.users import User, UserId
 
 
 class InvalidCode(Invalid):
-    """One and the same for every cause."""
+    """The same for every cause, so that the response does not reveal the cause."""
 
     detail = "The token is not valid, was used before or has expired"
 
 
 class Purpose(StrEnum):
     VERIFICATION = "verification"
-    """Of the user's address, or of the one that is pending."""
+    """Verifies the user's address, or their pending address."""
     PASSWORD_RESET = "password_reset"  # noqa: S105  no password
     EMAIL_CHANGE_UNDO = "email_change_undo"
-    """Mailed to the address that is, or was, to be replaced."""
+    """Keeps or restores the old address. Mailed to it when a change of address is requested."""
 
 
 LIFETIMES = {
@@ -42,11 +42,11 @@ class OneTimeCode:
     purpose: Purpose
     code_hash: str = field(repr=False)
     email: str
-    """The address that it was mailed to."""
+    """The address that the code was mailed to."""
     expires_at: datetime
 
     def is_valid_for(self, user: User, now: datetime) -> bool:
-        """Whether whoever knows it may act for `user` now."""
+        """Whether the code may be used for `user` at `now`."""
         if self.user_id != user.id or not user.is_active or now >= self.expires_at:
             return False
         undoes = self.purpose is Purpose.EMAIL_CHANGE_UNDO
@@ -54,9 +54,7 @@ class OneTimeCode:
 
 
 def new_code(user: User, purpose: Purpose, email: str, token: str, since: datetime) -> OneTimeCode:
-    """The code that the bearer of `token`, mailed to `email`, proves themselves by. Its life begins
-    at `since`.
-    """
+    """The code for `token`, which is mailed to `email`. Its lifetime starts at `since`."""
     return OneTimeCode(
         user_id=user.id,
         purpose=purpose,
@@ -67,15 +65,15 @@ def new_code(user: User, purpose: Purpose, email: str, token: str, since: dateti
 
 
 def code_hash(token: str, purpose: Purpose) -> str:
-    """What is stored of a token. It is 256 random bits, so one fast hash is enough."""
+    """The stored form of a token. A token has 256 random bits, so a fast hash suffices."""
     return sha256(f"{purpose.value} {token}".encode()).hexdigest()
 
 
 def recipient(purpose: Purpose, email: str, user: User) -> str | None:
-    """The address to mail a code to that was asked for `email`, as the user spelt the address.
+    """The address to send a code to that was requested for `email`, as the user spelled it.
 
-    None when a code is of no use to `user` any more. A reset goes to their own address alone: that
-    a pending one is theirs is not shown yet.
+    None if `user` cannot use such a code now. A password reset is only sent to the user's own
+    address, never to a pending one: a pending address may be somebody else's.
     """
     if not user.is_active:
         return None
@@ -84,5 +82,5 @@ def recipient(purpose: Purpose, email: str, user: User) -> str | None:
     if purpose is Purpose.VERIFICATION and email == user.pending_email:
         return email
     if email_key(email) != email_key(user.email):
-        return None  # they have left it meanwhile
+        return None  # the user has changed the address in the meantime
     return None if purpose is Purpose.VERIFICATION and user.is_verified else user.email

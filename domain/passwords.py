@@ -25,17 +25,17 @@ def _never(_: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordPolicy:
-    """What a service asks of its passwords."""
+    """The configurable part of the password rules."""
 
     minimum: int = 12
-    """Fewest code points."""
+    """Minimum length in code points."""
     is_common: Callable[[str], bool] = _never
-    """Whether a password is on the list of those that everybody tries first."""
+    """Whether a password is on a list of common passwords."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordCandidate:
-    """A password about to be chosen, and what a rule may hold against it."""
+    """A new password, with everything that a rule may compare it with."""
 
     password: str = field(repr=False)
     email: str
@@ -46,38 +46,38 @@ PasswordRule = Callable[[PasswordCandidate], None]
 
 
 def normalized(password: str) -> str:
-    """The form (NFKC) in which passwords are counted and hashed, whatever the keyboard sent.
+    """The form (NFKC) in which passwords are measured and hashed.
 
-    Raises `ValueError` for a text longer than `PASSWORD_INPUT_MAX`: NFKC takes quadratic time in
-    the length of a run of combining marks, and holds the interpreter's lock all the while.
+    Raises `ValueError` for a text longer than `PASSWORD_INPUT_MAX`: normalization takes quadratic
+    time in the length of a run of combining marks, and holds the GIL meanwhile.
     """
     if len(password) > PASSWORD_INPUT_MAX:
         raise ValueError("The text is too long to be a password")
     return unicodedata.normalize("NFKC", password)
 
 
-def length_is_in_bounds(choice: PasswordCandidate) -> None:
-    too_long = len(choice.password) > PASSWORD_INPUT_MAX
-    minimum = choice.policy.minimum
-    if too_long or not minimum <= len(normalized(choice.password)) <= PASSWORD_MAX:
+def length_is_in_bounds(candidate: PasswordCandidate) -> None:
+    too_long = len(candidate.password) > PASSWORD_INPUT_MAX
+    minimum = candidate.policy.minimum
+    if too_long or not minimum <= len(normalized(candidate.password)) <= PASSWORD_MAX:
         raise WeakPassword(f"A password has {minimum} to {PASSWORD_MAX} characters")
 
 
-def it_is_not_the_address(choice: PasswordCandidate) -> None:
-    password = normalized(choice.password).casefold()
-    address = unicodedata.normalize("NFKC", choice.email).casefold()
+def it_is_not_the_address(candidate: PasswordCandidate) -> None:
+    password = normalized(candidate.password).casefold()
+    address = unicodedata.normalize("NFKC", candidate.email).casefold()
     local, _, domain = address.partition("@")
     rest = password
     for part in (address, domain, local):
         rest = rest.replace(part, "") if len(part) > 2 else rest
-    # "anna.anna.anna" and "anna-2026-anna" are the address too: no other word is left of them.
+    # Fewer than four other letters: "anna.anna.anna" and "anna-2026-anna" are refused as well.
     if rest != password and sum(c.isalpha() for c in rest) < 4:
         raise WeakPassword("A password is not made of the e-mail address")
 
 
-def it_is_not_common(choice: PasswordCandidate) -> None:
-    password = normalized(choice.password)
-    if choice.policy.is_common(password) or choice.policy.is_common(password.casefold()):
+def it_is_not_common(candidate: PasswordCandidate) -> None:
+    password = normalized(candidate.password)
+    if candidate.policy.is_common(password) or candidate.policy.is_common(password.casefold()):
         raise WeakPassword("This password is one of those that are tried first")
 
 
@@ -89,8 +89,8 @@ PASSWORD_RULES: tuple[PasswordRule, ...] = (
 
 
 def check_password(
-    choice: PasswordCandidate, rules: tuple[PasswordRule, ...] = PASSWORD_RULES
+    candidate: PasswordCandidate, rules: tuple[PasswordRule, ...] = PASSWORD_RULES
 ) -> None:
-    """Raise `WeakPassword` with the reason of the first rule that the choice breaks."""
+    """Raise `WeakPassword` with the reason of the first rule that `candidate` breaks."""
     for rule in rules:
-        rule(choice)
+        rule(candidate)

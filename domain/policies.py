@@ -1,6 +1,6 @@
-"""Who may do what to whom: one function for each question, without side effects.
+"""Policies: who may do what, as functions without side effects.
 
-Every policy takes `now`, so that one that depends on time changes none of its callers.
+Every policy takes `now`, so that a policy which comes to depend on time changes no caller.
 """
 
 from datetime import datetime
@@ -15,12 +15,12 @@ class AdminsOnly(NotAllowed):
 
 
 class Visibility(StrEnum):
-    """Who something exists for, at one moment."""
+    """Who can see something at a given time."""
 
     PUBLIC = "public"
-    """For everybody."""
+    """Everybody."""
     PRIVATE = "private"
-    """For its owner and moderators; to everybody else it is not found."""
+    """Its owner and moderators. For everybody else it does not exist."""
 
 
 def is_moderator(user: User) -> bool:
@@ -32,7 +32,7 @@ def is_admin(user: User) -> bool:
 
 
 def may_read(reader: User, owner_id: UserId, visibility: Visibility, now: datetime) -> bool:
-    """`visibility` is the one that the owner's thing has at `now`."""
+    """Whether `reader` may read something of `owner_id` that has this `visibility` at `now`."""
     return visibility is Visibility.PUBLIC or reader.id == owner_id or is_moderator(reader)
 
 
@@ -41,5 +41,5 @@ def may_change(editor: User, owner_id: UserId, now: datetime) -> bool:
 
 
 def may_see_account(viewer: User, subject: User, now: datetime) -> bool:
-    """Address, role and state of an account are for its user and admins."""
+    """Whether `viewer` may read the address, role and state of the account of `subject`."""
     return viewer.id == subject.id or is_admin(viewer)

@@ -1,8 +1,9 @@
-"""What a search looks for: words, beginnings of words and phrases.
+"""The grammar of search queries: words, prefixes and phrases.
 
-`red fox` finds what has both words, `"red fox"` what has them side by side, `fo*` what has a word
-that begins so. Case does not matter, and whatever is neither letter nor digit parts words. Every
-input means something: one without a word looks for nothing in particular, which is in every text.
+`red fox` matches texts with both words, `"red fox"` texts with the two words side by side, and
+`fo*` texts with a word that starts with "fo". Case is ignored. Words consist of letters, marks and
+digits; every other character separates them. Every query is valid: one without a word matches every
+text.
 """
 
 import re
@@ -10,21 +11,21 @@ from dataclasses import dataclass
 from unicodedata import category
 
 QUERY_MAX = 500
-"""Characters of a query that count; databases bound the length of words and expressions."""
+"""Characters of a query that are used; databases limit the length of words and expressions."""
 
 _PART = re.compile(r'"([^"]*)"?|([^\s"]+)')
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Words that stand side by side; of the last one only the beginning, if it is a `prefix`."""
+    """One word or a phrase. With `prefix`, the last word matches every word that starts with it."""
 
     words: tuple[str, ...]
     prefix: bool = False
 
 
 def terms_of(query: str) -> tuple[Term, ...]:
-    """What a text must have, all of it, for `query` to find it."""
+    """The terms of `query`. A text matches when it has all of them."""
     found = []
     for quoted, bare in _PART.findall(query[:QUERY_MAX]):
         words = words_of(quoted or bare)

@@ -1,4 +1,4 @@
-"""Sessions: a login and what is left of it."""
+"""Sessions: their lifetimes, their refresh, and the networks that they start in."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,11 +12,11 @@ from domain.users import User, UserId
 SessionId = NewType("SessionId", int)
 
 SESSIONS_MAX = 100
-"""Sessions of a user that go on. One login more ends the session used longest ago."""
+"""Live sessions of a user. A login beyond it revokes the session that was used longest ago."""
 
 KNOWN = timedelta(days=30)
-"""How long a network stays known to an account, at the least, after a session that began in it was
-last used. The session itself is kept for that, ended or not."""
+"""How long an account remembers the network of a session after the session was last used. The
+session's row is kept for as long, even if the session has expired or was revoked."""
 
 
 class NotAuthenticated(Unauthenticated):
@@ -24,7 +24,7 @@ class NotAuthenticated(Unauthenticated):
 
 
 class InvalidToken(Unauthenticated):
-    """One and the same for every cause, so that nobody learns which one it was."""
+    """The same for every cause, so that the response does not reveal the cause."""
 
     detail = "Could not validate credentials"
 
@@ -41,33 +41,33 @@ class SessionNotFound(NotFound):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
     access: timedelta = timedelta(hours=1)
-    """Of an access token."""
+    """Lifetime of an access token."""
     refresh: timedelta = timedelta(days=30)
-    """Of a session that nobody refreshes."""
+    """Lifetime of a session after its last refresh."""
     session: timedelta = timedelta(days=90)
-    """Of a session, however often it is refreshed."""
+    """Maximum lifetime of a session, however often it is refreshed."""
 
     def session_end(self, *, started_at: datetime, now: datetime) -> datetime:
-        """When a session ends that is started or refreshed now."""
+        """The expiry of a session that is started or refreshed at `now`."""
         return min(now + self.refresh, started_at + self.session)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Session:
-    """A login that goes on until it expires or is revoked."""
+    """A login. It is live until it expires or is revoked."""
 
     id: SessionId
     user_id: UserId
     created_at: datetime
     last_used_at: datetime
-    """When it was refreshed last, or else started: so often it is stored, and no more often."""
+    """Time of the last refresh, or of the login. Ordinary requests do not update it."""
     expires_at: datetime
     revoked_at: datetime | None
     user_agent: str | None
     ip: str | None
 
     def is_valid_for(self, user: User, *, issued_at: datetime, now: datetime) -> bool:
-        """Whether a token of this session, issued at `issued_at`, speaks for `user` now."""
+        """Whether a token of this session, issued at `issued_at`, authenticates `user` at `now`."""
         return (
             self.user_id == user.id
             and self.revoked_at is None
@@ -76,8 +76,8 @@ class Session:
         )
 
     def refresh(self, user: User, *, lifetimes: Lifetimes, now: datetime) -> None:
-        """Go on from now. Raises `InvalidToken` when the session is over for `user`."""
-        # The token that asks for it was issued at the last refresh.
+        """Extend the session. Raises `InvalidToken` if the session is not valid for `user`."""
+        # The refresh token was issued at the last refresh.
         if not self.is_valid_for(user, issued_at=self.last_used_at, now=now):
             raise InvalidToken
         self.last_used_at = now
@@ -86,13 +86,13 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession:
-    """A login about to be stored."""
+    """A session that is not stored yet."""
 
     user_id: UserId
     created_at: datetime
     expires_at: datetime
     refresh_hash: str = field(repr=False)
-    """`refresh_hash` of the one refresh token that continues it."""
+    """`refresh_hash` of the session's current refresh token."""
     user_agent: str | None
     ip: str | None
 
@@ -100,8 +100,8 @@ class NewSession:
 def network_of(ip: str | None) -> str:
     """The network that limits group addresses by: an IPv4 address itself, or the /64 of IPv6.
 
-    Every subscriber of IPv6 has at least a /64. Text that is no address is returned unchanged, and
-    None, the client of a Unix socket, as an empty text.
+    An IPv6 subscriber has at least a /64. Text that is no address is returned unchanged. The result
+    for None, the client of a Unix socket, is an empty string.
     """
     address = _address(ip)
     if address is None:
@@ -110,7 +110,7 @@ def network_of(ip: str | None) -> str:
 
 
 def site_of(ip: str | None) -> str | None:
-    """The /48 of an IPv6 address, which is what a site is given at most (RFC 6177); else None."""
+    """The /48 of an IPv6 address, the largest prefix of one site (RFC 6177); otherwise None."""
     address = _address(ip)
     return _prefix(address, 48) if isinstance(address, IPv6Address) else None
 
@@ -129,5 +129,5 @@ def _prefix(address: IPv6Address, bits: int) -> str:
 
 
 def refresh_hash(token: str) -> str:
-    """What is stored of a refresh token. It is 256 random bits, so one fast hash is enough."""
+    """The stored form of a refresh token. A token has 256 random bits, so a fast hash suffices."""
     return sha256(token.encode(errors="surrogatepass")).hexdigest()
