@@ -1,14 +1,13 @@
 """Calling what the OpenAPI document has, as it says to."""
 
-import re
 from typing import Any
 
 import httpx
 
 from api.app import create_app
 from domain.users import Role
-from tests.api.client import PASSWORD, ApiClient, Person
-from tests.api.test_one_time_codes import ask_for_reset, ask_for_verification, ask_to_move
+from tests.api.client import ApiClient, Person
+from tests.api.expected import Options, expected_routes, path_of
 from tests.fakes.ports import fake_ports
 
 DOCUMENT = create_app(fake_ports(), cursor_key=b"k" * 32).openapi()
@@ -55,48 +54,21 @@ class Caller:
         **body: Any,
     ) -> httpx.Response:
         method, path, operation = OPERATIONS[name]
-        at = at or {}
-        for parameter in re.findall(r"{(\w+)}", path):
-            value = at[parameter] if parameter in at else await self.something(parameter)
-            path = path.replace(f"{{{parameter}}}", str(value))
         person = person or (self.admin if operation["tags"] == ["administration"] else self.anna)
         return await self.client.request(
             method,
-            path + query,
+            await path_of(path, self.gate, self.anna, **(at or {})) + query,
             headers=(person.headers if operation["security"] else {}) | (headers or {}),
-            **(body or await self.body(name, operation)),
+            **(body or await self.options(name)),
         )
 
-    async def something(self, parameter: str) -> object:
-        """What a path leads to."""
-        if parameter == "post_id":
-            return (await self.gate.post(self.anna))["id"]
-        if parameter == "user_id":
-            return self.anna.id
-        answer = await self.gate.client.get("/sessions", headers=self.anna.headers)
-        return answer.json()[0]["id"]
-
-    async def body(self, name: str, operation: dict[str, Any]) -> dict[str, Any]:
-        """The example; made up only where none can be."""
-        match name:
-            case "login":
-                return {"data": example(operation)}
-            case "refresh":
-                return {"data": {"refresh_token": self.anna.refresh_token}}
-            case "register":  # whose example is Anna's
-                return {"json": {"email": "bela@example.com", "password": PASSWORD}}
-            case "change_user":
-                return {"json": {"role": "moderator"}}
-            case "verify":
-                return {"json": {"token": await ask_for_verification(self.gate, self.anna)}}
-            case "undo_email_change":
-                undo, _ = await ask_to_move(self.gate, self.anna, "new@example.com")
-                return {"json": {"token": undo}}
-            case "reset_password":
-                (token,) = await ask_for_reset(self.gate, self.anna.email)
-                return {"json": {"token": token, "new_password": PASSWORD}}
-        given = example(operation)
-        return {"json": given} if given else {}
+    async def options(self, name: str) -> Options:
+        """The document's example, unless a request has to be made for the occasion."""
+        (row,) = [row for row in expected_routes() if row.operation == name]
+        given = example(OPERATIONS[name][2])
+        if given and isinstance(row.request, dict):
+            return {"json": given}
+        return await row.request_of(self.gate, self.anna)
 
 
 async def a_caller(gate: ApiClient) -> Caller:

@@ -9,6 +9,30 @@ import pytest
 from application.ports.limits import Limit
 from domain.users import Role
 from tests.api.client import ApiClient, Person, client_of, on_one_database, problem_of
+from tests.api.expected import Expected, for_admins
+from tests.api.provocations import as_a_member, as_the_last_admin, on_nobody, with_a_foreign_cursor
+
+ROUTES = [
+    Expected(
+        operation="list_users",
+        route="GET /users",
+        statuses=for_admins(200),
+        refusals={400: with_a_foreign_cursor, 403: as_a_member},
+    ),
+    Expected(
+        operation="change_user",
+        route="PATCH /users/{user_id}",
+        statuses=for_admins(200),
+        request={"json": {"is_active": True}},
+        refusals={403: as_a_member, 404: on_nobody, 409: as_the_last_admin},
+    ),
+    Expected(
+        operation="list_events",
+        route="GET /audit",
+        statuses=for_admins(200),
+        refusals={400: with_a_foreign_cursor, 403: as_a_member},
+    ),
+]
 
 
 async def change(gate: ApiClient, admin: Person, subject: Person, **members: Any) -> httpx.Response:

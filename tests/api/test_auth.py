@@ -12,7 +12,44 @@ import pytest
 from application.ports.tokens import Claims
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, problem_of
+from tests.api.expected import AUTH, Expected, Options, allowed
+from tests.api.provocations import with_wrong_credentials
 from tests.fakes.tokens import issued
+
+
+async def credentials(_gate: ApiClient, person: Person) -> Options:
+    return {"data": {"username": person.email, "password": PASSWORD}}
+
+
+async def refresh_token(_gate: ApiClient, person: Person) -> Options:
+    return {"data": {"refresh_token": person.refresh_token}}
+
+
+ROUTES = [
+    Expected(
+        operation="login",
+        route="POST /login",
+        request=credentials,
+        # The account, and whether it is known in the client's network (for the limits); the new
+        # session, and the end of those over the maximum.
+        queries=["read", "read", "change", "change", "commit"],
+        refusals={401: with_wrong_credentials},
+    ),
+    Expected(
+        operation="refresh",
+        route="POST /refresh",
+        request=refresh_token,
+        queries=["read", "change", "change", "commit"],
+        refusals={401: with_wrong_credentials},
+    ),
+    Expected(
+        operation="logout",
+        route="POST /logout",
+        statuses=allowed(204),
+        queries=[*AUTH, "change", "commit"],
+    ),
+    Expected(operation="read_keys", route="GET /.well-known/jwks.json"),
+]
 
 
 async def test_a_login_answers_with_tokens_that_nobody_may_keep(gate: ApiClient) -> None:

@@ -146,9 +146,3 @@ async def test_a_writer_who_waits_too_long_for_another_is_told_so_and_readers_ar
     problem_of(refused, 503, "takes_no_changes")
     assert refused.headers["Retry-After"]
     assert (reads.status_code, taken.status_code) == (200, 201)
-
-
-async def test_health_is_known_to_everybody(gate: ApiClient) -> None:
-    for path in ("/health/live", "/health/ready"):
-        answer = await gate.client.get(path, headers={"Authorization": "Bearer x"})
-        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})

@@ -7,7 +7,10 @@ import httpx
 import pytest
 
 from application.services import Services
+from tests.api.caller import Caller
 from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, problem_of
+from tests.api.expected import Expected, Options, allowed
+from tests.api.provocations import with_a_bad_code
 from tests.fakes.mail import FakeMailer
 
 NEW = "staple battery horse"
@@ -44,6 +47,62 @@ async def ask_to_move(gate: ApiClient, person: Person, email: str) -> list[str]:
     answer = await gate.client.patch("/users/me", json=body, headers=person.headers)
     assert answer.status_code == 200, answer.text
     return await delivered(gate)
+
+
+async def with_an_address_taken_meanwhile(caller: Caller, name: str) -> httpx.Response:
+    _, confirmation = await ask_to_move(caller.gate, caller.anna, "new@example.com")
+    await caller.gate.person("new@example.com")
+    return await caller.call(name, json={"token": confirmation})
+
+
+async def verification(gate: ApiClient, person: Person) -> Options:
+    return {"json": {"token": await ask_for_verification(gate, person)}}
+
+
+async def reset_request(_gate: ApiClient, person: Person) -> Options:
+    return {"json": {"email": person.email}}
+
+
+async def new_password(gate: ApiClient, person: Person) -> Options:
+    (token,) = await ask_for_reset(gate, person.email)
+    return {"json": {"token": token, "new_password": PASSWORD}}
+
+
+async def undo(gate: ApiClient, person: Person) -> Options:
+    token, _ = await ask_to_move(gate, person, f"moved{person.id}@example.com")
+    return {"json": {"token": token}}
+
+
+ROUTES = [
+    Expected(
+        operation="request_verification",
+        route="POST /users/me/verification",
+        statuses=allowed(202),
+    ),
+    Expected(
+        operation="verify",
+        route="POST /verification",
+        request=verification,
+        refusals={400: with_a_bad_code, 409: with_an_address_taken_meanwhile},
+    ),
+    Expected(
+        operation="request_password_reset",
+        route="POST /password-reset",
+        request=reset_request,
+    ),
+    Expected(
+        operation="reset_password",
+        route="PUT /password-reset",
+        request=new_password,
+        refusals={400: with_a_bad_code},
+    ),
+    Expected(
+        operation="undo_email_change",
+        route="POST /email-change/undo",
+        request=undo,
+        refusals={400: with_a_bad_code},
+    ),
+]
 
 
 async def verify(gate: ApiClient, token: str) -> httpx.Response:

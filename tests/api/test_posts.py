@@ -9,6 +9,72 @@ import pytest
 
 from domain.users import Role
 from tests.api.client import ApiClient, Person, on_one_database, problem_of
+from tests.api.expected import AUTH, Expected, allowed
+from tests.api.provocations import (
+    over_the_quota,
+    with_a_bad_key,
+    with_a_foreign_cursor,
+    with_a_key_in_use,
+)
+
+POST = {"title": "Hello", "content": "First post."}
+FOR_OWNERS = (401, 403, 200, 200, 200, 401)
+DRAFT = (401, 404, 200, 200, 200, 401)
+
+ROUTES = [
+    Expected(
+        operation="list_posts",
+        route="GET /posts",
+        statuses=allowed(200),
+        queries=[*AUTH, "list"],
+        refusals={400: with_a_foreign_cursor},
+    ),
+    Expected(
+        operation="create_post",
+        route="POST /posts",
+        statuses=allowed(201),
+        request={"json": POST},
+        queries=[*AUTH, "add", "commit"],
+        refusals={400: with_a_bad_key, 409: with_a_key_in_use, 429: over_the_quota},
+    ),
+    Expected(
+        operation="read_post",
+        route="GET /posts/{post_id}",
+        statuses=allowed(200),
+        on_draft=DRAFT,
+        queries=[*AUTH, "read"],
+    ),
+    Expected(
+        operation="replace_post",
+        route="PUT /posts/{post_id}",
+        statuses=FOR_OWNERS,
+        on_draft=DRAFT,
+        request={"json": POST},
+        queries=[*AUTH, "change", "change", "commit"],
+    ),
+    Expected(
+        operation="change_post",
+        route="PATCH /posts/{post_id}",
+        statuses=FOR_OWNERS,
+        on_draft=DRAFT,
+        request={"json": {"title": "Another"}},
+        queries=[*AUTH, "change", "change", "commit"],
+    ),
+    Expected(
+        operation="delete_post",
+        route="DELETE /posts/{post_id}",
+        statuses=(401, 403, 204, 204, 204, 401),
+        on_draft=(401, 404, 204, 204, 204, 401),
+        queries=[*AUTH, "change", "change", "commit"],
+    ),
+]
+
+
+async def post_of(gate: ApiClient, owner: Person) -> object:
+    return (await gate.post(owner))["id"]
+
+
+IDS = {"post_id": post_of}
 
 BODY = {"title": "Hello", "content": "First post."}
 

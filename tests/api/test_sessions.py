@@ -8,7 +8,28 @@ import httpx
 import pytest
 
 from tests.api.client import ApiClient, Person, on_one_database, problem_of
+from tests.api.expected import Expected, allowed
+from tests.api.provocations import on_nobody
 from tests.api.test_auth import assert_bad_token, told
+
+ROUTES = [
+    Expected(operation="list_sessions", route="GET /sessions", statuses=allowed(200)),
+    Expected(operation="end_sessions", route="DELETE /sessions", statuses=allowed(204)),
+    Expected(
+        operation="end_session",
+        route="DELETE /sessions/{session_id}",
+        statuses=(401, 404, 204, 404, 404, 401),
+        refusals={404: on_nobody},
+    ),
+]
+
+
+async def session_of(gate: ApiClient, owner: Person) -> object:
+    answer = await gate.client.get("/sessions", headers=owner.headers)
+    return answer.json()[0]["id"]
+
+
+IDS = {"session_id": session_of}
 
 REFRESH_MEMBERS = {
     "access_token",

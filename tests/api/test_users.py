@@ -2,12 +2,77 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import pytest
 
 from domain.users import Role
-from tests.api.client import PASSWORD, ApiClient, on_one_database, problem_of
+from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, problem_of
+from tests.api.expected import AUTH, Expected, Options, allowed
+from tests.api.provocations import (
+    as_the_last_admin,
+    on_nobody,
+    with_a_taken_address,
+    with_a_wrong_password,
+)
+
+numbers = count()
+
+
+async def registration(_gate: ApiClient, _person: Person) -> Options:
+    return {"json": {"email": f"new{next(numbers)}@example.com", "password": PASSWORD}}
+
+
+ROUTES = [
+    Expected(
+        operation="register",
+        route="POST /users",
+        request=registration,
+        refusals={409: with_a_taken_address},
+    ),
+    Expected(
+        operation="read_current_user",
+        route="GET /users/me",
+        statuses=allowed(200),
+        queries=AUTH,
+    ),
+    Expected(
+        operation="edit_current_user",
+        route="PATCH /users/me",
+        statuses=allowed(200),
+        request={"json": {"name": "Anna"}},
+        refusals={403: with_a_wrong_password, 409: with_a_taken_address},
+    ),
+    Expected(
+        operation="delete_current_user",
+        route="POST /users/me/deletion",
+        statuses=allowed(204),
+        request={"json": {"current_password": PASSWORD}},
+        refusals={403: with_a_wrong_password, 409: as_the_last_admin},
+    ),
+    Expected(
+        operation="change_password",
+        route="PUT /users/me/password",
+        statuses=allowed(204),
+        request={"json": {"current_password": PASSWORD, "new_password": "staple battery horse"}},
+        refusals={403: with_a_wrong_password},
+    ),
+    Expected(
+        operation="read_user",
+        route="GET /users/{user_id}",
+        statuses=allowed(200),
+        queries=[*AUTH, "read"],
+        refusals={404: on_nobody},
+    ),
+]
+
+
+async def user_of(_gate: ApiClient, owner: Person) -> object:
+    return owner.id
+
+
+IDS = {"user_id": user_of}
 
 
 async def register(gate: ApiClient, **members: Any) -> Any:

@@ -8,6 +8,24 @@ import pytest
 
 from domain.users import Role
 from tests.api.client import ApiClient, Person, problem_of
+from tests.api.expected import AUTH, Expected, allowed
+
+ROUTES = [
+    Expected(
+        operation="cast_vote",
+        route="PUT /posts/{post_id}/vote",
+        statuses=allowed(204),
+        on_draft=(401, 404, 204, 204, 204, 401),
+        queries=[*AUTH, "read", "commit"],
+    ),
+    Expected(
+        operation="withdraw_vote",
+        route="DELETE /posts/{post_id}/vote",
+        statuses=allowed(204),
+        on_draft=(401, 404, 204, 204, 204, 401),
+        queries=[*AUTH, "read"],
+    ),
+]
 
 
 async def vote(gate: ApiClient, method: str, post_id: int, voter: Person) -> httpx.Response:
