@@ -2,11 +2,13 @@
 #
 #   ARGS    goes on to the command that a target runs: make run ARGS="--port 9000"
 #   MINUTES is how long `make fuzz` looks
+#   NAME    is what `make migration` calls the revision
 #   PYTHON  makes .venv, when there is none yet: make test PYTHON=python3.13
 
 PYTHON ?= python3
 ARGS =
 MINUTES = 10
+NAME =
 
 BIN = .venv/bin
 
@@ -100,8 +102,15 @@ sbom: $(DEV) ## list what an installation is made of (CycloneDX), in build/sbom.
 
 .PHONY: format
 format: $(DEV) ## format the code and fix what can be fixed
+	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: migration
+migration: $(DEV) ## write the next migration, NAME=..., from the rows in the code
+	$(BIN)/python -m infrastructure.database.migrations.generate "$(NAME)"
+	$(BIN)/ruff format --quiet infrastructure/database/migrations
+	$(BIN)/ruff check --fix infrastructure/database/migrations
 
 .PHONY: openapi
 openapi: $(DEV) ## take a new snapshot of the OpenAPI document

@@ -1,4 +1,4 @@
-"""The application as HTTP: every route, closed unless it is public by name."""
+"""The application as HTTP: the routes of all concepts, closed unless their router is public."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,7 +10,7 @@ from fastapi.routing import APIRouter
 from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
-from api import administration, auth, health, one_time_codes, posts, users, votes
+from api import auth, one_time_codes, users
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.docs import add_docs
 from api.errors import add_error_handlers, problem_schemas
@@ -19,26 +19,8 @@ from api.middleware import BODY_MAX, AccessLog, RequestMiddleware, answer_failur
 from api.observability import Metrics, RequestMetrics, add_metrics, with_trace_id
 from api.pages import Cursors
 from api.routing import refuse_undeclared_routes
+from application.concepts import modules
 from application.services import Ports, build_services
-
-PUBLIC: tuple[APIRouter, ...] = (
-    auth.public,
-    auth.well_known,
-    users.public,
-    one_time_codes.public,
-    one_time_codes.resets,
-    health.public,
-)
-PROTECTED: tuple[APIRouter, ...] = (
-    # Paths are tried one after the other: those asked for most come first.
-    users.protected,
-    posts.protected,
-    votes.protected,
-    auth.protected,
-    users.with_password,
-    one_time_codes.protected,
-    administration.protected,
-)
 
 LOCAL_LOGIN: tuple[APIRouter, ...] = (
     auth.public,
@@ -106,11 +88,11 @@ def create_app(
     )
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
-    # Paths are tried in this order.
     left_out = () if ports.tokens.has_local_login else LOCAL_LOGIN
-    for router in (*PROTECTED, *PUBLIC):
-        if router not in left_out:
-            app.include_router(router)
+    for concept in modules("api"):
+        for router in vars(concept).values():
+            if isinstance(router, APIRouter) and router not in left_out:
+                app.include_router(router)
     add_docs(app)
     if metrics:
         add_metrics(app, metrics, metrics_token)

@@ -1,7 +1,8 @@
 """What the application needs, and what it offers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from application.accounts import AccountService
 from application.administration import AdministrationService
@@ -23,6 +24,8 @@ from application.votes import VoteService
 from domain.passwords import PasswordPolicy
 from domain.posts import DEFAULT_OPTIONS, PostOptions
 from domain.sessions import Lifetimes
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class Ports:
 class Services:
     """What we offer: one service a concept."""
 
+    ports: Ports
     auth: AuthService
     accounts: AccountService
     administration: AdministrationService
@@ -66,6 +70,10 @@ class Services:
     """For what is limited by where a request comes from, and from whom."""
     readiness: Callable[[], Awaitable[list[str]]]
     """What keeps us from serving, one name each; empty when all is well."""
+
+    def of(self, service: Callable[[Ports], S]) -> S:
+        """A service that is made from the ports and has no attribute here."""
+        return service(self.ports)
 
 
 def build_services(ports: Ports) -> Services:
@@ -86,6 +94,7 @@ def build_services(ports: Ports) -> Services:
         public_url=ports.public_url,
     )
     return Services(
+        ports=replace(ports, limits=limits),
         auth=AuthService(
             queries=ports.queries,
             storage=ports.storage,

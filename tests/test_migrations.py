@@ -21,6 +21,7 @@ import infrastructure.database.unit_of_work  # noqa: F401
 from infrastructure.database import schema
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.rows import Row
+from infrastructure.database.migrations.generate import has_a_row
 from infrastructure.database.queries import SqlQueries
 from tests.contracts.backends import SqlBackend
 from tests.postgres import PostgresServer
@@ -45,13 +46,7 @@ def tables(url: str) -> set[str]:
         found.update(inspect(connection).get_table_names())
 
     schema.run(url, look)
-    return {name for name in found if is_ours(name, "table")}
-
-
-def is_ours(name: str | None, kind: str, *_: object) -> bool:
-    """Whether there is a model of it; the index for search is each database's own affair."""
-    others = ("alembic_version", "sqlite_sequence", "posts_search")
-    return kind != "table" or not str(name).startswith(others)
+    return {name for name in found if has_a_row(name, "table")}
 
 
 def ready(url: str) -> list[str]:
@@ -88,7 +83,7 @@ def drift(url: str) -> set[str]:
             opts={
                 "compare_type": True,
                 "compare_server_default": True,
-                "include_name": is_ours,
+                "include_name": has_a_row,
             },
         )
         for change in compare_metadata(context, Row.metadata):

@@ -7,7 +7,7 @@ All of it raises `domain.errors.Unavailable` when the database does not answer.
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from application.ports.passwords import PasswordHash
 from domain.events import Event, EventId
@@ -18,6 +18,8 @@ from domain.posts import Post, PostId
 from domain.search import Term
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,10 @@ class PostQueries(Protocol):
 
 
 class Queries(PostQueries, Protocol):
+    def of(self, port: type[P], /) -> P:
+        """What keeps this port: the reads of a concept that has none here."""
+        ...
+
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None: ...
 
     async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:

@@ -1,13 +1,17 @@
 """Reads outside of transactions."""
 
 from datetime import datetime
+from typing import Any, cast
 
+from application.concepts import adapter
 from application.ports.queries import (
     AuditEntry,
     Credentials,
     EventList,
+    P,
     PostDetails,
     PostList,
+    Queries,
     RefreshLookup,
 )
 from domain.one_time_codes import OneTimeCode
@@ -28,13 +32,20 @@ from infrastructure.database.driver.statements import Database
 from infrastructure.database.readiness import Readiness
 
 
-class SqlQueries:
+class SqlQueries(Queries):
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reads: dict[object, object] = {}
         self._session = sessions.session_lookup(database)
         self._post = posts.post_lookup(database)
         self._identity = external_identities.identity_lookup(database)
-        self.ready = Readiness(database)
+        self._readiness = Readiness(database)
+
+    def of(self, port: type[P], /) -> P:
+        if port not in self._reads:
+            reads: Any = adapter(port, "infrastructure.database")
+            self._reads[port] = reads(self._database)
+        return cast("P", self._reads[port])
 
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
         record = await self._session(session_id)
@@ -73,3 +84,6 @@ class SqlQueries:
 
     async def events(self, wanted: EventList) -> Page[AuditEntry]:
         return await events.events(self._database, wanted)
+
+    async def ready(self) -> list[str]:
+        return await self._readiness()

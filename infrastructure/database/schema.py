@@ -33,7 +33,7 @@ from infrastructure.database.driver.statements import Database, SchemaMissing
 if TYPE_CHECKING:
     from alembic.config import Config
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 _REVISION: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
 # Fails where the table is somebody else's: each of our revisions has this column.
 _OUR_REVISION = _REVISION.add_columns(
@@ -47,14 +47,14 @@ def config() -> "Config":
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS))
     return config
 
 
 @cache
 def newest() -> str:
     """The revision that this code is written for: the last of the numbered files."""
-    return max(file.name for file in _MIGRATIONS.glob("versions/*.py")).partition("_")[0]
+    return max(file.name for file in MIGRATIONS.glob("versions/*.py")).partition("_")[0]
 
 
 class MigrationFailed(Exception):

@@ -1,14 +1,17 @@
-import asyncio
 from copy import copy
 from datetime import datetime
 from operator import gt, lt
+from typing import Any, cast
 
+from application.concepts import adapter
 from application.ports.queries import (
     AuditEntry,
     Credentials,
     EventList,
+    P,
     PostDetails,
     PostList,
+    Queries,
     RefreshLookup,
     Sort,
 )
@@ -19,27 +22,31 @@ from domain.posts import PostId
 from domain.search import Term, words_of
 from domain.sessions import Session, SessionId, network_of
 from domain.users import User, UserId
-from tests.fakes.storage import FakeStorage, Identity, State
+from tests.fakes.storage import FakeStorage, Identity
 
 
-class FakeQueries:
+class FakeQueries(Queries):
     """Reads what is committed in a `FakeStorage`."""
 
     def __init__(self, storage: FakeStorage) -> None:
         self._storage = storage
 
+    def of(self, port: type[P], /) -> P:
+        reads: Any = adapter(port, "tests.fakes")
+        return cast("P", reads(self._storage))
+
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
-        state = await self._committed()
+        state = await self._storage.read()
         session = state.sessions.get(session_id)
         if session is None:
             return None
         return copy(session), copy(state.accounts[session.user_id].user)
 
     async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
-        return [copy(session) for session in (await self._committed()).sessions_of(user_id, now)]
+        return [copy(session) for session in (await self._storage.read()).sessions_of(user_id, now)]
 
     async def refresh_lookup(self, refresh_hash: str) -> RefreshLookup | None:
-        state = await self._committed()
+        state = await self._storage.read()
         token = state.refresh_tokens.get(refresh_hash)
         if token is None:
             return None
@@ -52,40 +59,40 @@ class FakeQueries:
         )
 
     async def user(self, user_id: UserId) -> User | None:
-        account = (await self._committed()).accounts.get(user_id)
+        account = (await self._storage.read()).accounts.get(user_id)
         return copy(account.user) if account else None
 
     async def users(self, limit: int, after: tuple[int, ...] | None) -> Page[User]:
         if after is not None and len(after) != 1:
             raise InvalidCursor
-        accounts = (await self._committed()).accounts
+        accounts = (await self._storage.read()).accounts
         found = [copy(accounts[id_].user) for id_ in sorted(accounts, reverse=True)]
         found = [user for user in found if after is None or user.id < after[0]]
         return Page(found[:limit], next=(found[limit - 1].id,) if len(found) > limit else None)
 
     async def by_identity(self, issuer: str, subject: str) -> User | None:
-        state = await self._committed()
+        state = await self._storage.read()
         identity = state.rows(Identity).get((issuer, subject))
         account = state.accounts.get(identity.user_id) if identity else None
         return copy(account.user) if account else None
 
     async def credentials(self, email: str) -> Credentials | None:
-        account = (await self._committed()).account(email)
+        account = (await self._storage.read()).account(email)
         if account is None:
             return None
         return Credentials(user=copy(account.user), password=account.password)
 
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
-        state = await self._committed()
+        state = await self._storage.read()
         code = state.codes.get(code_hash)
         return (code, copy(state.accounts[code.user_id].user)) if code else None
 
     async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
-        sessions = (await self._committed()).sessions.values()
+        sessions = (await self._storage.read()).sessions.values()
         return any(s.user_id == user_id and network_of(s.ip) == network for s in sessions)
 
     async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
-        state = await self._committed()
+        state = await self._storage.read()
         post = state.posts.get(post_id)
         return state.details(post, viewer.id, now) if post else None
 
@@ -93,7 +100,7 @@ class FakeQueries:
         key = wanted.sort.key
         if wanted.after is not None and len(wanted.after) != (1 + (wanted.sort is Sort.TOP)):
             raise InvalidCursor
-        state = await self._committed()
+        state = await self._storage.read()
         posts = [state.details(post, wanted.viewer.id, now) for post in state.posts.values()]
         found = [details for details in posts if _is_in(wanted, details, now)]
         found.sort(key=key, reverse=wanted.sort is not Sort.OLDEST)
@@ -108,7 +115,7 @@ class FakeQueries:
         after, limit = wanted.after, wanted.limit
         if after is not None and len(after) != 1:
             raise InvalidCursor
-        entries = reversed((await self._committed()).events)
+        entries = reversed((await self._storage.read()).events)
         found = [
             entry
             for entry in entries
@@ -121,11 +128,6 @@ class FakeQueries:
 
     async def ready(self) -> list[str]:
         return list(self._storage.down)
-
-    async def _committed(self) -> State:
-        await asyncio.sleep(0)  # as if on the way to a database: others go on
-        self._storage.refuse_when_down()
-        return self._storage.committed
 
 
 def _is_in(wanted: PostList, details: PostDetails, now: datetime) -> bool:

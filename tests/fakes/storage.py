@@ -176,6 +176,12 @@ class FakeStorage:
         finally:
             uow.end()
 
+    async def read(self) -> State:
+        """What is committed, for reads outside of units of work."""
+        await asyncio.sleep(0)  # as if on the way to a database: others go on
+        self.refuse_when_down()
+        return self.committed
+
     def refuse_when_down(self) -> None:
         if "database" in self.down:
             raise Unavailable

@@ -7,12 +7,13 @@ from infrastructure.database.driver.rows import Row
 
 modules("infrastructure.database")  # each registers its tables
 
-connection = context.config.attributes["connection"]
-context.configure(
-    connection=connection,
-    target_metadata=Row.metadata,
-    render_as_batch=connection.dialect.name == "sqlite",
-    transactional_ddl=True,
-)
+attributes = context.config.attributes
+connection = attributes["connection"]
+options = {
+    "target_metadata": Row.metadata,
+    "render_as_batch": connection.dialect.name == "sqlite",
+    "transactional_ddl": True,
+}
+context.configure(connection=connection, **options | attributes.get("options", {}))
 with context.begin_transaction():
     context.run_migrations()
