@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Request, Response
@@ -16,7 +15,7 @@ from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
 from application.ports.queries import PostDetails, PostList, Sort
 from application.services import Services
-from domain.fields import field_paths
+from domain.fields import field_paths, maker
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostChanged, PostContent, PostId, PostPatch
 from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
@@ -102,15 +101,18 @@ class PostView:
     votes: Annotated[int, Field(examples=[0])]
     voted: Annotated[bool, Field(description="Whether the current user voted for it")]
 
-    @classmethod
-    def of(cls, details: PostDetails) -> "PostView":
-        owner = OwnerView(id=details.post.owner_id, name=details.owner_name)
-        return cls(owner=owner, **dict(zip(_NAMES, _READ(details), strict=True)))
+    @staticmethod
+    def of(details: PostDetails) -> "PostView":
+        return _VIEW_OF(details)
 
 
 _PATHS = field_paths(PostDetails)
-_NAMES = [field.name for field in fields(PostView) if field.name != "owner"]
-_READ = attrgetter(*(_PATHS[name] for name in _NAMES))
+_VIEW_OF = maker(
+    PostView,
+    {field.name: f"it.{_PATHS[field.name]}" for field in fields(PostView) if field.name != "owner"}
+    | {"owner": "OwnerView(id=it.post.owner_id, name=it.owner_name)"},
+    OwnerView=OwnerView,
+)
 
 
 class PostsQuery(PageQuery):

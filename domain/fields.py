@@ -1,7 +1,10 @@
 """Fields of dataclasses by name, so that what follows from a field need not name it again."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
+
+T = TypeVar("T")
 
 
 def field_paths(kind: type[Any]) -> dict[str, str]:
@@ -24,3 +27,17 @@ def field_paths(kind: type[Any]) -> dict[str, str]:
             raise TypeError(f"{kind.__name__} has two fields named {', '.join(sorted(twice))}")
         paths |= found
     return paths
+
+
+def maker(kind: type[T], values: Mapping[str, str], **names: Any) -> Callable[[Any], T]:
+    """A function of one argument, `it`, that makes a `kind`: each field by a Python expression.
+
+    Compiled like the methods of dataclasses: as fast as written by hand, where keyword arguments
+    out of a dictionary take twice as long. `names` are those that the expressions use.
+    """
+    arguments = ", ".join(f"{name}={value}" for name, value in values.items())
+    names["_kind"] = kind
+    made: Callable[[Any], T] = eval(  # noqa: S307  of the names of fields alone
+        f"lambda it: _kind({arguments})", names
+    )
+    return made

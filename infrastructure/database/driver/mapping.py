@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_type_hints
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from domain.errors import DomainError, Stale
-from domain.fields import field_paths
+from domain.fields import field_paths, maker
 from infrastructure.database.driver.rows import Row, table
 from infrastructure.database.driver.statements import Record, Transaction
 
@@ -31,8 +31,9 @@ class Mapping(Generic[E]):
             if name not in columns:
                 raise TypeError(f"{row.__name__} has no column for {entity.__name__}.{name}")
         self.columns = tuple(columns[name] for name in paths)
-        self._names, self._values = tuple(paths), attrgetter(*paths.values())
-        self.of: Callable[[Record], E] = _constructor(entity)
+        self._names, self._read = tuple(paths), attrgetter(*paths.values())
+        names: dict[str, Any] = {}
+        self.of: Callable[[Record], E] = maker(entity, _values(entity, count(), names), **names)
         """The entity in a record that begins with `columns`."""
 
         key = [column == bindparam(column.name) for column in self.table.primary_key]
@@ -62,35 +63,24 @@ class Mapping(Generic[E]):
 
     def values(self, entity: E) -> dict[str, Any]:
         """The fields' values, by column."""
-        return dict(zip(self._names, self._values(entity), strict=True))
+        return dict(zip(self._names, self._read(entity), strict=True))
 
 
-def _constructor(entity: type[Any]) -> Callable[[Record], Any]:
-    # Compiled like the methods of dataclasses: as fast as written by hand, where keyword arguments
-    # made from a list of names take twice as long.
-    names: dict[str, Any] = {}
-    source = _call(entity, count(), names)
-    made: Callable[[Record], Any] = eval(  # noqa: S307  made of names of fields alone
-        f"lambda record: {source}", names
-    )
-    return made
-
-
-def _call(kind: type[Any], places: Iterator[int], names: dict[str, Any]) -> str:
-    names[kind.__name__] = kind
-    hints = get_type_hints(kind)
-    arguments = []
+def _values(kind: type[Any], places: Iterator[int], names: dict[str, Any]) -> dict[str, str]:
+    """The expression of each field of `kind`, in a record."""
+    hints, values = get_type_hints(kind), {}
     for field in fields(kind):
         hint = hints[field.name]
         if isinstance(hint, type) and is_dataclass(hint):
-            value = _call(hint, places, names)
-        elif isinstance(hint, type) and issubclass(hint, Enum):
-            names[hint.__name__] = hint
-            value = f"{hint.__name__}(record[{next(places)}])"
+            held = _values(hint, places, names)
+            value = ", ".join(f"{name}={value}" for name, value in held.items())
         else:
-            value = f"record[{next(places)}]"
-        arguments.append(f"{field.name}={value}")
-    return f"{kind.__name__}({', '.join(arguments)})"
+            value = f"it[{next(places)}]"
+        if isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, Enum)):
+            names[hint.__name__] = hint
+            value = f"{hint.__name__}({value})"
+        values[field.name] = value
+    return values
 
 
 class Entity(Protocol):
