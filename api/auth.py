@@ -1,4 +1,4 @@
-"""Sessions: logging in, going on, logging out."""
+"""Sessions: login, refresh, logout, lists and revocation."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -29,7 +29,7 @@ ID_MAX = 2**63 - 1
 
 
 class LoginForm(BaseModel):
-    """The password grant's form (RFC 6749, section 4.3.2); what it does not name is ignored."""
+    """The form of the password grant (RFC 6749, section 4.3.2). Other fields are ignored."""
 
     username: Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_MAX)] = Field(
         description="The e-mail address", examples=["anna@example.com"]
@@ -41,7 +41,7 @@ class LoginForm(BaseModel):
 
 
 class RefreshForm(BaseModel):
-    """The refresh's form (RFC 6749, section 6); what it does not name is ignored."""
+    """The form of a refresh (RFC 6749, section 6). Other fields are ignored."""
 
     refresh_token: SecretStr = Field(min_length=1)
     grant_type: Annotated[Literal["refresh_token"] | None, *OMITTABLE] = None
@@ -50,9 +50,9 @@ class RefreshForm(BaseModel):
 class TokensView(BaseModel):
     access_token: str = Field(repr=False)
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
-    expires_in: int = Field(description="Seconds that the access token lives", examples=[3600])
+    expires_in: int = Field(description="Lifetime of the access token in seconds", examples=[3600])
     refresh_token: str = Field(repr=False)
-    refresh_expires_in: int = Field(description="Seconds that the refresh token lives")
+    refresh_expires_in: int = Field(description="Lifetime of the refresh token in seconds")
 
     @classmethod
     def of(cls, login: Login) -> "TokensView":
@@ -67,11 +67,11 @@ class TokensView(BaseModel):
 class SessionView(BaseModel):
     id: int = Field(examples=[1])
     created_at: datetime
-    last_used_at: datetime = Field(description="When it was refreshed last, or else started")
-    expires_at: datetime = Field(description="When it ends unless it is refreshed before")
+    last_used_at: datetime = Field(description="Time of the last refresh, or of the login")
+    expires_at: datetime = Field(description="Time of expiry, unless the session is refreshed")
     user_agent: str | None = Field(examples=["Mozilla/5.0"])
-    ip: str | None = Field(description="Where it was started from", examples=["192.0.2.1"])
-    current: bool = Field(description="Whether this request's token is of it")
+    ip: str | None = Field(description="Address of the login", examples=["192.0.2.1"])
+    current: bool = Field(description="Whether the token of this request belongs to it")
 
     @classmethod
     def of(cls, session: Session, current: Session) -> "SessionView":
@@ -104,7 +104,7 @@ async def login(
 
 @public.post(
     "/refresh",
-    summary="Go on with a session",
+    summary="Refresh a session",
     responses=problem_responses(401, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.REFRESHES)],
 )
@@ -128,7 +128,7 @@ async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     await use_cases.auth.logout(session)
 
 
-@protected.get("/sessions", summary="Own sessions", responses=problem_responses(401, 503))
+@protected.get("/sessions", summary="List own sessions", responses=problem_responses(401, 503))
 async def list_sessions(
     user: CurrentUser, current: CurrentSession, use_cases: UseCases
 ) -> list[SessionView]:
@@ -172,7 +172,7 @@ class JwkSet(JSONResponse):
     response_class=JwkSet,
 )
 async def read_keys(response: Response, use_cases: UseCases) -> dict[str, list[dict[str, str]]]:
-    """A JWK set (RFC 7517, section 5), empty while tokens are not signed with a key pair."""
+    """A JWK set (RFC 7517, section 5). It is empty unless tokens are signed with a key pair."""
     response.headers["Cache-Control"] = "public, max-age=300"
     return {"keys": [dict(key) for key in use_cases.public_keys]}
 

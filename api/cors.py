@@ -1,4 +1,4 @@
-"""CORS whose refusals are problems as all others are."""
+"""CORS. Refused preflight requests get a problem, as all errors do."""
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from api.errors import problem_response
 from api.request_context import SCOPE_KEY, RequestContext
 
-# Authorization travels in a header that scripts set, so no credentials (cookies) are ever allowed.
+# Scripts send tokens in the header Authorization, so credentials (cookies) are never allowed.
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HEADERS = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key")
 EXPOSED = (

@@ -1,4 +1,4 @@
-"""The page at `/docs`: Swagger UI with nothing from elsewhere, under a strict policy."""
+"""The page at `/docs`: Swagger UI without external files, under a strict CSP."""
 
 from functools import cache
 from hashlib import sha256
@@ -9,8 +9,8 @@ from string import Template
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
-# Swagger UI styles its elements from script only (CSSOM), so no 'unsafe-inline' is needed. The one
-# thing that would break it is a Markdown table with aligned columns in a description.
+# Swagger UI sets styles by script (CSSOM), so 'unsafe-inline' is not needed. A Markdown table with
+# aligned columns in a description would need it.
 _POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -24,7 +24,7 @@ _POLICY = "; ".join(
     ]
 )
 
-# Names are kept across versions of Swagger UI, so a browser asks each time and mostly hears 304.
+# File names do not change with the version of Swagger UI, so browsers must revalidate each time.
 _HEADERS = {"Cache-Control": "no-cache"}
 
 # (package whose `static` folder has it, name, media type)
@@ -39,9 +39,8 @@ _ASSETS = [
 def add_docs(app: FastAPI) -> None:
     """Serve `/docs` and the files it needs at `/docs/{name}`, public and outside the schema.
 
-    The page works with no internet, behind a `root_path`, and at `/docs/` where that is routed
-    here. It reads the app's `openapi_url`, which must be "/openapi.json". Files are read here,
-    once per process; a missing one is a FileNotFoundError now rather than a broken page later.
+    The page works without internet access and behind a `root_path`. It loads `/openapi.json`, which
+    must be the app's `openapi_url`. Reads the files, once per process. Raises FileNotFoundError.
     """
     page = Template(_read("api", "docs.html").decode())
 
@@ -60,7 +59,7 @@ def _add_asset(app: FastAPI, path: str, content: bytes, media_type: str) -> None
     headers = _HEADERS | {"ETag": tag}
 
     async def show_asset(request: Request) -> Response:
-        # The quoted tag is unmistakable, so looking for it in the list saves parsing the list.
+        # The quoted tag is unique, so a substring search can replace parsing the list.
         if tag in request.headers.get("If-None-Match", ""):
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers, media_type=media_type)

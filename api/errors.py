@@ -1,6 +1,6 @@
-"""From an error to its answer: the one place where a status is chosen.
+"""Maps errors to responses. Only this module chooses the status of an error.
 
-Every answer is `application/problem+json` (RFC 9457) and never repeats what the client sent.
+Every error response is `application/problem+json` (RFC 9457) and never repeats the client's input.
 """
 
 import json
@@ -43,11 +43,11 @@ STATUSES: dict[type[DomainError], int] = {
     Unavailable: 503,
 }
 
-# RFC 9110's names; those that Python gives differ between its versions.
+# The names in RFC 9110. Python's `HTTPStatus` has other ones in some versions.
 _PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 ERRORS_MAX = 100
-"""Errors of one request that are listed in its 422."""
+"""Maximum number of errors that a 422 lists."""
 _TOO_MANY = {"type": "too_many_errors", "msg": "Too many errors to list"}
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -61,7 +61,7 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """A problem, as RFC 9457 has it."""
+    """A problem (RFC 9457, section 3)."""
 
     type: str = Field("about:blank", examples=["about:blank"])
     title: str = Field(examples=["Not Found"])
@@ -70,17 +70,17 @@ class Problem(BaseModel):
     code: str = Field(description="Stable name of the error", examples=["post_not_found"])
     request_id: str = Field(examples=["5f0c6e1d8a9b4c7e"])
     errors: list[FieldError] = Field(
-        default=[], description="What is wrong where; on a refused request body or query alone"
+        default=[], description="Each error and its location, for an invalid body or query"
     )
 
 
 def phrase(status: int) -> str:
-    """What RFC 9110 calls `status`."""
+    """The name of `status` in RFC 9110, section 15."""
     return _PHRASES.get(status, HTTPStatus(status).phrase)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI entry of the problems that a route may answer with."""
+    """The `responses` of a route in OpenAPI, for problems with these statuses."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
         status: {
@@ -92,7 +92,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem_schemas() -> dict[str, Any]:
-    """What `documented` refers to, for the OpenAPI document's components."""
+    """The component schemas that `problem_responses` refers to."""
     template = "#/components/schemas/{model}"
     _, schema = models_json_schema([(Problem, "serialization")], ref_template=template)
     definitions: dict[str, Any] = schema["$defs"]
@@ -136,7 +136,7 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
     kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
     headers = {}
     if isinstance(error, Unauthenticated):
-        # RFC 6750, section 3.1: no error code for a request that carried no token.
+        # A request without a token gets no error code (RFC 6750, section 3.1).
         bad_token = isinstance(error, InvalidToken)
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad_token else "Bearer"
     if isinstance(error, (TooMany, Unavailable)):
@@ -147,10 +147,10 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
-    """The framework's own refusals."""
+    """Errors that FastAPI and Starlette raise themselves."""
     status = error.status_code
     if status == 400:
-        # A body that is no UTF-8, too deep, or no form. Broken JSON is the same to a client.
+        # The body is not UTF-8, nested too deeply, or not a form: a 422, as for invalid JSON.
         unreadable = {"loc": ("body",), "msg": "The body cannot be read", "type": "body_invalid"}
         return await _on_invalid_request(request, RequestValidationError([unreadable]))
     headers = dict(error.headers or {})
@@ -161,7 +161,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Starlette names the methods of the first route with this path; a path may have several."""
+    """The methods of all routes with this path. Starlette names only those of the first route."""
     methods: set[str] = set()
     path = request.scope["path"]
     for route in iter_route_contexts(request.app.routes):
@@ -171,10 +171,10 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def located(error: ValidationError, place: str) -> list[dict[str, Any]]:
-    """What is wrong, as FastAPI has it: `place` is the part of the request that it is in.
+    """The errors in FastAPI's format. `place` is the part of the request: "body", "query"...
 
-    More than `ERRORS_MAX` errors become one: a body of unknown members has hundreds of thousands,
-    which take seconds to list and megabytes to answer.
+    More than `ERRORS_MAX` errors become one. A body of unknown members can have hundreds of
+    thousands, which take seconds to list and megabytes to send.
     """
     if error.error_count() > ERRORS_MAX:
         return [_TOO_MANY | {"loc": (place,)}]
@@ -187,14 +187,14 @@ def located(error: ValidationError, place: str) -> list[dict[str, Any]]:
 async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
     if _is_of_another_type(request, error):
         return _problem(
-            request, 415, _CODES[415], "The request body is of a type that is not taken here"
+            request, 415, _CODES[415], "The media type of the request body is not supported here"
         )
     details = error.errors()
-    if len(details) > ERRORS_MAX:  # when FastAPI validated the request
+    if len(details) > ERRORS_MAX:  # only without the fast path, which calls `located`
         details = [_TOO_MANY | {"loc": details[0]["loc"][:1]}]
     errors = [
         {
-            # Of an unknown member, the name itself is the client's.
+            # The last part of the location of an unknown member is its name: the client's input.
             "loc": list(detail["loc"][: -1 if detail["type"] == "extra_forbidden" else None]),
             "msg": detail["msg"],
             "type": detail["type"],
@@ -205,13 +205,16 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
 
 
 def _problem(request: Request, status: int, code: str, detail: str, **members: Any) -> Response:
-    exchange = request_context(request)
-    exchange.error = code
-    return problem_response(status, code, detail, exchange.request_id, **members)
+    context = request_context(request)
+    context.error = code
+    return problem_response(status, code, detail, context.request_id, **members)
 
 
 def _is_of_another_type(request: Request, error: RequestValidationError) -> bool:
-    """Whether the body was not even read: FastAPI then calls it missing, or no object."""
+    """Whether the media type kept the body from being read.
+
+    FastAPI then reports the body as missing or as no object.
+    """
     body_field = request.scope["route"].body_field
     content_type = request.headers.get("content-type", "")
     if body_field is None or not any(detail["loc"][0] == "body" for detail in error.errors()):

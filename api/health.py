@@ -1,4 +1,4 @@
-"""Probes: whether the process lives, and whether it can serve."""
+"""Health probes: liveness and readiness."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ public = public_router("operations", prefix="/health")
 
 
 class NotReady(Unavailable):
-    """Names what is down."""
+    """`detail` names what is down."""
 
 
 class HealthView(BaseModel):
@@ -28,7 +28,7 @@ async def is_live() -> HealthView:
 
 @public.get("/ready", summary="Can it serve?", responses=problem_responses(503))
 async def is_ready(use_cases: UseCases, request: Request) -> HealthView:
-    if getattr(request.state, "draining", False):  # the server's word: it is about to stop
+    if getattr(request.state, "draining", False):  # set by the server before it stops
         raise NotReady("Not ready: draining")
     down = await use_cases.readiness()
     if down:

@@ -1,4 +1,4 @@
-"""What is counted of requests, and `/metrics`, where Prometheus reads it."""
+"""Metrics of requests, and the route `/metrics` for Prometheus."""
 
 from collections.abc import Callable
 from hmac import compare_digest
@@ -17,11 +17,11 @@ from domain.sessions import InvalidToken
 class Metrics(Protocol):
     @property
     def registry(self) -> CollectorRegistry:
-        """Where what is counted here is registered too."""
+        """The registry for further metrics."""
         ...
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All metrics in the form that an Accept header asks for, and the form's media type."""
+        """All metrics in the format that the header Accept asks for, and its media type."""
         ...
 
 
@@ -33,47 +33,49 @@ _LOGINS = {200: "succeeded", 401: "failed", 429: "refused", 503: "refused"}
 
 
 class RequestMetrics:
-    """Labels have few values, whatever is asked for: `route` is a template, or empty for what
-    reached no route, and a method that no route has is `other`.
+    """Counts and times requests and logins.
+
+    Labels have few values, whatever clients send: `route` is a path template, or empty without a
+    matching route, and an unknown method is `other`.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
             "gatepost_http_requests_total",
-            "Requests that were answered; status 0: the connection broke before",
+            "Requests by status; status 0: the connection broke before the response",
             ["method", "route", "status"],
             registry=registry,
         )
         self._seconds = Histogram(
             "gatepost_http_request_duration_seconds",
-            "From a request's head to the end of its answer",
+            "Seconds from the head of a request to the end of its response",
             ["method", "route"],
             buckets=_BUCKETS,
             registry=registry,
         )
         self._logins = Counter(
             "gatepost_logins_total",
-            "Logins by outcome: succeeded, failed, refused (by a limit, or for want of capacity)",
+            "Logins by outcome: succeeded, failed, refused (by a limit or for lack of capacity)",
             ["outcome"],
             registry=registry,
         )
         self._refusals = Counter(
             "gatepost_refusals_total",
-            "Answers 401 by their code, and 429 by the limit that was used up",
+            "Responses 401 by code, and 429 by the exhausted limit",
             ["status", "reason"],
             registry=registry,
         )
-        # Finding the counter of a set of labels costs as much as counting.
-        self._known: dict[_Labels, tuple[Callable[[], None], Callable[[float], None]]] = {}
+        # A cache: looking up the counter for a set of labels costs as much as counting.
+        self._metrics: dict[_Labels, tuple[Callable[[], None], Callable[[float], None]]] = {}
 
     def counted(self, access_log: AccessLog) -> AccessLog:
-        """`access_log`, with what it notes counted."""
+        """`access_log` that also counts each request."""
 
         def note(method: str, path: str, **fields: Any) -> None:
             access_log(method, path, **fields)
             route, status = fields["route"] or "", fields["status"]
             labels = (method if method in _METHODS else "other", route, status)
-            count, observe = self._known.get(labels) or self._meet(labels)
+            count, observe = self._metrics.get(labels) or self._metrics_for(labels)
             count()
             observe(fields["duration_ms"] / 1000)
             if status in (401, 429):
@@ -83,17 +85,17 @@ class RequestMetrics:
 
         return note
 
-    def _meet(self, labels: _Labels) -> tuple[Callable[[], None], Callable[[float], None]]:
+    def _metrics_for(self, labels: _Labels) -> tuple[Callable[[], None], Callable[[float], None]]:
         counting = (
             self._requests.labels(*labels).inc,
             self._seconds.labels(*labels[:2]).observe,
         )
-        self._known[labels] = counting
+        self._metrics[labels] = counting
         return counting
 
 
 def with_trace_id(access_log: AccessLog) -> AccessLog:
-    """`access_log`, told the trace that a request is part of as well."""
+    """`access_log` that also logs the trace id of each request."""
 
     def note(method: str, path: str, **fields: Any) -> None:
         context = trace.get_current_span().get_span_context()

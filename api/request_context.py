@@ -1,4 +1,4 @@
-"""What one request and its answer are called by, from the edge to the log."""
+"""The context of one request, shared by middleware, dependencies, error handlers and access log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,31 +9,34 @@ from application.ports.limits import LimitStatus
 from domain.sessions import Session
 from domain.users import User
 
-SCOPE_KEY = "gatepost.exchange"
+SCOPE_KEY = "gatepost.request_context"
 
 
 @dataclass(slots=True)
 class RequestContext:
     request_id: str
     user: User | None = None
-    """The current user, once there is one."""
+    """The current user. None before authentication."""
     session: Session | None = None
-    """The one that the current user's token is of."""
+    """The session of the access token. None before authentication."""
     is_counted: bool = False
-    """Whether the limit of the route has counted the request."""
+    """Whether the route's limit has counted the request."""
     limit_statuses: Sequence[LimitStatus] = ()
-    """Of the limits that the answer tells."""
+    """Statuses of the limits that the response shows."""
     error: str | None = None
-    """The code of the problem that the answer tells."""
+    """The code of the problem in the response."""
     status: int = 0
-    """Of the answer; 0 while there is none."""
+    """Status of the response; 0 before there is one."""
 
 
 def request_context(request: Request) -> RequestContext:
-    exchange: RequestContext = request.scope[SCOPE_KEY]
-    return exchange
+    context: RequestContext = request.scope[SCOPE_KEY]
+    return context
 
 
 def address_of(request: Request) -> str | None:
-    """Where the request comes from, as far as trusted proxies tell."""
+    """The client's address, taken from `X-Forwarded-For` if a trusted proxy sent the request.
+
+    None for a client on a Unix socket.
+    """
     return request.client.host if request.client else None

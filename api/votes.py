@@ -18,7 +18,7 @@ _PROBLEMS = problem_responses(401, 404, 422, 429, 503)
     status_code=204,
     response_class=Response,
     summary="Vote for a post",
-    description="Who voted already keeps that one vote.",
+    description="Idempotent: a user has at most one vote for a post.",
     responses=_PROBLEMS,
 )
 async def cast_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> None:
@@ -30,7 +30,7 @@ async def cast_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -
     status_code=204,
     response_class=Response,
     summary="Take a vote back",
-    description="Without a vote there is nothing to take back, and that is no error.",
+    description="Idempotent: it succeeds without a vote, too.",
     responses=_PROBLEMS,
 )
 async def withdraw_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> None:
