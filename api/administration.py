@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
+from api.ids import Id
 from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
-from api.users import ID_MAX, OMITTABLE, UserView
+from api.users import OMITTABLE, UserView
 from application.ports.queries import AuditEntry, EventList
 from domain.users import Role, UserId
 
@@ -77,7 +78,7 @@ async def list_users(
     responses=problem_responses(401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
 async def change_user(
-    user_id: Annotated[int, Path(ge=1, le=ID_MAX)],
+    user_id: Annotated[Id, Path()],
     body: UserChangeBody,
     user: CurrentUser,
     use_cases: UseCases,
@@ -92,7 +93,7 @@ async def change_user(
 
 
 class EventsQuery(PageQuery):
-    actor_id: int | None = Field(None, ge=1, le=ID_MAX, description="Only what this user did")
+    actor_id: Id | None = Field(None, description="Only what this user did")
     subject: str | None = Field(
         None,
         pattern=r"^[!-~]{1,200}$",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
 from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.errors import problem_responses
+from api.ids import Id
 from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of
 from api.routing import protected_router, public_router
@@ -25,7 +26,6 @@ well_known = public_router("sessions")
 protected = protected_router("sessions")
 
 USER_AGENT_MAX = 256
-ID_MAX = 2**63 - 1
 
 
 class LoginForm(BaseModel):
@@ -157,7 +157,7 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
 async def end_session(
-    session_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
+    session_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases
 ) -> None:
     await use_cases.auth.revoke_session(SessionId(session_id), user)
 

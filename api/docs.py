@@ -60,7 +60,8 @@ def _add_asset(app: FastAPI, path: str, content: bytes, media_type: str) -> None
 
     async def show_asset(request: Request) -> Response:
         # The quoted tag is unique, so a substring search can replace parsing the list.
-        if tag in request.headers.get("If-None-Match", ""):
+        condition = request.headers.get("If-None-Match", "").strip()
+        if tag in condition or condition == "*":
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers, media_type=media_type)
 

@@ -11,6 +11,7 @@ from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
 from api.etags import ETAG, Conditions, Preconditions, etag
 from api.idempotency import REPLAYED, IdempotencyKey
+from api.ids import Id
 from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
 from application.ports.queries import PostDetails, PostList, Sort
@@ -21,8 +22,6 @@ from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
 
 protected = protected_router("posts")
-
-ID_MAX = 2**63 - 1
 
 # No NUL, which PostgreSQL's text type cannot store, and in a title something besides whitespace.
 _TITLE = r"^[^\u0000]*[^\s\u0000\u0085][^\u0000]*$"
@@ -38,7 +37,7 @@ Content = Annotated[
     StringConstraints(min_length=1, max_length=CONTENT_MAX, pattern=_CONTENT),
     Field(examples=["First post."]),
 ]
-PostPath = Annotated[int, Path(ge=1, le=ID_MAX, description="The post's id")]
+PostPath = Annotated[Id, Path(description="The post's id")]
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -123,7 +122,7 @@ class PostsQuery(PageQuery):
         f"what is behind the first {QUERY_MAX} characters; without a word in it, it finds all.",
         examples=["red fox"],
     )
-    owner_id: int | None = Field(None, ge=1, le=ID_MAX, description="Only posts of this user")
+    owner_id: Id | None = Field(None, description="Only posts of this user")
     published: bool | None = Field(None, description="Only posts, or only drafts")
     sort: Literal["newest", "oldest", "top"] = Field("newest", description="`top`: by votes")
 

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from api.dependencies import CurrentUser, UseCases
 from api.errors import problem_responses
+from api.ids import Id
 from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of, request_context
 from api.routing import protected_router, public_router
@@ -31,8 +32,6 @@ public = public_router("users")
 protected = protected_router("users")
 
 with_password = protected_router("users")
-
-ID_MAX = 2**63 - 1
 
 
 def _email_address(value: str) -> str:
@@ -267,7 +266,7 @@ async def change_password(
     "/users/{user_id}", summary="One user", responses=problem_responses(401, 404, 422, 503)
 )
 async def read_user(
-    user_id: Annotated[int, Path(ge=1, le=ID_MAX)], user: CurrentUser, use_cases: UseCases
+    user_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases
 ) -> UserView | PublicUserView:
     subject, is_visible = await use_cases.accounts.read(UserId(user_id), user)
     return UserView.of(subject) if is_visible else PublicUserView.of(subject)

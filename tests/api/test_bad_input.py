@@ -180,6 +180,8 @@ async def test_a_password_that_is_too_long_to_be_one_is_refused_in_every_form_an
 
 NO_IDS = ["0", "-1", "1.5", "x", "1e3", "%00", "1%00", "%ff", "%ed%a0%80", "NaN", "true", "null"]
 NO_IDS += [str(2**63), str(10**30), "1" + "0" * 5000, "-" + "9" * 30, "0x10", "%20", "1;2", "é"]
+# Each of them would be 1, in another spelling.
+NO_IDS += ["1.0", "+1", "01", "1%20", "%201", "1_0", "1e0", "%EF%BC%91", "1%0a"]
 
 
 @on_one_database
@@ -197,6 +199,16 @@ async def test_what_can_be_no_id_is_422_where_it_stands(gate: ApiClient, id_: st
         )
         problem = problem_of(answer, 422, "validation_failed")
         assert [error["loc"] for error in problem["errors"]] == [["path", f"{path[:-1]}_id"]]
+
+
+@on_one_database
+@pytest.mark.parametrize("id_", ["01", "+1", "1.0", "%201"])
+async def test_an_id_in_a_query_has_one_spelling_too(gate: ApiClient, id_: str) -> None:
+    admin = await gate.person(role=Role.ADMIN)
+
+    for path in (f"/posts?owner_id={id_}", f"/audit?actor_id={id_.replace('+', '%2B')}"):
+        answer = await gate.client.get(path, headers=admin.headers)
+        problem_of(answer, 422, "validation_failed")
 
 
 async def test_the_largest_id_is_looked_for(gate: ApiClient) -> None:

@@ -17,12 +17,14 @@ from sqlmodel.sql.sqltypes import AutoString
 from infrastructure.database import schema
 from infrastructure.database.driver.rows import Instant, Json
 
+_NAME = re.compile(r"[a-z0-9_]+")
+
 
 def generate(name: str) -> None:
     """Write the revision called `name`; nothing if rows and schema agree. Raises ValueError for a
     name that is not made of a-z, 0-9 and underscores.
     """
-    if not re.fullmatch(r"[a-z0-9_]+", name):
+    if not _NAME.fullmatch(name):
         raise ValueError("NAME must be made of a-z, 0-9 and _: make migration NAME=bookmarks")
 
     def compare(connection: Connection) -> None:
