@@ -29,6 +29,8 @@ LOCAL_LOGIN: tuple[APIRouter, ...] = (
     one_time_codes.resets,
 )
 """What is not there when an outside provider logs users in."""
+EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)
+"""What is there only then."""
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 
@@ -88,7 +90,7 @@ def create_app(
     )
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_key)
-    left_out = () if ports.tokens.has_local_login else LOCAL_LOGIN
+    left_out = EXTERNAL_LOGIN if ports.tokens.has_local_login else LOCAL_LOGIN
     for concept in modules("api"):
         for router in vars(concept).values():
             if isinstance(router, APIRouter) and router not in left_out:

@@ -32,6 +32,9 @@ public = public_router("users")
 protected = protected_router("users")
 
 with_password = protected_router("users")
+"""Routes that ask for a password: not there when an outside provider logs users in."""
+external = protected_router("users")
+"""Their counterparts, which ask for none: only there when an outside provider logs users in."""
 
 
 def _email_address(value: str) -> str:
@@ -133,6 +136,15 @@ class ProfileBody(BaseModel):
         return ProfileChange(email=self.email, name=self.name, renames=renames)
 
 
+class ExternalProfileBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Name | None = Field(None, description="null clears it; left out, it stays")
+
+    def to_change(self) -> ProfileChange:
+        return ProfileChange(name=self.name, renames="name" in self.model_fields_set)
+
+
 class DeletionBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -211,7 +223,7 @@ async def read_current_user(user: CurrentUser) -> UserView:
     return UserView.of(user)
 
 
-@protected.patch(
+@with_password.patch(
     "/users/me",
     summary="Change name and address",
     responses=problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
@@ -227,7 +239,7 @@ async def edit_current_user(
     return UserView.of(edited)
 
 
-@protected.post(
+@with_password.post(
     "/users/me/deletion",
     status_code=204,
     response_class=Response,
@@ -239,6 +251,31 @@ async def delete_current_user(
 ) -> None:
     password = body.current_password.get_secret_value()
     await use_cases.accounts.delete(user, password, ip=address_of(request))
+
+
+@external.patch(
+    "/users/me",
+    summary="Change the name",
+    description="The address is the one that the provider named at the first request.",
+    responses=problem_responses(401, 413, 415, 422, 429, 503),
+)
+async def edit_external_user(
+    body: ExternalProfileBody, user: CurrentUser, use_cases: UseCases
+) -> UserView:
+    return UserView.of(await use_cases.accounts.edit(user, body.to_change()))
+
+
+@external.post(
+    "/users/me/deletion",
+    status_code=204,
+    response_class=Response,
+    summary="Delete the account and all that is its user's",
+    description="Takes no body. Tokens that the provider has issued until now are dead;"
+    " a later one registers its user as somebody new.",
+    responses=problem_responses(401, 409, 429, 503),
+)
+async def delete_external_user(user: CurrentUser, use_cases: UseCases) -> None:
+    await use_cases.accounts.delete_external(user)
 
 
 @with_password.put(

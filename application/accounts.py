@@ -177,15 +177,22 @@ class AccountService:
 
     async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
         """Close the account: at once, and however much is stored. Raises `LastAdmin`."""
-        await self._remove(await self._confirmed(user, current_password, ip))
+        await self._remove(user, await self._confirmed(user, current_password, ip))
+
+    async def delete_external(self, user: User) -> None:
+        """As `delete`, for a user who has no password here. Their tokens issued until now are dead,
+        and a later one registers them as somebody new. Raises `LastAdmin`.
+        """
+        await self._remove(user, None)
 
     @retried
-    async def _remove(self, known: Credentials) -> None:
-        user = known.user
+    async def _remove(self, user: User, known: Credentials | None) -> None:
         async with self._storage() as uow:
             an_admin_is_left(user.id, await uow.users.admins())
-            await uow.users.remove(await _locked(uow, user, known))
+            removed = await _locked(uow, user, known)
             now = self._clock()
+            await uow.identities.end(user.id, now)
+            await uow.users.remove(removed)
             uow.record(Event.of("user_deleted", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
 

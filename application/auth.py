@@ -86,9 +86,7 @@ class AuthService:
         return user, session
 
     async def _external_user(self, claims: ExternalClaims, now: datetime) -> User:
-        user = await provision(
-            claims.identity, queries=self._queries, storage=self._storage, now=now
-        )
+        user = await provision(claims, queries=self._queries, storage=self._storage, now=now)
         if not user.accepts_tokens_from(claims.issued_at):
             raise InvalidToken
         return user

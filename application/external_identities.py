@@ -4,6 +4,7 @@ from datetime import datetime
 
 from application.ports.queries import Queries
 from application.ports.storage import Storage
+from application.ports.tokens import ExternalClaims
 from application.retries import retried
 from domain.errors import RuleBroken
 from domain.events import Event
@@ -13,18 +14,20 @@ from domain.users import BadName, EmailTaken, User, UserDraft, register
 
 
 async def provision(
-    identity: ExternalIdentity, *, queries: Queries, storage: Storage, now: datetime
+    claims: ExternalClaims, *, queries: Queries, storage: Storage, now: datetime
 ) -> User:
-    """The user with this identity, registered now if there is none.
+    """The user that a provider's token names, registered now if there is none.
 
     A registration needs a verified address that no other account has: the provider can't know
-    whose that account is. Raises `InvalidToken` otherwise.
+    whose that account is. It also needs a token from after the last deletion of such an account.
+    Raises `InvalidToken` otherwise.
     """
+    identity = claims.identity
     user = await queries.by_identity(identity.issuer, identity.subject)
     if user:
         return user
     try:
-        return await _register(identity, storage, now)
+        return await _register(identity, claims.issued_at, storage, now)
     except (RuleBroken, EmailTaken):
         # Of two first requests at once, the second finds the user that the first registered.
         user = await queries.by_identity(identity.issuer, identity.subject)
@@ -34,7 +37,9 @@ async def provision(
 
 
 @retried
-async def _register(identity: ExternalIdentity, storage: Storage, now: datetime) -> User:
+async def _register(
+    identity: ExternalIdentity, issued_at: datetime, storage: Storage, now: datetime
+) -> User:
     if identity.verified_email is None:
         raise InvalidToken
     try:
@@ -44,6 +49,9 @@ async def _register(identity: ExternalIdentity, storage: Storage, now: datetime)
     async with storage() as uow:
         if await uow.codes.reserves(new.email, now):
             raise EmailTaken
+        ended_at = await uow.identities.ended_at(identity.issuer, identity.subject)
+        if ended_at and issued_at <= ended_at:
+            raise InvalidToken
         user = await uow.identities.add(new, issuer=identity.issuer, subject=identity.subject)
         uow.record(
             Event.of(

@@ -130,6 +130,14 @@ class Identities(Protocol):
         """
         ...
 
+    async def ended_at(self, issuer: str, subject: str) -> datetime | None:
+        """When the last user with this identity deleted the account, if that is not long ago."""
+        ...
+
+    async def end(self, user_id: UserId, now: datetime) -> None:
+        """Remove the identities of a user, and remember that they ended `now`."""
+        ...
+
 
 class Posts(Protocol):
     async def add(self, post: NewPost) -> Post:

@@ -1,17 +1,19 @@
 """Identities: by what name an outside provider knows a user. Row and repository."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import ClassVar
 
-from sqlalchemy import String, any_, bindparam, insert, select
+from sqlalchemy import String, any_, bindparam, delete, insert, select
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
 from application.ports.storage import Identities
 from domain.addresses import email_key
-from domain.users import EmailTaken, NewUser, User
+from domain.users import EmailTaken, NewUser, User, UserId
 from infrastructure.database.driver.lookups import Lookup, lookup
-from infrastructure.database.driver.rows import Row, reference, table
+from infrastructure.database.driver.rows import Row, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
@@ -27,6 +29,19 @@ class IdentityRow(Row, table=True):
 
 
 IDENTITIES = table(IdentityRow)
+
+
+class EndedIdentityRow(Row, table=True):
+    """An identity whose user deleted the account, for as long as tokens of it may live."""
+
+    __tablename__ = "ended_identities"
+
+    key_hash: str = Field(primary_key=True)
+    """SHA-256 of the identity's key, so that nothing personal is kept."""
+    ended_at: datetime = timestamp_column()
+
+
+ENDED_IDENTITIES = table(EndedIdentityRow)
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -55,11 +70,30 @@ _ADD_USER = (
     )
     .returning(*USER_COLUMNS)
 )
+_ENDED_AT = select(ENDED_IDENTITIES.c.ended_at).where(
+    ENDED_IDENTITIES.c.key_hash == bindparam("key_hash")
+)
+_REMOVE = (
+    delete(IDENTITIES)
+    .where(IDENTITIES.c.user_id == bindparam("user_id"))
+    .returning(IDENTITIES.c.key)
+)
+# PostgreSQL's construct, which SQLite's compiler writes in the same words.
+_END = postgresql.insert(ENDED_IDENTITIES).values(
+    key_hash=bindparam("key_hash"), ended_at=bindparam("ended_at")
+)
+_END = _END.on_conflict_do_update(
+    index_elements=["key_hash"], set_={"ended_at": _END.excluded.ended_at}
+)
 _ADD = insert(IDENTITIES).values(key=bindparam("key"), user_id=bindparam("user_id"))
 
 
 def _key(issuer: str, subject: str) -> str:
     return f"{issuer} {subject}"
+
+
+def _hash(key: str) -> str:
+    return sha256(key.encode()).hexdigest()
 
 
 def identity_lookup(database: Database) -> Lookup:
@@ -91,3 +125,11 @@ class SqlIdentities(Identities):
         key = _key(issuer, subject)
         await self._transaction.fetch(_ADD, key=key, user_id=added.id)
         return added
+
+    async def ended_at(self, issuer: str, subject: str) -> datetime | None:
+        records = await self._transaction.fetch(_ENDED_AT, key_hash=_hash(_key(issuer, subject)))
+        return records[0][0] if records else None
+
+    async def end(self, user_id: UserId, now: datetime) -> None:
+        for (key,) in await self._transaction.fetch(_REMOVE, user_id=user_id):
+            await self._transaction.fetch(_END, key_hash=_hash(key), ended_at=now)

@@ -23,6 +23,7 @@ from domain.sessions import KNOWN
 from infrastructure.database.driver.rows import BigId, Instant
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.events import EVENTS
+from infrastructure.database.external_identities import ENDED_IDENTITIES
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.one_time_codes import CODES
 from infrastructure.database.posts import POSTS
@@ -55,6 +56,7 @@ class Purged:
     codes: int = 0
     idempotency_keys: int = 0
     events: int = 0
+    ended_identities: int = 0
     accounts: int = 0
     """Accounts that were closed and are empty now."""
 
@@ -145,6 +147,14 @@ _EVENTS = (
 )
 
 
+_ENDED_IDENTITIES = (
+    delete(ENDED_IDENTITIES)
+    .where(ENDED_IDENTITIES.c.ended_at <= _OVER_SINCE)
+    .returning(ENDED_IDENTITIES.c.key_hash)
+)
+ENDED_IDENTITY_LIFE = timedelta(days=31)
+"""Longer than access tokens of any provider live, as far as is known."""
+
 _OWNER = bindparam("owner", type_=BigId)
 _NEXT_CLOSED = (
     select(USERS.c.id).where(USERS.c.is_closed, USERS.c.id > _AFTER).order_by(USERS.c.id).limit(1)
@@ -215,6 +225,7 @@ async def purge(
     - first answers to requests that came with an idempotency key, when they are older than
       `domain.idempotency.LIFE`;
     - events of the audit that are older than `audit_days`;
+    - identities at a provider whose user deleted the account, after `ENDED_IDENTITY_LIFE`;
     - accounts that were closed, with all that belonged to them.
     """
     purged = Purged()
@@ -235,6 +246,9 @@ async def purge(
         purged.events += deleted
         if not deleted:  # ids grow with time: whatever comes behind is younger
             break
+    purged.ended_identities = await _delete(
+        database, _ENDED_IDENTITIES, over_since=over_since - ENDED_IDENTITY_LIFE
+    )
     purged.accounts = await remove_closed_accounts(database, batch=min(batch, ACCOUNT_BATCH))
     return purged
 

@@ -12,19 +12,23 @@ from application.ports.tokens import ExternalClaims
 from application.services import build_services
 from domain.external_identities import ExternalIdentity
 from domain.sessions import InvalidToken
-from domain.users import Role, User
+from domain.users import LastAdmin, Role, User
 from tests.factories import NewUserFactory
 from tests.fakes.clock import NOON
 from tests.fakes.ports import FakePorts
 from tests.fakes.tokens import FakeTokens
 
+HOUR = timedelta(hours=1)
 ANNA = ExternalIdentity(
     issuer="https://provider.test", subject="1", verified_email="anna@example.com", name="Anna"
 )
 
 
-async def provisioned(ports: FakePorts, identity: ExternalIdentity = ANNA) -> User:
-    return await provision(identity, queries=ports.queries, storage=ports.storage, now=NOON)
+async def provisioned(
+    ports: FakePorts, identity: ExternalIdentity = ANNA, *, issued_at: datetime = NOON
+) -> User:
+    claims = ExternalClaims(identity=identity, issued_at=issued_at, expires_at=issued_at + HOUR)
+    return await provision(claims, queries=ports.queries, storage=ports.storage, now=NOON)
 
 
 async def refuses(ports: FakePorts, identity: ExternalIdentity) -> bool:
@@ -112,7 +116,7 @@ class ProviderTokens(FakeTokens):
     """Every token says that its bearer is Anna, as issued at `NOON`."""
 
     async def verify(self, token: str, now: datetime) -> ExternalClaims:
-        return ExternalClaims(identity=ANNA, issued_at=NOON, expires_at=NOON + timedelta(hours=1))
+        return ExternalClaims(identity=ANNA, issued_at=NOON, expires_at=NOON + HOUR)
 
 
 @pytest.fixture
@@ -141,4 +145,28 @@ async def test_the_user_of_a_provider_can_be_shut_out_here(
         with pytest.raises(InvalidToken):
             await auth.authenticate("any")
         ports.storage.change_user(user.id, **{name: before[name] for name in changes})
+    await auth.authenticate("any")
+
+
+async def test_after_a_deletion_older_tokens_are_dead_and_a_later_one_registers_somebody_new(
+    ports: FakePorts, auth: AuthService
+) -> None:
+    user, _ = await auth.authenticate("any")
+    ports.clock.advance(timedelta(minutes=1))
+    await build_services(ports).accounts.delete_external(user)
+
+    with pytest.raises(InvalidToken):
+        await auth.authenticate("any")
+    later = await provisioned(ports, issued_at=ports.clock.now + timedelta(seconds=1))
+
+    assert later.id != user.id
+    assert later.email == user.email
+
+
+async def test_the_last_admin_of_a_provider_stays(ports: FakePorts, auth: AuthService) -> None:
+    user, _ = await auth.authenticate("any")
+    ports.storage.change_user(user.id, role=Role.ADMIN)
+
+    with pytest.raises(LastAdmin):
+        await build_services(ports).accounts.delete_external(user)
     await auth.authenticate("any")

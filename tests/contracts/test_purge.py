@@ -18,11 +18,18 @@ from infrastructure.database.access_tokens import ACCESS_TOKENS
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
 from infrastructure.database.events import EVENTS
+from infrastructure.database.external_identities import ENDED_IDENTITIES
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.mail import OUTBOX
 from infrastructure.database.one_time_codes import CODES
 from infrastructure.database.posts import POSTS
-from infrastructure.database.purge import GRACE, Purged, purge, remove_closed_accounts
+from infrastructure.database.purge import (
+    ENDED_IDENTITY_LIFE,
+    GRACE,
+    Purged,
+    purge,
+    remove_closed_accounts,
+)
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
 from infrastructure.database.unit_of_work import sql_storage
@@ -166,6 +173,20 @@ async def test_an_idempotency_key_goes_after_its_life(room: Storeroom, anna: Use
 
     assert purged == Purged(idempotency_keys=1)
     assert await room.values(IDEMPOTENCY_KEYS.c.key) == ["stays"]
+
+
+async def test_an_identity_that_ended_goes_when_no_token_of_it_can_live(room: Storeroom) -> None:
+    ended = LAST - ENDED_IDENTITY_LIFE
+    await room.put(
+        ENDED_IDENTITIES,
+        {"key_hash": "goes", "ended_at": ended},
+        {"key_hash": "stays", "ended_at": ended + MOMENT},
+    )
+
+    purged = await purge(room.database, NOON)
+
+    assert purged == Purged(ended_identities=1)
+    assert await room.values(ENDED_IDENTITIES.c.key_hash) == ["stays"]
 
 
 async def test_mails_that_wait_users_and_their_posts_stay(room: Storeroom, anna: User) -> None:

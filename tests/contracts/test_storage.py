@@ -1054,3 +1054,22 @@ async def test_two_at_once_do_not_both_write_the_last_post_of_a_quota(backend: B
         return True
 
     assert sum(await asyncio.gather(*(write_unless_written() for _ in range(6)))) == 1
+
+
+async def test_an_identity_that_ended_is_remembered_and_may_begin_again(backend: Backend) -> None:
+    async with backend.storage() as uow:
+        user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
+        assert await uow.identities.ended_at("https://a", "1") is None
+        await uow.commit()
+
+    for moment in (NOON, LATER):
+        async with backend.storage() as uow:
+            await uow.identities.end(user.id, moment)
+            await uow.users.remove(user)
+            await uow.commit()
+        assert await backend.queries.by_identity("https://a", "1") is None
+        async with backend.storage() as uow:
+            assert await uow.identities.ended_at("https://a", "1") == moment
+            assert await uow.identities.ended_at("https://a", "2") is None
+            user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
+            await uow.commit()

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 
 from application.ports.passwords import PasswordHash
 from application.ports.storage import Identities
-from domain.users import EmailTaken, NewUser, User
-from tests.fakes.storage import Account, FakeUnitOfWork, Identity
+from domain.users import EmailTaken, NewUser, User, UserId
+from tests.fakes.storage import Account, EndedIdentity, FakeUnitOfWork, Identity
 
 
 class FakeIdentities(Identities):
@@ -20,3 +20,14 @@ class FakeIdentities(Identities):
         state.put(added.id, Account(added.id, added, PasswordHash("")))
         state.put((issuer, subject), Identity(issuer, subject, added.id))
         return added
+
+    async def ended_at(self, issuer: str, subject: str) -> datetime | None:
+        ended = (await self._uow.state()).rows(EndedIdentity).get((issuer, subject))
+        return ended.at if ended else None
+
+    async def end(self, user_id: UserId, now: datetime) -> None:
+        state = await self._uow.state()
+        for key, identity in list(state.rows(Identity).items()):
+            if identity.user_id == user_id:
+                state.remove(Identity, key)
+                state.put(key, EndedIdentity(identity.issuer, identity.subject, now))

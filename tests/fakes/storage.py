@@ -67,6 +67,13 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedIdentity:
+    issuer: str
+    subject: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Vote:
     post_id: PostId
     user_id: UserId

@@ -104,6 +104,27 @@ def test_users_come_with_the_tokens_of_their_provider(place: Place) -> None:
                 assert client.post("/posts", json=post, headers=headers).status_code == 201
 
 
+def test_users_of_a_provider_change_their_name_and_delete_their_account(place: Place) -> None:
+    with running() as provider:
+        trust(place, provider)
+        anna = {"sub": "anna", "email": "anna@example.com", "email_verified": True}
+        headers = {"Authorization": f"Bearer {token_for(provider, **anna)}"}
+        with place.serving() as service, service.client() as client:
+            me = client.get("/users/me", headers=headers).json()
+
+            renamed = client.patch("/users/me", json={"name": "Hanna"}, headers=headers)
+            assert (renamed.status_code, renamed.json()) == (200, me | {"name": "Hanna"})
+            moved = client.patch("/users/me", json={"email": "b@example.com"}, headers=headers)
+            assert moved.status_code == 422
+
+            assert client.post("/users/me/deletion", headers=headers).status_code == 204
+            assert client.get("/users/me", headers=headers).status_code == 401
+
+            paths = client.get("/openapi.json").json()["paths"]
+            assert "requestBody" not in paths["/users/me/deletion"]["post"]
+            assert "/users/me/password" not in paths
+
+
 def test_the_provider_changes_its_key_and_goes_down(place: Place) -> None:
     with running() as provider:
         trust(place, provider)

@@ -27,6 +27,7 @@ def test_a_purge_leaves_alone_who_is_logged_in_and_can_be_done_again(place: Plac
                 ["0", "codes"],
                 ["0", "idempotency keys"],
                 ["0", "events"],
+                ["0", "ended identities"],
                 ["0", "accounts"],
             ]
 
@@ -48,6 +49,7 @@ def test_scripts_get_the_figures_as_json(place: Place) -> None:
         "codes": 0,
         "idempotency_keys": 0,
         "events": 0,
+        "ended_identities": 0,
         "accounts": 0,
     }
 
