@@ -52,7 +52,7 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
     """
     down = await ports.queries.ready()
     found = [Finding("error", part, await _reason(part, database)) for part in down]
-    found += [*_settings(settings), *_others(settings)]
+    found += [*_settings(settings), *_unused(settings), *_others(settings)]
     found += _keys(settings, ports.clock())
     if sqlite_path(settings.database):
         found.append(_warning("DATABASE_URL", "SQLite serves one machine; PostgreSQL is for more"))
@@ -109,6 +109,28 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield _error("SMTP_URL", "not set; no mail is sent in production")
     elif "mail_from" not in settings.model_fields_set:
         yield _error("MAIL_FROM", f"not set; mails are sent from {settings.mail_from}")
+
+
+def _unused(settings: Settings) -> Iterator[Finding]:
+    """Findings about settings that have no effect beside the others."""
+    limits = [name for name in Settings.model_fields if name.startswith("limit_")]
+    tokens = settings.tokens
+    without_effect = {
+        "TOKENS=jose": (tokens in ("opaque", "issuer"), ["algorithm", "keys_file"]),
+        "TOKENS=jose and issuer": (tokens == "opaque", ["issuer", "audience"]),
+        "TOKENS=issuer": (tokens in ("jose", "opaque"), ["jwks_url", "email_verified_text"]),
+        "TOKENS=jose and opaque": (
+            tokens == "issuer",
+            ["access_token_ttl", "refresh_token_ttl", "session_ttl"],
+        ),
+        "RATE_LIMITS=on": (settings.rate_limits == "off", ["redis_url", *limits]),
+        "SMTP_URL": (settings.smtp_url is None, ["mail_from"]),
+        "METRICS=on": (not settings.has_metrics, ["metrics_token"]),
+    }
+    for condition, (is_unused, names) in without_effect.items():
+        for name in names if is_unused else ():
+            if name in settings.model_fields_set:
+                yield _warning(name.upper(), f"set, but only used with {condition}")
 
 
 def _others(settings: Settings) -> Iterator[Finding]:
