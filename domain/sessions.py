@@ -14,7 +14,7 @@ SessionId = NewType("SessionId", int)
 SESSIONS_MAX = 100
 """Live sessions of a user. A login beyond it revokes the session that was used longest ago."""
 
-KNOWN = timedelta(days=30)
+NETWORK_RETENTION = timedelta(days=30)
 """How long an account remembers the network of a session after the session was last used. The
 session's row is kept for as long, even if the session has expired or was revoked."""
 

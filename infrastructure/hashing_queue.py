@@ -1,4 +1,4 @@
-"""The queue in front of bcrypt: its threads, and the share of its places that a requester has."""
+"""The queue of password hashing: its threads, and the share of each requester."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from application.ports.passwords import Requester
 from domain.errors import Unavailable
 
 _TIME_BUDGET = 0.6
-"""Seconds. Work that would wait for longer is refused at once."""
+"""Maximum wait in seconds. Work that would wait longer is refused at once."""
 
 T = TypeVar("T")
 
@@ -24,12 +24,13 @@ class HashingBusy(Unavailable):
 
 
 class HashingQueue:
-    """Runs work that takes a whole core in `threads`.
+    """Runs CPU-bound work in `threads`.
 
-    The queue has as many places as are worked off within the time budget, and two at least. A
-    network has half of them. Requesters who are not known have two thirds, so a known one never
-    waits for strangers alone, however many networks they come from.
-    `seconds` is how long a piece of work takes, until the first one has been measured.
+    The queue has as many places as can be finished within the time budget, and at least two. One
+    network gets at most half of them. All unknown requesters together get at most two thirds, so
+    strangers alone never keep a known requester out, however many networks they come from.
+
+    `seconds` is the estimated duration of one piece of work, until the first one is measured.
     """
 
     def __init__(self, *, threads: int, seconds: float) -> None:
@@ -40,11 +41,11 @@ class HashingQueue:
         self._strangers = 0
         self._networks: Counter[str] = Counter()
         self.refused = 0
-        """How often `HashingBusy` was raised."""
+        """Number of times that `HashingBusy` was raised."""
 
     @property
     def waiting(self) -> int:
-        """Pieces of work that wait for a thread."""
+        """Number of pieces of work that wait for a thread."""
         return max(0, self._unfinished - self._threads)
 
     def readings(self) -> Sequence[Reading]:
@@ -52,7 +53,7 @@ class HashingQueue:
             Reading(
                 "counter",
                 "gatepost_hashing_refused_total",
-                "Passwords that were not checked, because too many others waited",
+                "Passwords that were not checked because the queue was full",
                 lambda: self.refused,
             ),
             Reading(
@@ -64,7 +65,7 @@ class HashingQueue:
         )
 
     async def run(self, work: Callable[[], T], requester: Requester) -> T:
-        """What `work` returns. Raises `HashingBusy` when the requester's places are taken."""
+        """Run `work` and return its result. Raises `HashingBusy` without a free place."""
         if not self._has_place(requester):
             self.refused += 1
             raise HashingBusy
@@ -100,9 +101,10 @@ class HashingQueue:
 def hashing_threads(
     *, root: Path = Path("/"), environment: Mapping[str, str] = os.environ, cpus: int | None = None
 ) -> int:
-    """Threads for the queue of one worker: half of the CPUs that the service may use, divided by
-    its workers (`WEB_CONCURRENCY`), and one at least. bcrypt takes a whole core and releases the
-    interpreter's lock; the other half of the cores serves requests.
+    """The number of threads for one worker: half of the CPUs that the service may use, divided by
+    the number of workers (`WEB_CONCURRENCY`), and at least one.
+
+    bcrypt releases the GIL, so a thread uses a whole core. The other half serves requests.
     """
     usable = min(cpus or len(os.sched_getaffinity(0)), _cpu_quota(root))
     workers = environment.get("WEB_CONCURRENCY", "")
@@ -110,7 +112,7 @@ def hashing_threads(
 
 
 def _cpu_quota(root: Path) -> float:
-    """CPUs that the container's control groups allow (`cpu.max`, cgroup v2); infinity without."""
+    """The CPUs that the control groups allow (`cpu.max`, cgroup v2); infinity without a limit."""
     quotas = [float("inf")]
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()

@@ -1,8 +1,8 @@
-"""Where log lines go: one line an event, on stderr, made and written by a thread of its own.
+"""Logging to stderr, one line for each event, formatted and written by a separate thread.
 
-The thread wakes a few times a second at the most and then writes all that has come: handing it each
-line by itself would cost a request more than resolving its user does. What makes a line of an event
-is structlog's, in that thread: docs/decisions/0016-logs-and-metrics.md has the measurements.
+The thread writes lines in batches, a few times a second: waking it for each line would cost a
+request more than authentication does. structlog formats the lines, in that thread. The measurements
+are in docs/decisions/0016-logs-and-metrics.md.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ _PAUSE = 0.05
 """Seconds between two writes."""
 
 _TIME_BUDGET = 5.0
-"""Seconds that a process which ends waits for a reader of stderr."""
+"""Seconds that a stopping process waits for the last lines to be written."""
 
 LINES_MAX = 100_000
+"""Lines that may wait to be written."""
 
 
 class _Refused(logging.Filter):
-    """Drops uvicorn's line about a request that is not HTTP: `protocol` has one of its own."""
+    """Drops uvicorn's line about a request that is not HTTP: `protocol` logs its own."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith("Invalid HTTP request received")
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Hide secrets in fields, message and traceback; leave out what nothing is known of."""
+    """Redact secrets in fields, message and traceback, and drop fields that are None."""
     return redacted(event)
 
 
@@ -59,21 +60,24 @@ def _clock(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def processors(form: Format, *, colors: bool = False) -> Sequence[Processor]:
-    """What makes a line of an event: its `time` (seconds), `level`, `message` and fields."""
-    # Imported with the first line, and so after the start: it imports all of rich.
+    """The structlog processors that turn an event into a line.
+
+    An event has `time` (seconds), `level`, `message` and further fields.
+    """
+    # Imported for the first line, not at the start, because structlog.dev imports rich.
     from structlog.dev import ConsoleRenderer, plain_traceback
     from structlog.processors import JSONRenderer, format_exc_info
 
     prepared: list[Processor] = [format_exc_info, redact]
     if form == "json":
-        # One encoder: json.dumps with arguments of its own makes one for each line.
+        # One encoder for all lines: json.dumps with `default` would make one for each.
         encode = JSONEncoder(default=repr).encode
         return [*prepared, _date, JSONRenderer(lambda event, **_: encode(event))]
     console = ConsoleRenderer(
         colors=colors,
         event_key="message",
         timestamp_key="time",
-        exception_formatter=plain_traceback,  # others show the values of variables
+        exception_formatter=plain_traceback,  # the others show values of variables
         sort_keys=False,
         pad_event_to=0,
         pad_level=False,
@@ -82,16 +86,17 @@ def processors(form: Format, *, colors: bool = False) -> Sequence[Processor]:
 
 
 class Logs(logging.Handler):
-    """Writes lines to stderr in order, a moment later. `stop` writes those that are left; what
-    comes after it is written at once.
+    """Writes lines to stderr, in order, with a delay of up to `_PAUSE`.
+
+    `stop` writes the remaining lines. Later lines are written at once.
     """
 
     def __init__(self, form: Format) -> None:
         super().__init__()
         self.dropped = 0
-        """Lines that came when `LINES_MAX` others waited, each at the cost of the oldest."""
+        """Number of lines that were lost: the oldest of more than `LINES_MAX`, or not writable."""
         self._form = form
-        # Bounded: a reader of stderr that hangs costs us the oldest lines, not the memory.
+        # Bounded: when the reader of stderr hangs, the oldest lines are lost and memory is not.
         self._entries: deque[tuple[float, str, str, EventDict]] = deque(maxlen=LINES_MAX)
         self._awake = Event()
         self._stopping = Event()
@@ -99,14 +104,14 @@ class Logs(logging.Handler):
         self._thread.start()
 
     def request(self, method: str, path: str, **fields: Any) -> None:
-        """A line about a request that was answered."""
+        """Log a request. This is the `AccessLog` of the API."""
         self._add((time(), "info", f"{method} {path}", fields))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line about anything else, by the way of `logging`; with `extra={"fields": {...}}`."""
+        """Log a record of `logging`, with the fields in `extra={"fields": {...}}`."""
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001  arguments that do not fit must not break what logs
+        except Exception:  # noqa: BLE001  wrong arguments must not break the caller
             message = str(record.msg)
         fields = getattr(record, "fields", {}) | {"exc_info": record.exc_info}
         self._add((record.created, record.levelname.lower(), message, fields))
@@ -116,7 +121,7 @@ class Logs(logging.Handler):
             Reading(
                 "counter",
                 "gatepost_log_lines_dropped_total",
-                "Log lines that could not be written, or not in time",
+                "Log lines that were lost: too many waited, or stderr could not be written",
                 lambda: self.dropped,
             ),
         )
@@ -149,7 +154,7 @@ class Logs(logging.Handler):
             try:
                 sys.stderr.write("".join(f"{self._line(*entry)}\n" for entry in entries))
                 sys.stderr.flush()
-            except (OSError, ValueError):  # a full disk, or nobody who reads
+            except (OSError, ValueError):  # the disk is full, or stderr is closed
                 self.dropped += len(entries)
 
     @cached_property
@@ -161,20 +166,20 @@ class Logs(logging.Handler):
         try:
             for process in self._processors:
                 event = process(None, level, event)
-        except Exception as error:  # noqa: BLE001  one line that can't be made must not be the last
+        except Exception as error:  # noqa: BLE001  one bad line must not end the thread
             return f"a log line was lost: {type(error).__name__}"
         return str(event)
 
 
 def set_up_logs(form: Format) -> Logs:
-    """Send all that is logged from INFO on (uvicorn: from WARNING on) to stderr."""
+    """Log to stderr from level INFO on, and from WARNING on for uvicorn."""
     logs = Logs(form)
-    # For a start that fails; one that succeeds ends by a signal, and then nothing is left to exit.
+    # For a start that fails. A running service is stopped by a signal and calls `stop` itself.
     atexit.register(logs.stop)
     root = logging.getLogger()
     root.handlers = [logs]
     root.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(_Refused())
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # warns of what is answered: 422
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings are 422 responses
     return logs

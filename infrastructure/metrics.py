@@ -1,9 +1,8 @@
-"""What adapters count, and one answer of all workers for Prometheus.
+"""Metrics of the adapters, and one exposition for all workers.
 
-Adapters keep plain integers, which cost next to nothing and are right whether or not anybody reads
-them. Workers share what they count by files in a directory (prometheus_client's multiprocess mode):
-a counter is the sum over all processes that there were, a gauge over those that live, and a shared
-gauge the highest figure of those that live.
+Adapters count in plain integers, which is cheap and independent of metrics. Workers share their
+metrics in files (prometheus_client's multiprocess mode). A counter is summed over all processes
+that ever ran and a gauge over all live ones; a shared gauge is the maximum over the live ones.
 """
 
 import asyncio
@@ -22,12 +21,12 @@ from application.ports.adapter import Reading
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported
 _PAUSE = 1.0
-"""Seconds that the figures of another worker may be old."""
+"""Maximum age of another worker's values, in seconds."""
 
 
 @contextmanager
 def shared_metrics() -> Iterator[None]:
-    """The processes that are started within count together."""
+    """Processes that are started in this context share their metrics."""
     with TemporaryDirectory(prefix="gatepost-metrics-") as directory:
         os.environ[_DIRECTORY] = directory
         try:
@@ -37,22 +36,22 @@ def shared_metrics() -> Iterator[None]:
 
 
 class Metrics:
-    """The metrics of this process and, within `shared_metrics`, of all its siblings.
+    """The metrics of this process and, in `shared_metrics`, of all workers.
 
-    `readings` are what the adapters count, as their ports' `readings()` list it.
+    `readings` come from the `readings()` of the adapters.
     """
 
     def __init__(self, readings: Iterable[Reading]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        """For whoever counts more."""
+        """For further metrics."""
         self._counters: list[tuple[Counter, Callable[[], int]]] = []
         self._gauges: list[tuple[Gauge, Callable[[], int]]] = []
         self._counted: list[int] = []
         self.add(readings)
 
     def add(self, readings: Iterable[Reading]) -> None:
-        """Show these readings too."""
+        """Add a metric for each reading."""
         for each in readings:
             if each.kind == "counter":
                 counter = Counter(each.name, each.text, registry=self.registry)
@@ -68,7 +67,7 @@ class Metrics:
                 self._gauges.append((gauge, each.read))
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All metrics in the form that an Accept header asks for, and the form's media type."""
+        """All metrics in the format that the header Accept asks for, and its media type."""
         self.read()
         return await asyncio.to_thread(self._exposition, accept)
 
@@ -82,7 +81,7 @@ class Metrics:
         return encode(registry), media_type
 
     def read(self) -> None:
-        """Copy what the adapters counted into the metrics."""
+        """Copy the adapters' values into the metrics."""
         for index, (counter, read) in enumerate(self._counters):
             now = read()
             counter.inc(now - self._counted[index])
@@ -91,20 +90,20 @@ class Metrics:
             gauge.set(read())
 
     async def read_forever(self) -> NoReturn:
-        """For the worker that is asked next, which may be another one."""
+        """Call `read` regularly, because another worker may serve the exposition."""
         while True:
             self.read()
             await asyncio.sleep(_PAUSE)
 
 
 def _forget_dead_workers(directory: Path) -> None:
-    """Whatever killed them, and without anybody who has to notice."""
+    """Remove the gauges of processes that no longer exist, however they ended."""
     for file in directory.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
-            with suppress(FileNotFoundError):  # another worker was faster
+            with suppress(FileNotFoundError):  # another worker has removed it
                 mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
-        except PermissionError:  # another user's process has the number now
+        except PermissionError:  # the pid now belongs to a process of another user
             mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""Keeping secrets out of log lines and traces, by the names of fields and by what they look like.
+"""Redaction of log lines and traces, by the names of fields and by the shape of values.
 
-Nothing that logs may count on it: types that hold secrets hide them.
+It is a second line of defence: types with secrets hide them in their `repr`.
 """
 
 import re
@@ -15,11 +15,11 @@ _NAMES |= {"password", "pepper", "pin", "pwd", "secret", "token", "tokens"}
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 _SHORTEST = 37
-"""Characters. A UUID has one less, a token of 128 bits or a signed one never has fewer."""
+"""Minimum length of a token in characters. A UUID has 36."""
 
-# The text may be a client's, so a search must take time linear in its length: runs are possessive
-# (`*+`, `++`), and none contains the character that ends it. tests/test_regular_expressions.py
-# measures every pattern of the source.
+# A client may choose the text, so matching must take linear time: repetitions are possessive (`*+`,
+# `++`) and exclude the character that ends them. tests/test_regular_expressions.py measures every
+# pattern of the source.
 _SHAPES = re.compile(
     r"""
       (?<![\w-]) eyJ[\w-]+ \. [\w-]+ (?:\.[\w-]*)*      # a JSON Web Token, of three parts or five
@@ -34,14 +34,14 @@ _SHAPES = re.compile(
 
 
 def redacted_text(text: str) -> str:
-    """`text` without what looks like a token, or like a password in a URL or behind its name."""
+    """`text` without tokens, passwords in URLs, and values that follow the name of a secret."""
     return text if _is_plain(text) else _SHAPES.sub(_replacement, text)
 
 
 def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that are known (not None), with nothing in them that must not be shown.
+    """The fields that are not None, with secrets replaced by `REDACTED`.
 
-    What is no plain value, mapping or list is shown by its `repr`.
+    Values that are not text, numbers, mappings or collections are replaced by their `repr`.
     """
     secret = _secret_names(tuple(fields))
     shown: dict[str, Any] = {}
@@ -74,7 +74,7 @@ def _redacted_value(value: Any) -> Any:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether there can be nothing to hide, which of most texts is seen without a search."""
+    """Whether `text` certainly has no secret: a quick check that saves most texts the search."""
     return len(text) < _SHORTEST and ":" not in text and "=" not in text and "earer " not in text
 
 
@@ -84,5 +84,5 @@ def _replacement(found: re.Match[str]) -> str:
 
 @lru_cache(1000)
 def _secret_names(names: tuple[str, ...]) -> Sequence[str]:
-    """By their words: `refresh_token`, `newPassword` and `X-API-Key` are, `keys_file` is not."""
+    """Names with a word in `_NAMES`: `refresh_token`, `newPassword`; not `keys_file`."""
     return [name for name in names if any(w.lower() in _NAMES for w in _WORD.findall(name))]

@@ -1,8 +1,8 @@
-"""Traces by OTLP over HTTP, when OpenTelemetry's own environment variables name a receiver.
+"""Traces by OTLP over HTTP, configured by OpenTelemetry's own environment variables.
 
-OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT turns them on; the other variables
-of OpenTelemetry's SDK (headers, sampler, service name) hold as its specification says. The SDK is
-imported only then: it is an extra.
+OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT turns them on. The SDK reads its
+other variables (headers, sampler, service name) as its specification says. The SDK is an optional
+dependency, and is imported only when traces are on.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 _TIME_BUDGET = 3.0
-"""Seconds that a process which ends waits for a receiver to take the last spans."""
+"""Seconds that a stopping process waits for the receiver to accept the last spans."""
 
 _PATH_MAX = 1000
-"""Characters of a request's path that a span shows."""
+"""Maximum length of a request's path in a span, in characters."""
 
 
 def traces(environment: Mapping[str, str]) -> bool:
-    """Whether requests are to be traced."""
+    """Whether these variables turn traces on."""
     return (
         any(environment.get(name) for name in _ENDPOINTS)
         and environment.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() != "none"
@@ -39,7 +39,7 @@ def traces(environment: Mapping[str, str]) -> bool:
 
 
 def check_tracing(environment: Mapping[str, str]) -> list[str]:
-    """What keeps traces that are asked for from being sent, a line each; never a value."""
+    """The reasons why traces cannot be sent although they are on, without any variable's value."""
     if not traces(environment):
         return []
     problems = []
@@ -62,7 +62,7 @@ def check_tracing(environment: Mapping[str, str]) -> list[str]:
 
 
 def open_tracing() -> TracerProvider | None:
-    """Where spans go; None when requests are not traced. Call after `check_tracing`."""
+    """The tracer provider, or None when traces are off. Call `check_tracing` first."""
     if not traces(os.environ):
         return None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -72,7 +72,7 @@ def open_tracing() -> TracerProvider | None:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     class Redaction(SpanProcessor):
-        """Takes out of spans what FastAPI tells of a URL and a client may have put there."""
+        """Redacts the URL in a span: a client may have put secrets there."""
 
         def on_start(self, span: SdkSpan, parent_context: object = None) -> None:  # noqa: ARG002
             attributes = span.attributes or {}
@@ -91,8 +91,8 @@ def open_tracing() -> TracerProvider | None:
 
 
 def close_tracing(provider: TracerProvider) -> None:
-    """Send the spans that are left, as far as the receiver takes them in time."""
-    # The SDK itself would wait for half a minute.
+    """Send the remaining spans, within the time budget."""
+    # In a thread, because the SDK itself waits for up to half a minute.
     thread = Thread(target=provider.shutdown, name="last-spans", daemon=True)
     thread.start()
     thread.join(_TIME_BUDGET)

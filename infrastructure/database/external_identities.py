@@ -1,4 +1,4 @@
-"""Identities: by what name an outside provider knows a user. Row and repository."""
+"""Identities of users at an outside provider: row and repository."""
 
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,7 +20,7 @@ from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 class IdentityRow(Row, table=True):
     __tablename__ = "identities"
-    # As PostgreSQL and SQLite name it: of two first requests at once, one comes second.
+    # PostgreSQL's name and SQLite's. Violated when two first requests of a user are concurrent.
     unique: ClassVar = {"pk_identities": EmailTaken, "uq_identities_key": EmailTaken}
 
     key: str = Field(primary_key=True)
@@ -64,7 +64,7 @@ _ADD_USER = (
         role=bindparam("role"),
         is_active=True,
         is_verified=True,
-        password_hash="",  # which no password has
+        password_hash="",  # matches no password
         created_at=bindparam("created_at"),
         tokens_valid_from=bindparam("tokens_valid_from"),
     )
@@ -97,7 +97,7 @@ def _hash(key: str) -> str:
 
 
 def identity_lookup(database: Database) -> Lookup:
-    """Finds the user with an identity."""
+    """Finds a user by their identity."""
     return lookup(database, one=_BY_KEY, many=_BY_KEYS, key=["key"])
 
 
@@ -118,7 +118,7 @@ class SqlIdentities(Identities):
             name=user.name,
             role=user.role.value,
             created_at=user.created_at,
-            # The token that brought the user here was issued before they were known.
+            # The first token of the user was issued before the user is stored.
             tokens_valid_from=_EVER,
         )
         added = user_of(record)

@@ -42,7 +42,7 @@ _ADD = insert(CODES).values(
     email_key=bindparam("email_key"),
     expires_at=bindparam("expires_at"),
 )
-_USE = delete(CODES).where(CODES.c.code_hash == bindparam("used")).returning(CODES.c.id)
+_CONSUME = delete(CODES).where(CODES.c.code_hash == bindparam("used")).returning(CODES.c.id)
 _UNDOES = CODES.c.purpose == Purpose.EMAIL_CHANGE_UNDO.value
 _DELETE_ALL = delete(CODES).where(CODES.c.user_id == bindparam("owner"), not_(_UNDOES))
 _FIRST_UNDO = (
@@ -77,7 +77,7 @@ async def code(database: Database, code_hash: str) -> tuple[OneTimeCode, User] |
         user_id=user.id,
         purpose=Purpose(purpose),
         code_hash=code_hash,
-        # One of before revision 0012 has none: it died with the address that it was mailed to.
+        # Codes from before revision 0012 have no address; a change of address deleted them.
         email=email or user.email,
         expires_at=expires_at,
     )
@@ -100,7 +100,7 @@ class SqlOneTimeCodes(OneTimeCodes):
         )
 
     async def consume(self, code_hash: str) -> bool:
-        return bool(await self._transaction.fetch(_USE, used=code_hash))
+        return bool(await self._transaction.fetch(_CONSUME, used=code_hash))
 
     async def delete_all(self, user_id: UserId) -> None:
         await self._transaction.fetch(_DELETE_ALL, owner=user_id)

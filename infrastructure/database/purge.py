@@ -1,8 +1,8 @@
-"""What is over for good, deleted a few rows at a time.
+"""Deletes expired rows and closed accounts, in small batches.
 
-Each statement reads and locks some thousand rows at most, and is a transaction of its own: nobody
-waits for long, however much there is to delete. Rows that somebody else has locked are left for the
-next time, so any number of processes may do this at once.
+Each batch is one transaction that reads and locks at most some thousand rows, so other transactions
+never wait long. Rows that others have locked are skipped, so any number of processes may purge at
+the same time.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sqlalchemy.sql.dml import ReturningDelete
 from domain.errors import Unavailable
 from domain.events import AUDIT_DAYS
 from domain.idempotency import LIFE
-from domain.sessions import KNOWN
+from domain.sessions import NETWORK_RETENTION
 from infrastructure.database.driver.rows import BigId, Instant
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.events import EVENTS
@@ -34,22 +34,21 @@ from infrastructure.database.votes import VOTES
 log = logging.getLogger("gatepost.purge")
 
 ACCOUNT_BATCH = 100
-"""Rows a statement of a closed account: a post takes its text and its place in the search along."""
+"""Rows of a closed account for each statement. Deleting a post also deletes its search entry."""
 
 ACCOUNTS_PAUSE = 10.0
-"""Seconds between two looks for accounts that were closed."""
+"""Seconds between two searches for closed accounts."""
 
 BATCH = 2000
-"""Rows a statement."""
+"""Rows for each statement."""
 
 GRACE = timedelta(hours=1)
-"""For so long a thing must have been over: machines' clocks differ, and a request that began in its
-time may be under way still."""
+"""Time after expiry before a row is deleted, for clock skew and requests in flight."""
 
 
 @dataclass(slots=True)
 class Purged:
-    """How many rows were deleted. Opaque access tokens go with their sessions, uncounted."""
+    """Numbers of deleted rows. Opaque access tokens are deleted with their sessions, uncounted."""
 
     sessions: int = 0
     spent_refresh_tokens: int = 0
@@ -58,15 +57,15 @@ class Purged:
     events: int = 0
     ended_identities: int = 0
     accounts: int = 0
-    """Accounts that were closed and are empty now."""
+    """Closed accounts, after everything that belonged to them."""
 
 
 _BATCH = bindparam("batch", type_=BigId)
 _AFTER = bindparam("after", type_=BigId)
 _UPTO = bindparam("upto", type_=BigId)
-_OVER_SINCE = bindparam("over_since", type_=Instant)
+_EXPIRED_BEFORE = bindparam("expired_before", type_=Instant)
 
-# The tables are walked along their primary keys, so that no index has to be kept for this.
+# Tables are scanned in the order of their primary keys, which needs no further index.
 _NEXT = {
     table: select(
         func.max(
@@ -80,19 +79,19 @@ _NEXT = {
     )
     for table in (SESSIONS, CODES, EVENTS)
 }
-_SESSION_IS_OVER = and_(
+_SESSION_HAS_EXPIRED = and_(
     SESSIONS.c.id > _AFTER,
     SESSIONS.c.id <= _UPTO,
-    SESSIONS.c.expires_at <= _OVER_SINCE,
+    SESSIONS.c.expires_at <= _EXPIRED_BEFORE,
     SESSIONS.c.last_used_at <= bindparam("unused_since", type_=Instant),
 )
-_SPENT = (
+_ROTATED = (
     delete(ROTATED_TOKENS)
     .where(
         ROTATED_TOKENS.c.hash.in_(
             select(ROTATED_TOKENS.c.hash)
             .join(SESSIONS, SESSIONS.c.id == ROTATED_TOKENS.c.session_id)
-            .where(_SESSION_IS_OVER)
+            .where(_SESSION_HAS_EXPIRED)
             .limit(_BATCH)
             .with_for_update(of=ROTATED_TOKENS, skip_locked=True)
         )
@@ -103,7 +102,7 @@ _SESSIONS = (
     delete(SESSIONS)
     .where(
         SESSIONS.c.id.in_(
-            select(SESSIONS.c.id).where(_SESSION_IS_OVER).with_for_update(skip_locked=True)
+            select(SESSIONS.c.id).where(_SESSION_HAS_EXPIRED).with_for_update(skip_locked=True)
         )
     )
     .returning(SESSIONS.c.id)
@@ -113,7 +112,7 @@ _CODES = (
     .where(
         CODES.c.id.in_(
             select(CODES.c.id)
-            .where(CODES.c.id > _AFTER, CODES.c.id <= _UPTO, CODES.c.expires_at <= _OVER_SINCE)
+            .where(CODES.c.id > _AFTER, CODES.c.id <= _UPTO, CODES.c.expires_at <= _EXPIRED_BEFORE)
             .with_for_update(skip_locked=True)
         )
     )
@@ -124,7 +123,7 @@ _IDEMPOTENCY_KEYS = (
     .where(
         tuple_(IDEMPOTENCY_KEYS.c.user_id, IDEMPOTENCY_KEYS.c.key).in_(
             select(IDEMPOTENCY_KEYS.c.user_id, IDEMPOTENCY_KEYS.c.key)
-            .where(IDEMPOTENCY_KEYS.c.at <= _OVER_SINCE)
+            .where(IDEMPOTENCY_KEYS.c.at <= _EXPIRED_BEFORE)
             .order_by(IDEMPOTENCY_KEYS.c.at)
             .limit(_BATCH)
             .with_for_update(skip_locked=True)
@@ -139,7 +138,7 @@ _EVENTS = (
     .where(
         EVENTS.c.id.in_(
             select(EVENTS.c.id)
-            .where(EVENTS.c.id > _AFTER, EVENTS.c.id <= _UPTO, EVENTS.c.at <= _OVER_SINCE)
+            .where(EVENTS.c.id > _AFTER, EVENTS.c.id <= _UPTO, EVENTS.c.at <= _EXPIRED_BEFORE)
             .with_for_update(skip_locked=True)
         )
     )
@@ -149,7 +148,7 @@ _EVENTS = (
 
 _ENDED_IDENTITIES = (
     delete(ENDED_IDENTITIES)
-    .where(ENDED_IDENTITIES.c.ended_at <= _OVER_SINCE)
+    .where(ENDED_IDENTITIES.c.ended_at <= _EXPIRED_BEFORE)
     .returning(ENDED_IDENTITIES.c.key_hash)
 )
 ENDED_IDENTITY_LIFE = timedelta(days=31)
@@ -168,8 +167,8 @@ def _batch_of(table: Table, rows: Select[Any]) -> ReturningDelete[Any]:
     return delete(table).where(tuple_(*key).in_(batch)).returning(*key)
 
 
-# In this order, so that no row takes many others along.
-_BELONGINGS = (
+# In this order, so that deleting a row does not cascade to many others.
+_BELONGING_TO_ACCOUNT = (
     _batch_of(VOTES, select(VOTES).where(VOTES.c.user_id == _OWNER)),
     _batch_of(
         VOTES,
@@ -191,23 +190,23 @@ _ACCOUNT = delete(USERS).where(USERS.c.id == _OWNER, USERS.c.is_closed).returnin
 
 
 async def remove_closed_accounts(database: Database, *, batch: int = ACCOUNT_BATCH) -> int:
-    """Delete what belonged to users who were removed, and their accounts; how many there were."""
+    """Delete closed accounts and all that belongs to them. Returns the number of accounts."""
     removed = after = 0
     while found := await database.fetch_long(_NEXT_CLOSED, after=after):
         after = found[0][0]
-        for statement in _BELONGINGS:
+        for statement in _BELONGING_TO_ACCOUNT:
             await _delete_all(database, statement, owner=after, batch=batch)
         removed += await _delete(database, _ACCOUNT, owner=after)
     return removed
 
 
 async def remove_closed_accounts_forever(database: Database) -> NoReturn:
-    """Beside a service, until cancelled. Any number of processes may do so at the same time."""
+    """Run `remove_closed_accounts` regularly until cancelled, in any number of processes."""
     while True:
         try:
             await remove_closed_accounts(database)
         except Unavailable:
-            pass  # it says so elsewhere
+            pass  # the database's own log says so
         except Exception:
             log.exception("closed accounts were not removed")
         await asyncio.sleep(ACCOUNTS_PAUSE)
@@ -216,45 +215,48 @@ async def remove_closed_accounts_forever(database: Database) -> NoReturn:
 async def purge(
     database: Database, now: datetime, *, audit_days: int = AUDIT_DAYS, batch: int = BATCH
 ) -> Purged:
-    """Delete what is over at `now`, no more than `batch` rows a statement:
+    """Delete the following, at most `batch` rows for each statement:
 
-    - sessions that have expired and were last used longer ago than `domain.sessions.KNOWN`, with
-      their tokens. One that was revoked is kept until then too;
-    - one-time codes that have expired; a code that was used is gone already, and so is a mail
-      that was sent;
-    - first answers to requests that came with an idempotency key, when they are older than
-      `domain.idempotency.LIFE`;
-    - events of the audit that are older than `audit_days`;
-    - identities at a provider whose user deleted the account, after `ENDED_IDENTITY_LIFE`;
-    - accounts that were closed, with all that belonged to them.
+    - sessions that have expired, revoked ones too, and were last used longer ago than
+      `domain.sessions.NETWORK_RETENTION`, with their tokens;
+    - expired one-time codes (used codes and sent mails are deleted at once);
+    - idempotency records that are older than `domain.idempotency.LIFE`;
+    - audit events that are older than `audit_days`;
+    - identities whose user deleted the account, after `ENDED_IDENTITY_LIFE`;
+    - closed accounts, with all that belongs to them.
     """
     purged = Purged()
-    over_since = now - GRACE
+    expired_before = now - GRACE
     async for ids in _walk(database, SESSIONS, batch):
-        over = {**ids, "over_since": over_since, "unused_since": now - KNOWN, "batch": batch}
-        # By themselves: there may be thousands to a session.
-        purged.spent_refresh_tokens += await _delete_all(database, _SPENT, **over)
-        purged.sessions += await _delete(database, _SESSIONS, **over)
+        values = {
+            **ids,
+            "expired_before": expired_before,
+            "unused_since": now - NETWORK_RETENTION,
+            "batch": batch,
+        }
+        # In their own batches: a session may have thousands.
+        purged.spent_refresh_tokens += await _delete_all(database, _ROTATED, **values)
+        purged.sessions += await _delete(database, _SESSIONS, **values)
     async for ids in _walk(database, CODES, batch):
-        purged.codes += await _delete(database, _CODES, **ids, over_since=over_since)
+        purged.codes += await _delete(database, _CODES, **ids, expired_before=expired_before)
     purged.idempotency_keys = await _delete_all(
-        database, _IDEMPOTENCY_KEYS, over_since=over_since - LIFE, batch=batch
+        database, _IDEMPOTENCY_KEYS, expired_before=expired_before - LIFE, batch=batch
     )
-    events_over_since = over_since - timedelta(days=audit_days)
+    events_expired_before = expired_before - timedelta(days=audit_days)
     async for ids in _walk(database, EVENTS, batch):
-        deleted = await _delete(database, _EVENTS, **ids, over_since=events_over_since)
+        deleted = await _delete(database, _EVENTS, **ids, expired_before=events_expired_before)
         purged.events += deleted
-        if not deleted:  # ids grow with time: whatever comes behind is younger
+        if not deleted:  # ids grow with time: all following rows are younger
             break
     purged.ended_identities = await _delete(
-        database, _ENDED_IDENTITIES, over_since=over_since - ENDED_IDENTITY_LIFE
+        database, _ENDED_IDENTITIES, expired_before=expired_before - ENDED_IDENTITY_LIFE
     )
     purged.accounts = await remove_closed_accounts(database, batch=min(batch, ACCOUNT_BATCH))
     return purged
 
 
 async def _walk(database: Database, table: Table, batch: int) -> AsyncIterator[dict[str, int]]:
-    """All ids, some at a time."""
+    """Ranges of ids that cover the table, each with at most `batch` rows."""
     after = 0
     while upto := (await database.fetch_long(_NEXT[table], after=after, batch=batch))[0][0]:
         yield {"after": after, "upto": upto}
@@ -262,7 +264,7 @@ async def _walk(database: Database, table: Table, batch: int) -> AsyncIterator[d
 
 
 async def _delete_all(database: Database, statement: ReturningDelete[Any], **values: Any) -> int:
-    """Again and again, until there is nothing left."""
+    """Run `statement` until it deletes nothing more."""
     deleted = 0
     while now_deleted := await _delete(database, statement, **values):
         deleted += now_deleted
@@ -274,6 +276,6 @@ async def _delete(database: Database, statement: ReturningDelete[Any], **values:
     async with database.transaction() as transaction:
         deleted = len(await transaction.fetch(statement, **values))
         await transaction.commit()
-    # SQLite lets one write at a time, and who waits looks now and then: leave them a gap.
+    # SQLite has one writer at a time, and waiting writers poll: the pause lets them in.
     await asyncio.sleep(time.monotonic() - start)
     return deleted

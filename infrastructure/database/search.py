@@ -1,6 +1,6 @@
-"""Full-text search: what is found by the index that each database keeps by itself, by triggers.
+"""Full-text search of posts, in indexes that triggers keep up to date.
 
-The title and the content of a post are one text.
+The title and the content of a post are indexed as one text.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,14 @@ _FOUND = {
 
 
 def found(dialect: Dialect) -> TextClause:
-    """The condition that a post has the words in the parameter `words`."""
+    """The condition that a post matches the parameter `words`."""
     return _FOUND[dialect.name]
 
 
 def words(terms: Sequence[Term], dialect: Dialect) -> str:
-    """The value of that parameter. Words have letters, digits and marks alone: nothing in them
-    can be mistaken for more than a word.
+    """The value of the parameter `words`: `terms` as a query of the database.
+
+    A word consists of letters, digits and marks, so it never contains an operator of the query.
     """
     if dialect.name == "postgresql":
         return " & ".join(

@@ -1,4 +1,4 @@
-"""Votes: row and repository; `posts.votes` counts them, by triggers."""
+"""Votes: row and repository. Triggers keep the number of votes in `posts.votes`."""
 
 from sqlalchemy import bindparam, delete
 from sqlalchemy.dialects.postgresql import insert
@@ -19,7 +19,7 @@ class VoteRow(Row, table=True):
 
 VOTES = table(VoteRow)
 
-# PostgreSQL's construct, which SQLite's compiler writes in the same words.
+# The construct of the dialect PostgreSQL; SQLite's compiler renders it with the same syntax.
 _ADD = (
     insert(VOTES)
     .values(post_id=bindparam("post_id"), user_id=bindparam("user_id"))

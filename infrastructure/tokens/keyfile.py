@@ -1,4 +1,4 @@
-"""The file with the keys that sign: a private JWK set (RFC 7517, section 5), the newest last."""
+"""The file of signing keys: a private JWK set (RFC 7517, section 5), newest key last."""
 
 import json
 import os
@@ -29,7 +29,7 @@ class KeptKey:
 
     @property
     def made(self) -> int | None:
-        """Seconds since 1970; None when the file does not say."""
+        """The member `iat` in seconds since 1970; None if it is missing."""
         made = self.jwk.get("iat")
         return made if isinstance(made, int) else None
 
@@ -37,8 +37,8 @@ class KeptKey:
 def read(path: Path) -> list[KeptKey]:
     """The keys in the file.
 
-    Raises `UnfitKey` with the reason when it can't be read, is no JWK set, is accessible to others,
-    has a key that is not fit to sign, or two keys of one `kid`.
+    Raises `UnfitKey` with the reason if the file cannot be read, is accessible to other users, or
+    is no JWK set, if a key is not fit to sign, or if two keys have the same `kid`.
     """
     try:
         mode = path.stat().st_mode
@@ -46,7 +46,7 @@ def read(path: Path) -> list[KeptKey]:
     except OSError as error:
         raise UnfitKey(f"{path}: {error.strerror}") from None
     if mode & 0o077:
-        raise UnfitKey(f"{path}: others may use it; make it its owner's alone (chmod 600)")
+        raise UnfitKey(f"{path}: other users can access it; restrict it to its owner (chmod 600)")
     try:
         kept = [KeptKey(_key(jwk), jwk) for jwk in json.loads(text)["keys"]]
     except UnfitKey as error:
@@ -60,13 +60,13 @@ def read(path: Path) -> list[KeptKey]:
 
 
 def signing(kept: Sequence[KeptKey], algorithm: str) -> KeptKey | None:
-    """The key that signs: the newest for `algorithm`."""
+    """The signing key: the newest one for `algorithm`. None if there is none."""
     return next((entry for entry in reversed(kept) if entry.key.algorithm == algorithm), None)
 
 
 def listed(path: Path, algorithm: str) -> list[dict[str, str | None]]:
-    """What may be told of each key: `kid`, `algorithm`, `made` (a moment, UTC, if the file says)
-    and `use`, which is `signs` or `verifies`. Raises `UnfitKey` as `read` does.
+    """The public attributes of each key: `kid`, `algorithm`, `made` (ISO 8601, UTC, or None) and
+    `use`, which is `signs` or `verifies`. Raises `UnfitKey` as `read` does.
     """
     kept = read(path)
     signer = signing(kept, algorithm)
@@ -82,7 +82,7 @@ def listed(path: Path, algorithm: str) -> list[dict[str, str | None]]:
 
 
 def add(path: Path, algorithm: str, now: datetime) -> SigningKey:
-    """Make a key for `algorithm` and put it last into the file, which is made when there is none.
+    """Generate a key for `algorithm` and append it to the file, which is created if necessary.
 
     Raises `UnfitKey` as `read` does.
     """
@@ -99,8 +99,9 @@ def add(path: Path, algorithm: str, now: datetime) -> SigningKey:
 
 
 def retire(path: Path, kid: str, algorithm: str) -> None:
-    """Take a key out of the file. Raises `UnfitKey` as `read` does, and for one that is not there
-    or that signs.
+    """Remove a key from the file.
+
+    Raises `UnfitKey` as `read` does, and if there is no such key or it is the signing key.
     """
     kept = read(path)
     signer = signing(kept, algorithm)
@@ -120,7 +121,7 @@ def _key(jwk: Mapping[str, Any]) -> SigningKey:
 
 
 def _write(path: Path, kept: list[KeptKey]) -> None:
-    """Whole or not at all, mode 0600: whoever reads meanwhile finds the old keys or the new."""
+    """Replace the file atomically, with mode 0600."""
     text = json.dumps({"keys": [dict(entry.jwk) for entry in kept]}, indent=2)
     try:
         with TemporaryDirectory(dir=path.parent, prefix=path.name) as directory:

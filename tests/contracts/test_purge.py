@@ -12,7 +12,7 @@ from sqlalchemy import Table, bindparam, insert, select
 
 from domain.events import Event
 from domain.idempotency import LIFE
-from domain.sessions import KNOWN, network_of
+from domain.sessions import NETWORK_RETENTION, network_of
 from domain.users import User
 from infrastructure.database.access_tokens import ACCESS_TOKENS
 from infrastructure.database.driver.engine import open_database
@@ -42,7 +42,7 @@ MOMENT = timedelta(microseconds=1)
 LONG_AGO = NOON - timedelta(days=365)
 LAST = NOON - GRACE
 """What is over at this moment goes."""
-UNUSED = NOON - KNOWN
+UNUSED = NOON - NETWORK_RETENTION
 IP = "192.0.2.7"
 
 

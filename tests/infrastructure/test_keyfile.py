@@ -98,9 +98,9 @@ def test_a_file_that_others_may_use_is_refused(path: Path, mode: int) -> None:
     keyfile.add(path, "ES256", NOW)
     path.chmod(mode)
 
-    with pytest.raises(UnfitKey, match="others may use it"):
+    with pytest.raises(UnfitKey, match="other users can access it"):
         keyfile.read(path)
-    with pytest.raises(UnfitKey, match="others may use it"):
+    with pytest.raises(UnfitKey, match="other users can access it"):
         keyfile.add(path, "ES256", NOW)
 
 

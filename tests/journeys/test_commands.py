@@ -291,7 +291,7 @@ def test_a_weak_secret_in_the_file_of_development_is_refused(place: Place) -> No
     ("content", "mode", "reason"),
     [
         ('{"hunter2": []}', 0o600, "it is no JWK set"),
-        ('{"keys": []}', 0o644, "others may use it"),
+        ('{"keys": []}', 0o644, "other users can access it"),
         ('{"keys": [{"kty": "EC"}]}', 0o600, "A JWK can't sign tokens"),
         ('{"keys": [{"kty": "oct", "k": "hunter2"}]}', 0o600, "The secret is shorter"),
     ],

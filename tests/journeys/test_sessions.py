@@ -159,7 +159,7 @@ def test_nothing_starts_without_a_fit_key(place: Place) -> None:
     kid_of(place.run("keys", "new"))
     file = place.directory / "keys.json"
     file.chmod(0o644)
-    assert "others may use it" in place.refusal("serve")
+    assert "other users can access it" in place.refusal("serve")
 
     file.chmod(0o600)
     place.settings["ALGORITHM"] = "ES256"
