@@ -11,6 +11,7 @@ from typing import TypeVar
 from fastapi import FastAPI
 
 from api.app import create_app
+from application.background import background
 from application.ports.limits import Limit, Limits
 from application.ports.mail import Mailer
 from application.ports.tokens import Tokens
@@ -115,18 +116,18 @@ def build(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await database.open()
         services: Services = app.state.services
-        background = [asyncio.create_task(services.mail.deliver_forever())]
-        background.append(asyncio.create_task(remove_closed_accounts_forever(database)))
+        work = [*background(services), remove_closed_accounts_forever(database)]
         if metrics:
             metrics.add(services.mail.readings())
-            background.append(asyncio.create_task(metrics.read_forever()))
+            work.append(metrics.read_forever())
         if replica:
-            background.append(asyncio.create_task(replica.watch()))
+            work.append(replica.watch())
+        tasks = [asyncio.create_task(each) for each in work]
         _settle_garbage_collector()
         yield
-        for task in background:
+        for task in tasks:
             task.cancel()
-        await asyncio.wait(background)
+        await asyncio.wait(tasks)
         if replica:
             await replica.close()
         await database.close()
