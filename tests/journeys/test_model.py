@@ -196,7 +196,11 @@ class Machine(RuleBasedStateMachine):
         answer = self.ask("GET", f"/users/{subject.id}", session)
         view = self.same(answer, 200, self.world.look_up, session, subject)
         if view:
-            assert answer.json().keys() - view.keys() <= {"created_at", "is_verified"}
+            assert answer.json().keys() - view.keys() <= {
+                "created_at",
+                "is_verified",
+                "pending_email",
+            }
             self.looks(answer.json(), view)
 
     @rule(
