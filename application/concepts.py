@@ -27,6 +27,7 @@ CONCEPTS = (
     "idempotency",
     "administration",
     "health",
+    "home",
 )
 
 

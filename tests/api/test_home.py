@@ -1,0 +1,40 @@
+import pytest
+
+from tests.api.client import ApiClient, client_of, on_one_database
+from tests.api.expected import Expected
+
+ROUTES = [Expected(operation="read_home", route="GET /")]
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@on_one_database
+@pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
+async def test_a_program_gets_name_version_and_links(gate: ApiClient, accept: str) -> None:
+    answer = await gate.client.get("/", headers={"Accept": accept})
+
+    assert answer.status_code == 200
+    assert "Accept" in answer.headers["Vary"].split(", ")
+    home = answer.json()
+    assert (home["name"], home["version"]) == ("Gatepost", gate.app.version)
+    for path in home["links"].values():
+        assert (await gate.client.get(path)).status_code == 200
+
+
+@on_one_database
+async def test_a_browser_gets_a_page_with_the_links(gate: ApiClient) -> None:
+    answer = await gate.client.get("/", headers={"Accept": BROWSER})
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "Accept" in answer.headers["Vary"].split(", ")
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert 'href="/docs"' in answer.text
+
+
+@on_one_database
+async def test_links_begin_with_the_prefix_that_a_proxy_takes_off(gate: ApiClient) -> None:
+    async with client_of(gate.app, root_path="/gate") as client:
+        answer = await client.get("/gate/")
+
+    assert answer.json()["links"]["docs"] == "/gate/docs"
