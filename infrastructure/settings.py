@@ -271,7 +271,7 @@ def secret_key(settings: Settings) -> bytes:
     try:
         if not file.exists():
             _keep(file, token_urlsafe(48))
-        secret = file.read_text().strip().encode()
+        secret = file.read_bytes().strip()
         hs256_key(secret)
     except OSError as error:
         raise BadSettings(f"{PREFIX}SECRET_KEY: {file}: {error.strerror}") from error

@@ -1,8 +1,7 @@
-"""Signed access tokens: JWTs (RFC 7519) in the manner of RFC 9068, on python-jose.
+"""Signed access tokens: JWTs (RFC 7519) with the profile of RFC 9068, on python-jose.
 
-python-jose makes and checks signatures. It is handed nothing that it could trip over, and what it
-lets through is refused here; its own checks of claims are not used, because they read the system's
-clock instead of `now` and take a missing claim for a good one.
+python-jose only makes and checks signatures. Headers, encoding and claims are checked here: its own
+checks of claims read the system's clock instead of `now` and accept a missing claim.
 """
 
 import hashlib
@@ -19,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jose import jws
 from jose.backends.base import Key
 
-# Named, so that a missing `cryptography` stops the start: `jose.backends` would silently fall back
-# to slower code that is not constant in time.
+# Imported by name, so that the start fails without `cryptography`: `jose.backends` would silently
+# fall back to slower code that is not constant in time.
 from jose.backends.cryptography_backend import (
     CryptographyECKey,
     CryptographyHMACKey,
@@ -41,8 +40,8 @@ TOKEN_MAX = 4096  # Characters. Ours have about 300, with RS256 630, with ES256 
 _LAST_ID = 2**63 - 1
 _ID = re.compile(r"[1-9][0-9]{0,18}")
 
-# RFC 7515, section 2: base64url without padding. The last character's unused bits are zero (RFC
-# 4648, section 3.5), or else several tokens would be one and the same.
+# RFC 7515, section 2: base64url without padding. The last character's unused bits must be zero (RFC
+# 4648, section 3.5), so that no token has a second spelling.
 _BASE64URL = r"(?:[\w-]{4})*(?:[\w-][AQgw]|[\w-]{2}[AEIMQUYcgkosw048])?"
 PAYLOAD_AND_SIGNATURE = re.compile(rf"{_BASE64URL}\.{_BASE64URL}", re.ASCII)
 
@@ -50,11 +49,11 @@ _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class UnfitKey(ValueError):
-    """A key that must not sign tokens. The text says why and never repeats the key."""
+    """A key that must not sign tokens. The text says why and does not contain the key."""
 
 
 class _LowS(CryptographyECKey):
-    """ECDSA with one signature for each token: (r, -s) would verify as well as (r, s)."""
+    """ECDSA without malleable signatures: of (r, s) and (r, -s), only the lower s verifies."""
 
     def sign(self, msg: bytes) -> bytes:
         signature: bytes = super().sign(msg)  # type: ignore[no-untyped-call]
@@ -68,7 +67,7 @@ class _LowS(CryptographyECKey):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SigningKey:
-    """A key fit to sign tokens, as `hs256_key` and `jwk_key` make it; its text holds no secret."""
+    """A key fit to sign tokens, made by `hs256_key` or `jwk_key`. Its repr contains no secret."""
 
     kid: str
     """The JWK's own, or else derived from the key by a one-way function."""
@@ -77,24 +76,24 @@ class SigningKey:
     signer: Key = field(repr=False)
     verifier: Key = field(repr=False)
     public: Mapping[str, str] | None
-    """What others verify with (RFC 7517); None for a symmetric key, which stays with us."""
+    """The public JWK (RFC 7517); None for a symmetric key."""
 
 
 def hs256_key(secret: bytes) -> SigningKey:
-    """A key made of random bytes that only we know. Raises `UnfitKey`."""
+    """A key for HMAC from secret random bytes. Raises `UnfitKey`."""
     if reason := weakness(secret):
         raise UnfitKey(f"The secret is {reason}")
     try:
         key = CryptographyHMACKey(secret, "HS256")
     except JOSEError:
         raise UnfitKey("The secret is an asymmetric key") from None
-    # Never a signature of a token: those are made over a text with a dot.
+    # Cannot be the signature of a token: those are made over a text with a dot.
     kid = base64url_encode(hmac.digest(secret, b"Gatepost kid", "sha256")[:12]).decode()
     return SigningKey(kid=kid, algorithm="HS256", signer=key, verifier=key, public=None)
 
 
 def jwk_key(jwk: Mapping[str, str]) -> SigningKey:
-    """A key made of a private JWK (RFC 7517): RSA from 2048 bits signs RS256, P-256 signs ES256.
+    """A key from a private JWK (RFC 7517): RSA from 2048 bits signs RS256, P-256 signs ES256.
 
     It keeps its `kid`; one without gets its thumbprint (RFC 7638). Raises `UnfitKey`.
     """
@@ -107,7 +106,7 @@ def jwk_key(jwk: Mapping[str, str]) -> SigningKey:
         strong = private.key_size >= 2048 if is_rsa else private.curve.name == "secp256r1"
         meant = jwk.get("alg", algorithm) == algorithm and jwk.get("use", "sig") == "sig"
         fit = strong and meant and verifier.verify(b"", signer.sign(b""))
-    except Exception:  # noqa: BLE001  python-jose's reader lets out nearly any, some with the key in their text
+    except Exception:  # noqa: BLE001  python-jose raises nearly any, some with the key in the text
         fit = False
     if not fit:
         raise UnfitKey("A JWK can't sign tokens: RSA from 2048 bits or P-256, private, is needed")
@@ -138,7 +137,7 @@ def _thumbprint(public: Mapping[str, str]) -> str:
 
 
 def new_jwk(algorithm: str) -> dict[str, str]:
-    """A fresh private key for "RS256" or "ES256", as `jwk_key` takes it: keep it secret."""
+    """A new private JWK for "RS256" or "ES256"."""
     if algorithm == "RS256":
         key: Any = CryptographyRSAKey(rsa.generate_private_key(65537, 2048), algorithm)
     else:
@@ -162,10 +161,10 @@ class JoseTokens(Tokens):
         self._all = tuple(keys)
         self._issuer = issuer
         self._audience = audience
-        # A token of ours starts with one of these texts, to the letter. So no header of anybody
-        # else's making is ever read: no other `alg` or `typ` (RFC 8725, sections 3.1 and 3.11), no
-        # `crit`, `b64` or `zip` (RFC 7515, section 4.1.11; RFC 7797), no name twice, no nesting,
-        # and none too long.
+        # The headers that we write. A token must begin with one of them to the letter, so no other
+        # header is ever parsed: no other `alg` or `typ` (RFC 8725, sections 3.1 and 3.11), no
+        # `crit`, `b64` or `zip` (RFC 7515, section 4.1.11; RFC 7797), no duplicate names, no
+        # nesting, no excessive length.
         self._by_header = {self._sign(b"", key).partition(".")[0]: key for key in keys}
         self._verified = VerifiedTokens[Claims](remembered)
 
@@ -197,7 +196,7 @@ class JoseTokens(Tokens):
         return token
 
     def _read(self, token: str) -> Genuine[Claims] | None:
-        """What `token` says, whatever the time is; None when it is not ours."""
+        """The claims of `token`, valid now or not; None unless we signed it."""
         header, _, rest = token[: TOKEN_MAX + 1].partition(".")
         key = self._by_header.get(header)
         if len(token) > TOKEN_MAX or key is None or not PAYLOAD_AND_SIGNATURE.fullmatch(rest):
@@ -209,9 +208,9 @@ class JoseTokens(Tokens):
             return None
 
     def _accept(self, said: Mapping[str, object]) -> Genuine[Claims]:
-        """`said` as claims. Raises `ValueError` where it differs from what we issue.
+        """The claims in a payload. Raises `ValueError` where they differ from what we issue.
 
-        Other claims are passed over (RFC 7519, section 4), except `nbf`, which is heeded.
+        `nbf` is honoured although we never set it; other claims are ignored (RFC 7519, section 4).
         """
         issued_at, expires_at = moment(said.get("iat")), moment(said.get("exp"))
         starts_at = max(issued_at, moment(said.get("nbf", 0)))
@@ -229,7 +228,7 @@ class JoseTokens(Tokens):
 
 
 def _id(value: object) -> int:
-    # In one form only, so that an id has one name.
+    # Without sign, spaces and leading zeros: one id has one spelling.
     if not isinstance(value, str) or not _ID.fullmatch(value) or int(value) > _LAST_ID:
         raise ValueError
     return int(value)

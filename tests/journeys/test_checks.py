@@ -220,6 +220,27 @@ def test_a_lost_pepper_is_an_error(production: Place) -> None:
     assert errors["GATEPOST_PEPPER"].startswith("lacks the pepper of 1 stored hashes")
 
 
+@pytest.mark.parametrize(
+    ("settings", "unused", "condition"),
+    [
+        ({"TOKENS": "opaque", "ALGORITHM": "HS256"}, "ALGORITHM", "TOKENS=jose"),
+        ({"TOKENS": "opaque", "AUDIENCE": "gatepost"}, "AUDIENCE", "TOKENS=jose and issuer"),
+        ({"JWKS_URL": "https://provider.test/keys"}, "JWKS_URL", "TOKENS=issuer"),
+        ({"METRICS_TOKEN": "0123456789abcdef"}, "METRICS_TOKEN", "METRICS=on"),
+        ({"RATE_LIMITS": "off", "LIMIT_LOGINS": "5/hour"}, "LIMIT_LOGINS", "RATE_LIMITS=on"),
+    ],
+)
+def test_a_setting_without_effect_is_a_warning(
+    production: Place, settings: dict[str, str], unused: str, condition: str
+) -> None:
+    assert f"GATEPOST_{unused}" not in found(production, "warning")
+
+    production.settings |= settings
+
+    warnings = found(production, "warning")
+    assert warnings[f"GATEPOST_{unused}"] == f"set, but only used with {condition}"
+
+
 def test_findings_are_printed_as_json_for_scripts(place: Place) -> None:
     done = place.run("check", "--json")
 
