@@ -1,4 +1,4 @@
-"""Administration: what admins do to the accounts of others, and the audit."""
+"""Administration: roles and states of accounts, lists of users, and the audit."""
 
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
@@ -13,7 +13,7 @@ from domain.users import Role, User, UserId, UserNotFound
 
 
 class AdministrationService:
-    """All that takes an `admin` raises `AdminsOnly` for somebody else."""
+    """Every method with a parameter `admin` raises `AdminsOnly` if that user is not an admin."""
 
     def __init__(
         self,
@@ -31,11 +31,11 @@ class AdministrationService:
     async def make_admin(
         self, email: str, *, unverified: bool = False, password: str | None = None
     ) -> User | None:
-        """Make the user with this address an admin; None when there is no such user.
+        """Make the user with this address an admin. Returns None if there is no such user.
 
-        A `password` replaces theirs, and ends their sessions and one-time codes. For whoever
-        operates the service, such as the command line: nobody's role is checked. Raises what
-        `User.promote` raises, and `WeakPassword`.
+        `password`, if given, replaces the user's password, revokes their sessions and deletes their
+        one-time codes. Checks no role: this is for the operator's command line. Raises as
+        `User.promote` does, and `WeakPassword`.
         """
         new = None if password is None else await self._passwords.new(password, email)
         return await self._promote(email, unverified, new)
@@ -66,12 +66,12 @@ class AdministrationService:
         return user
 
     async def users(self, admin: User, limit: int, after: tuple[int, ...] | None) -> Page[User]:
-        """Newest first. Raises `InvalidCursor`."""
+        """All users, newest first. Raises `InvalidCursor`."""
         _allow(admin)
         return await self._queries.users(limit, after)
 
     async def audit(self, admin: User, wanted: EventList) -> Page[AuditEntry]:
-        """What was recorded, newest first. Raises `InvalidCursor`."""
+        """The recorded events, newest first. Raises `InvalidCursor`."""
         _allow(admin)
         return await self._queries.events(wanted)
 
@@ -79,14 +79,14 @@ class AdministrationService:
     async def change(
         self, admin: User, user_id: UserId, *, role: Role | None, is_active: bool | None
     ) -> User:
-        """Give the user role and state, None leaving either as it is; deactivation ends all their
-        sessions for good. Raises `UserNotFound` or `LastAdmin`.
+        """Change the user's role and state; None keeps the current one. A deactivation revokes all
+        sessions of the user. Raises `UserNotFound` or `LastAdmin`.
         """
         _allow(admin)
         now = self._clock()
         async with self._storage() as uow:
             admins = await uow.users.admins()
-            if admin.id not in admins:  # any more: another admin was faster
+            if admin.id not in admins:  # another admin has demoted them concurrently
                 raise AdminsOnly
             found = await uow.users.get(user_id)
             if found is None:

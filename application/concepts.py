@@ -1,7 +1,7 @@
-"""The concepts that the service is made of, and where their modules are.
+"""The concepts of the service, and their modules.
 
-A concept has a module of its name in every layer that it concerns. A new one is its files, and its
-line here: its tables, repositories, reads, routes and fakes are found by the name.
+A concept has a module with its name in each layer that it needs. To add one, write its files and
+list it here: its tables, repositories, queries, routes and fakes are found by that name.
 """
 
 from functools import cache

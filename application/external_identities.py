@@ -16,11 +16,11 @@ from domain.users import BadName, EmailTaken, User, UserDraft, register
 async def provision(
     claims: ExternalClaims, *, queries: Queries, storage: Storage, now: datetime
 ) -> User:
-    """The user that a provider's token names, registered now if there is none.
+    """The user with the identity in a provider's token. An unknown identity is registered.
 
-    A registration needs a verified address that no other account has: the provider can't know
-    whose that account is. It also needs a token from after the last deletion of such an account.
-    Raises `InvalidToken` otherwise.
+    Raises `InvalidToken` if the identity cannot be registered: it needs a verified address that no
+    other account has, because that account may be another person's, and a token that was issued
+    after the last deletion of an account with this identity.
     """
     identity = claims.identity
     user = await queries.by_identity(identity.issuer, identity.subject)
@@ -29,7 +29,7 @@ async def provision(
     try:
         return await _register(identity, claims.issued_at, storage, now)
     except (RuleBroken, EmailTaken):
-        # Of two first requests at once, the second finds the user that the first registered.
+        # A concurrent first request may have registered the user.
         user = await queries.by_identity(identity.issuer, identity.subject)
         if user is None:
             raise InvalidToken from None

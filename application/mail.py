@@ -202,12 +202,12 @@ class MailService:
         return letter
 
     @retried
-    async def _settle(self, letter_id: OutboxMessageId, again_at: datetime | None) -> None:
+    async def _settle(self, message_id: OutboxMessageId, again_at: datetime | None) -> None:
         async with self._storage() as uow:
             if again_at is None:
-                await uow.outbox.remove(letter_id)
+                await uow.outbox.remove(message_id)
             else:
-                await uow.outbox.postpone(letter_id, until=again_at)
+                await uow.outbox.postpone(message_id, until=again_at)
             await uow.commit()
 
     @retried

@@ -1,4 +1,4 @@
-"""One-time codes: asking for them, and what they are good for."""
+"""One-time codes: requests for them, and the actions that they allow."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -16,7 +16,7 @@ from domain.users import EmailTaken, User, UserId
 
 
 class OneTimeCodeService:
-    """`on_mail` is called whenever there is mail to send."""
+    """Calls `on_mail` after each commit that adds mail to the outbox."""
 
     def __init__(
         self,
@@ -34,24 +34,24 @@ class OneTimeCodeService:
         self._on_mail = on_mail
 
     async def ask_for_verification(self, user: User) -> None:
-        """Have a code mailed to the user's pending address, or else to the unverified one."""
+        """Mail a code to the user's pending address, or else to their unverified address."""
         if user.pending_email:
             await self._ask(Purpose.VERIFICATION, user.pending_email, user.id)
         elif not user.is_verified:
             await self._ask(Purpose.VERIFICATION, user.email, user.id)
 
     async def ask_for_reset(self, email: str) -> None:
-        """Have a code mailed to the user with this address, if there is one.
+        """Mail a code to the user with this address, if there is one.
 
-        Neither the answer nor the time it takes depends on whether there is one.
+        Neither the result nor the duration depends on whether there is one.
         """
         await self._ask(Purpose.PASSWORD_RESET, email)
 
     async def verify(self, token: str) -> None:
-        """Believe that the user has the address that `token` was mailed to. If it was pending, it
-        replaces the present one, which is mailed a code that undoes the change.
+        """Mark the address that `token` was mailed to as verified. A pending address replaces the
+        current one, to which a code is mailed that undoes the change.
 
-        Raises `InvalidCode`, or `EmailTaken` when somebody else has the address by now.
+        Raises `InvalidCode`, or `EmailTaken` if another user has the address by now.
         """
         hash_ = code_hash(token, Purpose.VERIFICATION)
         code, owner = await self._code(hash_)
@@ -60,10 +60,10 @@ class OneTimeCodeService:
 
     @retried
     async def _verify(self, code: OneTimeCode, owner: User) -> bool:
-        """Whether the address is another than before."""
+        """Returns whether the address has changed."""
         now = self._clock()
         async with self._storage() as uow:
-            user = (await _use(uow, code, owner, now)).user
+            user = (await _consume(uow, code, owner, now)).user
             before = user.email
             user.confirm_email(code.email)
             moved = user.email != before
@@ -80,15 +80,15 @@ class OneTimeCodeService:
 
     @retried
     async def undo_email_change(self, token: str) -> None:
-        """Give the user back the address that `token` was mailed to, and end all their sessions.
+        """Restore the address that `token` was mailed to, and revoke all sessions of the user.
 
-        Later changes of the address can no longer be undone: whoever made them read the mail of
-        the addresses in between. Raises `InvalidCode`, or `EmailTaken`.
+        Deletes the codes that would undo later changes, because the attacker may read the mail of
+        those addresses. Raises `InvalidCode`, or `EmailTaken`.
         """
         code, owner = await self._code(code_hash(token, Purpose.EMAIL_CHANGE_UNDO))
         now = self._clock()
         async with self._storage() as uow:
-            user = (await _use(uow, code, owner, now)).user
+            user = (await _consume(uow, code, owner, now)).user
             user.restore_email(code.email)
             await uow.users.save(user)
             await uow.codes.delete_all(user.id)
@@ -100,9 +100,9 @@ class OneTimeCodeService:
             await uow.commit()
 
     async def reset(self, token: str, password: str, *, ip: str | None = None) -> None:
-        """Give the user this password, end all their sessions and take the address as verified.
+        """Set the user's password, revoke all their sessions and mark the address as verified.
 
-        Raises `InvalidCode`, or `WeakPassword`, which leaves the token as good as it was.
+        Raises `InvalidCode`, or `WeakPassword`, after which the token can be used again.
         """
         code, owner = await self._code(code_hash(token, Purpose.PASSWORD_RESET))
         requester = Requester(network_of(ip), is_known=True)
@@ -112,11 +112,11 @@ class OneTimeCodeService:
     async def _reset(self, code: OneTimeCode, owner: User, password: PasswordHash) -> None:
         now = self._clock()
         async with self._storage() as uow:
-            known = await _use(uow, code, owner, now)
-            known.user.confirm_email(code.email)
-            await uow.users.save(known.user)
+            credentials = await _consume(uow, code, owner, now)
+            credentials.user.confirm_email(code.email)
+            await uow.users.save(credentials.user)
             await uow.users.change_password(
-                owner.id, current_hash=known.password, new_hash=password
+                owner.id, current_hash=credentials.password, new_hash=password
             )
             await uow.codes.delete_all(owner.id)
             await uow.sessions.revoke_all(owner.id, now)
@@ -137,9 +137,9 @@ class OneTimeCodeService:
         return found
 
 
-async def _use(uow: UnitOfWork, code: OneTimeCode, owner: User, now: datetime) -> Credentials:
-    """Use the code up; its owner as stored now."""
-    # The user first, as all do who change one: nobody waits for the other crosswise.
+async def _consume(uow: UnitOfWork, code: OneTimeCode, owner: User, now: datetime) -> Credentials:
+    """Consume the code and return its owner as currently stored. Raises `InvalidCode`."""
+    # Locks the user before the code. Every use case has this order, so none deadlock.
     found = await uow.users.get(owner.id)
     if found is None or not code.is_valid_for(found.user, now):
         raise InvalidCode

@@ -1,7 +1,7 @@
-"""Where the request in hand comes from: for the audit and the log, never for a decision.
+"""The id and the client address of the current request, for the audit and the log.
 
-A context variable, because it belongs to everything that one request does and to nothing that the
-business does: as an argument it would run through every service only to come out at the other end.
+Use cases never decide by them. They are a context variable because every use case needs them and
+none uses them: as an argument they would pass through every service.
 """
 
 from contextvars import ContextVar
@@ -16,5 +16,5 @@ class RequestInfo:
 
 _NONE = RequestInfo()
 
-REQUEST_INFO = ContextVar("origin", default=_NONE)
-"""Set by whoever takes a request in; the default stands for the command line."""
+REQUEST_INFO = ContextVar("request_info", default=_NONE)
+"""Set for each request, and for each mail. Commands leave the default, which is empty."""

@@ -1,8 +1,8 @@
-"""Use cases that are run again when the database could not bring them into one order with others.
+"""Retries of use cases after serialization failures and deadlocks.
 
-That may happen to every transaction where they are serializable or where the database is spread
-over machines, and anywhere to two that wait for each other crosswise. Nothing was done then, and
-the same may well succeed a moment later.
+A database with serializable transactions, or a distributed one, may refuse any transaction because
+of concurrent ones; every database refuses one of two that deadlock. Nothing was changed then, and a
+retry usually succeeds.
 """
 
 import asyncio
@@ -17,16 +17,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PAUSES = (0.01, 0.04, 0.16)
-"""Seconds before the second, third and fourth attempt, at the most."""
+"""Maximum pause before the second, third and fourth attempt, in seconds."""
 
 
 def retried(use_case: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Run `use_case` again from its beginning when it raises `SerializationFailure`: four times in
-    all, after random pauses of up to `PAUSES`. The last failure is raised.
+    """Run `use_case` again when it raises `SerializationFailure`, up to four times in total.
 
-    For what opens one unit of work, and does nothing after its commit that could fail like this.
-    What must not be done twice (counting towards a limit) or costs much (hashing a password)
-    belongs before it, in the caller.
+    Waits a random time of up to `PAUSES` between attempts, and raises the last failure. `use_case`
+    must open one unit of work and commit last. Work that must not be repeated (counting towards a
+    limit) or is expensive (hashing a password) belongs in the caller.
     """
 
     @wraps(use_case)
@@ -35,7 +34,7 @@ def retried(use_case: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corout
             try:
                 return await use_case(*args, **kwargs)
             except SerializationFailure:
-                # Random, because two that met once would meet again.
+                # Random, so that two transactions that collided do not collide again.
                 await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  no secret
         return await use_case(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Refusals that the audit records: failed logins, and limits that were reached."""
+"""Audit events for refusals: failed logins and exhausted limits."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +12,7 @@ from domain.events import Event
 
 
 class SecurityEvents:
-    """Records what was refused to somebody, at most once a minute for the same refusal."""
+    """Records refusals, each at most once a minute."""
 
     def __init__(self, *, limits: Limits, storage: Storage, clock: Clock) -> None:
         self._limits = limits
@@ -20,9 +20,9 @@ class SecurityEvents:
         self._clock = clock
 
     async def record(self, name: str, subject: str, *, key: str, **details: str | int) -> None:
-        """Record the event unless one of this name and `key` was recorded within a minute.
+        """Record the event, unless one with this name and `key` was recorded within a minute.
 
-        Does nothing while the database is down: what is refused stays refused.
+        Records nothing while the database is down; the refusal itself is not affected.
         """
         try:
             await self._limits.hit(Hit(Limit.SECURITY_EVENTS, f"{name} {key}"))
@@ -41,7 +41,7 @@ class SecurityEvents:
 
 
 class RecordedLimits(Limits):
-    """`limits`, recording each that is reached."""
+    """Wraps `limits` and records each limit that is exhausted."""
 
     def __init__(self, limits: Limits, events: SecurityEvents) -> None:
         self._limits = limits

@@ -1,4 +1,4 @@
-"""What the application needs, and what it offers."""
+"""The ports that the application needs, and the services that it offers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Votes: one for each user and post."""
+"""Votes: a user has at most one vote for a post."""
 
 from application.ports.clock import Clock
 from application.ports.queries import PostDetails, PostQueries
@@ -11,7 +11,7 @@ from domain.users import User
 
 
 class VoteService:
-    """Votes are not audited: they can be taken back, and the row itself says who voted."""
+    """Votes are not audited: they can be withdrawn, and a vote's row names its user."""
 
     def __init__(self, *, queries: PostQueries, storage: Storage, clock: Clock) -> None:
         self._queries = queries
@@ -20,7 +20,7 @@ class VoteService:
 
     @retried
     async def cast(self, post_id: PostId, voter: User) -> None:
-        """Add the voter's vote, if it is not there yet. Raises `PostNotFound`."""
+        """Add the voter's vote, unless it exists. Raises `PostNotFound`."""
         if (await self._readable(post_id, voter)).voted:
             return
         async with self._storage(voter.id) as uow:
@@ -32,7 +32,7 @@ class VoteService:
 
     @retried
     async def withdraw(self, post_id: PostId, voter: User) -> None:
-        """Remove the voter's vote, if there is one. Raises `PostNotFound`."""
+        """Remove the voter's vote, if it exists. Raises `PostNotFound`."""
         if not (await self._readable(post_id, voter)).voted:
             return
         async with self._storage(voter.id) as uow:

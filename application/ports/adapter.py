@@ -1,6 +1,6 @@
-"""What every port offers to those who start, check and observe the service.
+"""The part of every port that serves the start, the checks and the metrics of the service.
 
-Each has a default that does nothing, so that an adapter defines only what concerns it.
+Each method has a default that does nothing, so an adapter defines only those that it needs.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A figure that an adapter keeps as a plain integer, and that metrics read when asked."""
+    """A value that an adapter keeps as a plain integer and that metrics read."""
 
     kind: Literal["counter", "gauge", "shared gauge"]
-    """A counter only grows, and is summed over all workers that there ever were. A gauge is summed
-    over those that live; a shared one is of what all of them see, and the highest figure counts.
+    """A counter only grows, and is summed over all workers that ever ran. A gauge is summed over
+    the live workers. A shared gauge is the maximum over the live workers.
     """
     name: str
     text: str
@@ -24,9 +24,9 @@ class Reading:
 
 class Adapter(Protocol):
     async def check(self) -> str | None:
-        """What is wrong with what the adapter relies on, for the operator; None if it works.
+        """A text for the operator about what is wrong with the adapter's server; None if it works.
 
-        The text holds no secret.
+        The text contains no secret.
         """
         return None
 
@@ -35,5 +35,5 @@ class Adapter(Protocol):
         return
 
     def readings(self) -> Sequence[Reading]:
-        """What metrics show of this adapter."""
+        """The values that metrics show for this adapter."""
         return ()

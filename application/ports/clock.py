@@ -1,7 +1,7 @@
-"""The time, as a port: nothing inside reads the clock by itself."""
+"""The time, as a port: domain and application never read the clock themselves."""
 
 from collections.abc import Callable
 from datetime import datetime
 
 Clock = Callable[[], datetime]
-"""The present moment, timezone-aware, in UTC."""
+"""Returns the current time, timezone-aware, in UTC."""

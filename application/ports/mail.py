@@ -7,11 +7,11 @@ from application.ports.adapter import Adapter
 
 
 class MailNotSent(Exception):
-    """Not this time; the next attempt may succeed."""
+    """The attempt failed; a retry may succeed."""
 
 
 class MailRefused(Exception):
-    """Not ever: there is no such address, or no way to it."""
+    """The mail can never be delivered: the address does not exist or cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +20,13 @@ class Mail:
     subject: str
     text: str = field(repr=False)
     html: str = field(repr=False)
-    """The same as `text`, for programs that show it."""
+    """The same content as `text`, in HTML."""
 
 
 class Mailer(Adapter, Protocol):
     async def send(self, mail: Mail) -> None:
-        """Hand `mail` on, within 15 seconds. Raises `MailNotSent` or `MailRefused`; neither repeats
-        the address or what the mail says.
+        """Deliver `mail` to the mail server within 15 seconds.
+
+        Raises `MailNotSent` or `MailRefused`; their texts contain neither address nor content.
         """
         ...

@@ -1,7 +1,7 @@
-"""Reads, as a port: by key and as lists, outside of any transaction.
+"""Reads, as a port: by key and as lists, outside of transactions.
 
-Every answer shows the state at or after the moment of the call, except where a port says otherwise.
-All of it raises `domain.errors.Unavailable` when the database does not answer.
+A result shows the state at or after the time of the call, unless a port says otherwise. Every
+method raises `domain.errors.Unavailable` if the database does not answer.
 """
 
 from dataclasses import dataclass, field
@@ -30,11 +30,11 @@ class Credentials:
 
 @dataclass(slots=True, kw_only=True)
 class PostDetails:
-    """A post as one viewer sees it at one moment."""
+    """A post as one viewer sees it at a given time."""
 
     post: Post
     visibility: Visibility
-    """`Post.visibility` at that moment."""
+    """`Post.visibility` at that time."""
     owner_name: str | None
     votes: int
     voted: bool
@@ -45,17 +45,17 @@ class Sort(StrEnum):
     NEWEST = "newest"
     OLDEST = "oldest"
     TOP = "top"
-    """Most votes first; of as many, the newest."""
+    """Most votes first; with equal votes, newest first."""
 
     def key(self, details: PostDetails) -> tuple[int, ...]:
-        """The sort key of a post: a page that follows it begins behind this key."""
+        """The sort key of a post. The page that follows the post starts after this key."""
         post_id = details.post.id
         return (details.votes, post_id) if self is Sort.TOP else (post_id,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostList:
-    """Which posts to list, and for whom: at most `limit`, from behind the sort key `after`."""
+    """A list of posts for `viewer`: at most `limit` posts, after the sort key `after`."""
 
     viewer: User
     limit: int
@@ -69,7 +69,7 @@ class PostList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventList:
-    """Which events to list: at most `limit`, from behind the sort key `after`. None: any."""
+    """A list of events: at most `limit`, after the sort key `after`. None matches any value."""
 
     limit: int
     after: tuple[int, ...] | None = None
@@ -80,7 +80,7 @@ class EventList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """An event as it was recorded, and the request that it came with."""
+    """A recorded event, with the id and the client address of its request."""
 
     id: EventId
     event: Event
@@ -101,9 +101,8 @@ class RefreshLookup:
 class PostQueries(Protocol):
     """Reads that a replica can serve.
 
-    An answer may be some seconds behind the changes of others, but shows every change that its
-    viewer made in a unit of work that was opened with them as the author. `now` is the moment that
-    visibility is resolved at.
+    A result may lag some seconds behind the changes of other users. It shows every change that the
+    viewer committed in a unit of work opened with them as the author. `now` decides visibility.
     """
 
     async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
@@ -111,7 +110,7 @@ class PostQueries(Protocol):
         ...
 
     async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
-        """Only posts that the viewer may read. Raises `InvalidCursor` for a key of another form.
+        """The posts that the viewer may read. Raises `InvalidCursor` for a malformed key.
 
         A page is never read from an older snapshot than the page before it, so paging never skips a
         post that existed all along.
@@ -127,29 +126,29 @@ class Queries(PostQueries, Protocol):
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None: ...
 
     async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
-        """The user's sessions that go on at `now`, the one used last first."""
+        """The user's live sessions at `now`, most recently used first."""
         ...
 
     async def refresh_lookup(self, refresh_hash: str) -> RefreshLookup | None:
-        """None for the hash of what never was a refresh token."""
+        """None if there never was a refresh token with this hash."""
         ...
 
     async def user(self, user_id: UserId) -> User | None: ...
 
     async def users(self, limit: int, after: tuple[int, ...] | None) -> Page[User]:
-        """All users, newest first. Raises `InvalidCursor` for a key of another form."""
+        """All users, newest first. Raises `InvalidCursor` for a malformed key."""
         ...
 
     async def by_identity(self, issuer: str, subject: str) -> User | None:
-        """The user that an outside provider knows by this name."""
+        """The user with this identity at an outside provider."""
         ...
 
     async def credentials(self, email: str) -> Credentials | None:
-        """Addresses compare without case."""
+        """The user with this address, compared by `email_key`, and their password's hash."""
         ...
 
     async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
-        """Whether one of the user's sessions that are kept began in this `network_of` addresses."""
+        """Whether one of the user's stored sessions started in this network (`network_of`)."""
         ...
 
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
@@ -157,9 +156,9 @@ class Queries(PostQueries, Protocol):
         ...
 
     async def events(self, wanted: EventList) -> Page[AuditEntry]:
-        """What was recorded, newest first. Raises `InvalidCursor` for a key of another form."""
+        """The recorded events, newest first. Raises `InvalidCursor` for a malformed key."""
         ...
 
     async def ready(self) -> list[str]:
-        """What keeps the storage from serving, one name each (`database`, `migrations`)."""
+        """The names of the parts that are down: `database`, `migrations`. Empty if ready."""
         ...

@@ -1,7 +1,7 @@
 """Changes, as a port: units of work and their repositories.
 
-All of it raises `domain.errors.Unavailable` when the database does not answer, and its kind
-`SerializationFailure` when it refuses because of what others do at the same time.
+Every method raises `domain.errors.Unavailable` if the database does not answer, and its subclass
+`SerializationFailure` if the database refuses the transaction because of concurrent ones.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,8 +26,9 @@ BUSY_HOSTS_MAX = 4
 
 
 class SerializationFailure(Unavailable):
-    """What others do at the same time can't be brought into one order with it. Nothing was done,
-    and the whole may be run again: `application.retries` does so.
+    """The transaction conflicts with concurrent ones and was rolled back.
+
+    The use case may be run again: see `application.retries`.
     """
 
     detail = "Too much is changing at the same time: try again"
@@ -35,7 +36,7 @@ class SerializationFailure(Unavailable):
 
 class Users(Protocol):
     async def add(self, user: NewUser, password: PasswordHash) -> User:
-        """Raises `EmailTaken` when another user has the address, in whatever case."""
+        """Raises `EmailTaken` if another user has the address, compared by `email_key`."""
         ...
 
     async def get(self, user_id: UserId) -> Credentials | None:
@@ -43,7 +44,7 @@ class Users(Protocol):
         ...
 
     async def save(self, user: User) -> None:
-        """Store what may change of a user that `get` handed out. Raises `EmailTaken`."""
+        """Store the changes of a user that `get` returned. Raises `EmailTaken`."""
         ...
 
     async def change_password(
@@ -55,15 +56,15 @@ class Users(Protocol):
         ...
 
     async def remove(self, user: User) -> None:
-        """Remove the user. With the commit they and all that is theirs are out of every answer, and
-        their address is free; what is stored may be deleted later, a vote be counted until then.
+        """Remove the user. After the commit, no read returns the user or anything of theirs, and
+        their address is free. Rows may be deleted later; votes are counted until then.
         """
         ...
 
     async def admins(self) -> list[UserId]:
-        """Who is an admin and active, locked as by `get`.
+        """The active admins, locked as by `get`.
 
-        Call it before any `get`: all who change the number of admins meet here, in one order.
+        Call it before any `get`, so that all use cases lock admins in the same order.
         """
         ...
 
@@ -74,11 +75,10 @@ class Users(Protocol):
 
 class Sessions(Protocol):
     async def add(self, session: NewSession, password: PasswordHash) -> Session:
-        """Store it. When more than `SESSIONS_MAX` of the user's sessions would go on, those used
-        longest ago end.
+        """Store a session. Revokes the least recently used sessions beyond `SESSIONS_MAX`.
 
-        Raises `InvalidCredentials` unless the user is active and this is their password still:
-        both may have changed while it was being checked.
+        Raises `InvalidCredentials` unless the user is active and `password` is still the stored
+        hash: both may have changed since the password was verified.
         """
         ...
 
@@ -91,20 +91,20 @@ class Sessions(Protocol):
         ...
 
     async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
-        """End a session. False, and nothing is changed, unless it is one of the user's that goes
-        on at `now`.
+        """Revoke a session. Returns False, and changes nothing, unless it is a session of the user
+        that is live at `now`.
         """
         ...
 
     async def revoke_all(
         self, user_id: UserId, now: datetime, *, but: SessionId | None = None
     ) -> int:
-        """End all of the user's sessions that go on at `now`, except `but`; how many there were."""
+        """Revoke all of the user's live sessions at `now` except `but`. Returns their number."""
         ...
 
 
 class AccessTokens(Protocol):
-    """Access tokens of technologies that store them."""
+    """The store of access tokens, for technologies that need one."""
 
     async def add(
         self,
@@ -114,19 +114,20 @@ class AccessTokens(Protocol):
         issued_at: datetime,
         expires_at: datetime,
     ) -> None:
-        """Store a token, and remove those of its session that expired before `issued_at`.
+        """Store a token, and delete those of its session that expired before `issued_at`.
 
-        `token_hash` is a SHA-256 in hexadecimal. The commit raises `AlreadyGone` if the session is.
+        `token_hash` is a SHA-256 in hexadecimal. The commit raises `AlreadyGone` if the session was
+        deleted.
         """
         ...
 
 
 class Identities(Protocol):
     async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
-        """A verified user without a password, whom an outside provider knows by this name.
+        """Add a verified user without a password, with this identity at an outside provider.
 
-        All tokens are valid, whenever they were issued. Raises `EmailTaken` when another user has
-        the address, or this very user is there already.
+        Tokens of any age are valid for the user. Raises `EmailTaken` if the address or the identity
+        is taken.
         """
         ...
 
@@ -141,7 +142,7 @@ class Identities(Protocol):
 
 class Posts(Protocol):
     async def add(self, post: NewPost) -> Post:
-        """The post as it is stored with the commit, which raises `AlreadyGone` if the owner is."""
+        """Returns the stored post. The commit raises `AlreadyGone` if the owner was deleted."""
         ...
 
     async def details(self, post_id: PostId, viewer: UserId, now: datetime) -> PostDetails | None:
@@ -151,102 +152,104 @@ class Posts(Protocol):
     async def recent_post_times(
         self, author: UserId, since: datetime, limit: int
     ) -> Sequence[datetime]:
-        """When the author wrote posts later than `since`, newest first, at most `limit`.
+        """Creation times of the author's posts since `since`, newest first, at most `limit`.
 
-        Read from the recorded `POST_WRITTEN` events, so that deleting a post takes none away. Locks
-        the author: concurrent units of work that call this for them wait until this one ends.
+        They come from the `POST_WRITTEN` events, so they include deleted posts. Locks the author:
+        concurrent units of work that call this for them wait until this one ends.
         """
         ...
 
     async def save(self, post: Post) -> None:
-        """Raises `PostChanged`, and stores nothing, unless the stored version is one before."""
+        """Raises `PostChanged`, and stores nothing, unless the stored version is one lower."""
         ...
 
     async def remove(self, post: Post) -> None:
-        """Raises `PostChanged`, and removes nothing, unless the stored version is this one."""
+        """Raises `PostChanged`, and removes nothing, unless the stored version is the same."""
         ...
 
 
 class OneTimeCodes(Protocol):
     async def add(self, code: OneTimeCode) -> None:
-        """The commit raises `AlreadyGone` if the user is."""
+        """The commit raises `AlreadyGone` if the user was deleted."""
         ...
 
     async def consume(self, code_hash: str) -> bool:
-        """Remove the code with this hash, expired or not; False when there is none any more."""
+        """Delete the code with this hash, expired or not. Returns False if there is none."""
         ...
 
     async def delete_all(self, user_id: UserId) -> None:
-        """Remove all codes of the user but those that undo a change of address."""
+        """Delete all codes of the user except those that undo a change of address."""
         ...
 
     async def delete_undos(self, code: OneTimeCode) -> None:
-        """Remove the codes that undo changes of the same user's address which are not older than
-        the first one that `code`, or another code mailed to its address, undoes.
+        """Delete the user's codes that undo a change of address, as far as they are not older than
+        `code` or than the oldest such code that was mailed to the same address.
         """
         ...
 
     async def reserves(self, email: str, now: datetime, *, but: UserId | None = None) -> bool:
-        """Whether somebody other than `but` may take this address back at `now`."""
+        """Whether a user other than `but` can still restore this address at `now`."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxMessage:
-    """A wish for a mail with a one-time code, and the request that it came with."""
+    """A requested mail with a one-time code, and the request that asked for it."""
 
     id: OutboxMessageId
     purpose: Purpose
     email: str
     user_id: UserId | None
-    """Who asked for it; None: whoever has the address, if anybody."""
+    """The user of the code. None: the user with the address, if there is one."""
     added_at: datetime
     attempts: int
-    """How often it was claimed, this time included."""
+    """Number of claims, including the current one."""
     origin: RequestInfo
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatus:
     waiting: int
-    """Letters that wait, those that are being sent included."""
+    """Number of messages in the outbox, including those that are being sent."""
     oldest: datetime | None
-    """When the one that waits for longest was added."""
+    """When the oldest of them was added."""
 
 
 class Outbox(Protocol):
     async def add(
         self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
     ) -> None:
-        """Have a letter wait that is due at once."""
+        """Add a message that is due at once."""
         ...
 
     async def claim(
         self, now: datetime, *, until: datetime, busy: Collection[str] = ()
     ) -> OutboxMessage | None:
-        """The letter that is due for longest at `now`, and for nobody else before `until`; None
-        when none is. Two who claim at the same time do not wait for each other and get two letters.
+        """Returns the message that has been due longest at `now`, or None. No other call returns it
+        before `until`. Concurrent calls do not wait for each other and get different messages.
 
-        Letters to the hosts (`host_of` addresses) in `busy`, at most `BUSY_HOSTS_MAX`, are left.
+        Skips messages to the hosts (`host_of` addresses) in `busy`, at most `BUSY_HOSTS_MAX`.
         """
         ...
 
-    async def postpone(self, letter_id: OutboxMessageId, *, until: datetime) -> None: ...
+    async def postpone(self, message_id: OutboxMessageId, *, until: datetime) -> None: ...
 
-    async def remove(self, letter_id: OutboxMessageId) -> None: ...
+    async def remove(self, message_id: OutboxMessageId) -> None: ...
 
     async def status(self) -> OutboxStatus: ...
 
 
 class Votes(Protocol):
-    """One vote for each user and post; the post's count is right with the commit."""
+    """One vote for each user and post. The commit updates the post's number of votes."""
 
     async def add(self, post_id: PostId, voter: UserId) -> None:
-        """Does nothing if there is one. The commit raises `AlreadyGone` if post or voter are."""
+        """Does nothing if the vote exists. The commit raises `AlreadyGone` if the post or the
+        voter was deleted.
+        """
         ...
 
     async def remove(self, post_id: PostId, voter: UserId) -> None:
-        """Does nothing if there is none."""
+        """Does nothing if there is no vote."""
         ...
 
 
@@ -254,11 +257,11 @@ P = TypeVar("P")
 
 
 class UnitOfWork(Protocol):
-    """Changes that happen together or not at all.
+    """Changes that are committed together or not at all.
 
-    What its repositories hand out are copies: a change is stored by `save`, never by itself. A new
-    row is sent with the next call that reads or changes something, or else with the commit. If it
-    refers to something that is gone, that call raises `AlreadyGone`, and not the `add`.
+    Repositories return copies: only `save` stores a change. A new row is sent with the next call
+    that reads or changes something, or with the commit. If the row refers to something that was
+    deleted, that call raises `AlreadyGone`, not the `add`.
     """
 
     def of(self, port: type[P], /) -> P:
@@ -302,23 +305,23 @@ class UnitOfWork(Protocol):
         return self.of(Idempotency)
 
     def record(self, event: Event) -> None:
-        """Keep it for the audit, in the same transaction as the changes."""
+        """Store an event for the audit, in the transaction of the changes."""
         ...
 
     async def commit(self) -> None:
-        """Make the changes last. Leaving the unit of work without it undoes them.
+        """Commit the changes. Leaving the unit of work without a commit rolls them back.
 
-        The unit of work is over with it, and with `EmailTaken`, `AlreadyGone` and `Unavailable`:
-        whatever is asked of it after that raises RuntimeError.
+        A commit ends the unit of work, and so do `EmailTaken`, `AlreadyGone` and `Unavailable`:
+        every later call raises RuntimeError.
         """
         ...
 
 
 class Storage(Protocol):
     def __call__(self, author: UserId | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Open a unit of work; it takes no connection until it is first used.
+        """Open a unit of work. It takes a connection when it is first used.
 
-        What the author reads after its commit shows its changes, wherever it is read from; see
+        After the commit, every read of the author shows its changes, also reads from a replica; see
         `PostQueries`.
         """
         ...

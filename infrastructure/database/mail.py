@@ -121,11 +121,11 @@ class SqlOutbox(Outbox):
             origin=RequestInfo(request_id, ip),
         )
 
-    async def postpone(self, letter_id: OutboxMessageId, *, until: datetime) -> None:
-        await self._transaction.fetch(_POSTPONE, key=letter_id, until=until)
+    async def postpone(self, message_id: OutboxMessageId, *, until: datetime) -> None:
+        await self._transaction.fetch(_POSTPONE, key=message_id, until=until)
 
-    async def remove(self, letter_id: OutboxMessageId) -> None:
-        await self._transaction.fetch(_REMOVE, key=letter_id)
+    async def remove(self, message_id: OutboxMessageId) -> None:
+        await self._transaction.fetch(_REMOVE, key=message_id)
 
     async def status(self) -> OutboxStatus:
         ((waiting, oldest),) = await self._transaction.fetch(_STATUS)

@@ -71,12 +71,12 @@ class FakeOutbox(Outbox):
         state.outbox[first.id] = WaitingLetter(claimed, until)
         return claimed
 
-    async def postpone(self, letter_id: OutboxMessageId, *, until: datetime) -> None:
+    async def postpone(self, message_id: OutboxMessageId, *, until: datetime) -> None:
         state = await self._uow.state()
-        state.outbox[letter_id] = replace(state.outbox[letter_id], due_at=until)
+        state.outbox[message_id] = replace(state.outbox[message_id], due_at=until)
 
-    async def remove(self, letter_id: OutboxMessageId) -> None:
-        (await self._uow.state()).outbox.pop(letter_id, None)
+    async def remove(self, message_id: OutboxMessageId) -> None:
+        (await self._uow.state()).outbox.pop(message_id, None)
 
     async def status(self) -> OutboxStatus:
         letters = [waiting.letter for waiting in (await self._uow.state()).outbox.values()]
