@@ -88,9 +88,7 @@ PASSWORD_RULES: tuple[PasswordRule, ...] = (
 )
 
 
-def check_password(
-    candidate: PasswordCandidate, rules: tuple[PasswordRule, ...] = PASSWORD_RULES
-) -> None:
+def check_password(candidate: PasswordCandidate) -> None:
     """Raise `WeakPassword` with the reason of the first rule that `candidate` breaks."""
-    for rule in rules:
+    for rule in PASSWORD_RULES:
         rule(candidate)

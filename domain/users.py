@@ -187,18 +187,12 @@ class NewUser:
     created_at: datetime
 
 
-def register(
-    draft: UserDraft,
-    *,
-    now: datetime,
-    role: Role = Role.MEMBER,
-    rules: tuple[RegistrationRule, ...] = REGISTRATION_RULES,
-) -> NewUser:
-    """The user that `draft` asks for. `rules` see the address in its normal form.
+def register(draft: UserDraft, *, now: datetime, role: Role = Role.MEMBER) -> NewUser:
+    """The user that `draft` asks for. `REGISTRATION_RULES` see the address in its normal form.
 
     Raises `BadEmail`, or the error of the first rule that the draft breaks.
     """
     draft = replace(draft, email=normal_address(draft.email))
-    for rule in rules:
+    for rule in REGISTRATION_RULES:
         rule(draft)
     return NewUser(email=draft.email, name=_trimmed(draft.name), role=role, created_at=now)

@@ -138,14 +138,3 @@ def test_a_choice_does_not_show_its_password() -> None:
 @given(st.text())
 def test_a_normal_form_is_normal(password: str) -> None:
     assert normalized(normalized(password)) == normalized(password)
-
-
-def test_rules_can_be_added() -> None:
-    def no_horses(choice: PasswordCandidate) -> None:
-        if "horse" in choice.password:
-            raise WeakPassword("No horses")
-
-    choice = PasswordCandidate(password="correct horse battery", email=EMAIL)
-    check_password(choice)
-    with pytest.raises(WeakPassword, match="No horses"):
-        check_password(choice, (no_horses,))

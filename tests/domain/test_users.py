@@ -81,21 +81,6 @@ def test_an_address_is_registered_in_its_normal_form() -> None:
         register(UserDraftFactory.build(email="anna.example.com"), now=NOON)
 
 
-class NotOurs(RuleBroken):
-    pass
-
-
-def test_a_team_adds_a_rule_by_adding_it_to_the_tuple() -> None:
-    def address_is_ours(draft: UserDraft) -> None:
-        if not draft.email.endswith("@example.com"):
-            raise NotOurs
-
-    rules = (address_is_ours,)
-    register(UserDraftFactory.build(email="a@example.com"), now=NOON, rules=rules)
-    with pytest.raises(NotOurs):
-        register(UserDraftFactory.build(email="a@example.org"), now=NOON, rules=rules)
-
-
 def test_who_is_not_found_is_named_by_id() -> None:
     assert UserNotFound(7).detail == "User with id: 7 was not found"
 
