@@ -27,7 +27,7 @@ from infrastructure.database.driver.statements import Database
 from infrastructure.database.purge import remove_closed_accounts_forever
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import Replica, ReplicaPosts
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.hashing_queue import hashing_threads
 from infrastructure.limits import FIXED_RATES, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
@@ -190,7 +190,7 @@ def build_ports(
     queries = SqlQueries(database)
     return Ports(
         queries=queries,
-        storage=sql_storage(database, counts_writes=settings.replica is not None),
+        storage=SqlStorage(database, counts_writes=settings.replica is not None),
         replica=ReplicaPosts(replica, queries) if replica else None,
         tokens=tokens,
         passwords=BcryptPasswords(

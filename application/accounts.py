@@ -5,10 +5,9 @@ from datetime import datetime
 
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash, Requester
+from application.ports.passwords import Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
-from application.retries import retried
 from domain.events import Event
 from domain.one_time_codes import Purpose
 from domain.passwords import WrongPassword
@@ -16,7 +15,6 @@ from domain.policies import may_see_account
 from domain.sessions import SessionId, network_of
 from domain.users import (
     EmailTaken,
-    NewUser,
     ProfileChange,
     Role,
     User,
@@ -61,14 +59,12 @@ class AccountService:
         """Store a new user. Raises the error of a broken rule, `WeakPassword` or `EmailTaken`."""
         user = register(draft, now=self._clock(), role=role)
         requester = Requester(network_of(ip), is_known=False)
-        return await self._add(user, await self._passwords.new(password, user.email, requester))
+        password_hash = await self._passwords.new(password, user.email, requester)
 
-    @retried
-    async def _add(self, user: NewUser, password: PasswordHash) -> User:
-        async with self._storage() as uow:
+        async def work(uow: UnitOfWork) -> User:
             if await uow.codes.reserves(user.email, user.created_at):
                 raise EmailTaken
-            registered = await uow.users.add(user, password)
+            registered = await uow.users.add(user, password_hash)
             uow.record(
                 Event.of(
                     "user_registered",
@@ -78,7 +74,9 @@ class AccountService:
                 )
             )
             await uow.commit()
-        return registered
+            return registered
+
+        return await self._storage.run(work)
 
     async def user(self, user_id: UserId) -> User:
         """Raises `UserNotFound`."""
@@ -110,14 +108,8 @@ class AccountService:
             owner = await self._queries.credentials(change.email)
             if owner is not None and owner.user.id != user.id:
                 raise EmailTaken
-        edited = await self._edit(user, change, known)
-        if edited.pending_email:
-            self._on_mail()
-        return edited
 
-    @retried
-    async def _edit(self, user: User, change: ProfileChange, known: Credentials | None) -> User:
-        async with self._storage(user.id) as uow:
+        async def work(uow: UnitOfWork) -> User:
             edited = await _locked(uow, user, known)
             edited.edit(change)
             await uow.users.save(edited)
@@ -127,6 +119,11 @@ class AccountService:
             if change.email is not None:
                 await self._ask_to_move(uow, edited, now)
             await uow.commit()
+            return edited
+
+        edited = await self._storage.run(work)
+        if edited.pending_email:
+            self._on_mail()
         return edited
 
     async def _ask_to_move(self, uow: UnitOfWork, user: User, now: datetime) -> None:
@@ -157,17 +154,12 @@ class AccountService:
         self._passwords.check(new, user.email)
         known = await self._confirmed(user, current, ip)
         requester = Requester(network_of(ip), is_known=True)
-        hash_ = await self._passwords.new(new, user.email, requester)
-        await self._replace_password(known, hash_, keep)
+        new_hash = await self._passwords.new(new, user.email, requester)
+        now = self._clock()
 
-    @retried
-    async def _replace_password(
-        self, known: Credentials, new: PasswordHash, keep: SessionId | None
-    ) -> None:
-        user, now = known.user, self._clock()
-        async with self._storage() as uow:
+        async def work(uow: UnitOfWork) -> None:
             if not await uow.users.change_password(
-                user.id, current_hash=known.password, new_hash=new
+                user.id, current_hash=known.password, new_hash=new_hash
             ):
                 raise WrongPassword
             await uow.sessions.revoke_all(user.id, now, but=keep)
@@ -175,9 +167,12 @@ class AccountService:
             uow.record(Event.of("password_changed", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
 
+        await self._storage.run(work)
+
     async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
         """Close the account: at once, and however much is stored. Raises `LastAdmin`."""
-        await self._remove(user, await self._confirmed(user, current_password, ip))
+        known = await self._confirmed(user, current_password, ip)
+        await self._remove(user, known)
 
     async def delete_external(self, user: User) -> None:
         """As `delete`, for a user who has no password here. Their tokens issued until now are dead,
@@ -185,9 +180,8 @@ class AccountService:
         """
         await self._remove(user, None)
 
-    @retried
     async def _remove(self, user: User, known: Credentials | None) -> None:
-        async with self._storage() as uow:
+        async def work(uow: UnitOfWork) -> None:
             an_admin_is_left(user.id, await uow.users.admins())
             removed = await _locked(uow, user, known)
             now = self._clock()
@@ -195,6 +189,8 @@ class AccountService:
             await uow.users.remove(removed)
             uow.record(Event.of("user_deleted", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
+
+        await self._storage.run(work)
 
     async def _confirmed(self, user: User, password: str, ip: str | None) -> Credentials:
         known = await self._passwords.credentials(user.email, password, ip, is_logged_in=True)

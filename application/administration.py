@@ -2,10 +2,8 @@
 
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, EventList, Queries
-from application.ports.storage import Storage
-from application.retries import retried
+from application.ports.storage import Storage, UnitOfWork
 from domain.events import Event
 from domain.pages import Page
 from domain.policies import AdminsOnly, is_admin
@@ -37,15 +35,10 @@ class AdministrationService:
         one-time codes. Checks no role: this is for the operator's command line. Raises as
         `User.promote` does, and `WeakPassword`.
         """
-        new = None if password is None else await self._passwords.new(password, email)
-        return await self._promote(email, unverified, new)
-
-    @retried
-    async def _promote(
-        self, email: str, unverified: bool, password: PasswordHash | None
-    ) -> User | None:
+        new_hash = None if password is None else await self._passwords.new(password, email)
         now = self._clock()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> User | None:
             found = await uow.users.by_email(email)
             if found is None:
                 return None
@@ -55,15 +48,17 @@ class AdministrationService:
             if not was_admin:
                 await uow.users.save(user)
                 uow.record(Event.of("user_promoted", subject, actor_id=None, at=now))
-            if password is not None:
+            if new_hash is not None:
                 await uow.users.change_password(
-                    user.id, current_hash=found.password, new_hash=password
+                    user.id, current_hash=found.password, new_hash=new_hash
                 )
                 await uow.sessions.revoke_all(user.id, now)
                 await uow.codes.delete_all(user.id)
                 uow.record(Event.of("password_reset", subject, actor_id=None, at=now))
             await uow.commit()
-        return user
+            return user
+
+        return await self._storage.run(work)
 
     async def users(self, admin: User, limit: int, after: tuple[int, ...] | None) -> Page[User]:
         """All users, newest first. Raises `InvalidCursor`."""
@@ -75,7 +70,6 @@ class AdministrationService:
         _allow(admin)
         return await self._queries.events(wanted)
 
-    @retried
     async def change(
         self, admin: User, user_id: UserId, *, role: Role | None, is_active: bool | None
     ) -> User:
@@ -84,7 +78,8 @@ class AdministrationService:
         """
         _allow(admin)
         now = self._clock()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> User:
             admins = await uow.users.admins()
             if admin.id not in admins:  # another admin has demoted them concurrently
                 raise AdminsOnly
@@ -105,7 +100,9 @@ class AdministrationService:
                 await uow.codes.delete_all(user.id)
                 uow.record(Event.of("user_deactivated", subject, actor_id=admin.id, at=now))
             await uow.commit()
-        return user
+            return user
+
+        return await self._storage.run(work)
 
 
 def _allow(actor: User) -> None:

@@ -7,11 +7,9 @@ from datetime import datetime, timedelta
 from application.external_identities import provision
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from application.ports.tokens import Claims, ExternalClaims, Tokens
-from application.retries import retried
 from domain.events import Event
 from domain.sessions import (
     InvalidCredentials,
@@ -113,15 +111,10 @@ class AuthService:
 
     async def _start(self, credentials: Credentials, password: str, client: ClientInfo) -> Login:
         password_hash = await self._passwords.up_to_date(credentials.password, password, client.ip)
-        return await self._add_session(credentials, password_hash, client)
-
-    @retried
-    async def _add_session(
-        self, credentials: Credentials, password_hash: PasswordHash, client: ClientInfo
-    ) -> Login:
         now = self._clock()
         refresh_token = _new_refresh_token()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> Login:
             if password_hash != credentials.password:
                 await uow.users.change_password(
                     credentials.user.id,
@@ -143,7 +136,9 @@ class AuthService:
             subject = f"session:{session.id}"
             uow.record(Event.of("logged_in", subject, actor_id=session.user_id, at=now))
             await uow.commit()
-        return login
+            return login
+
+        return await self._storage.run(work)
 
     async def refresh(self, refresh_token: str) -> Login:
         """Continue a session, and rotate its refresh token.
@@ -151,19 +146,16 @@ class AuthService:
         Raises `InvalidToken`, the same for every cause. Reuse of a rotated token means it was
         stolen: the session is revoked before that.
         """
-        return await self._rotate(refresh_hash(refresh_token))
-
-    @retried
-    async def _rotate(self, used_hash: str) -> Login:
+        used_hash, new_token = refresh_hash(refresh_token), _new_refresh_token()
         now = self._clock()
-        new_token = _new_refresh_token()
-        found = await self._queries.refresh_lookup(used_hash)
-        if found is None:
-            raise InvalidToken
-        session = found.session
-        if not found.is_rotated:
-            session.refresh(found.user, lifetimes=self._lifetimes, now=now)
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> Login:
+            found = await self._queries.refresh_lookup(used_hash)
+            if found is None:
+                raise InvalidToken
+            session = found.session
+            if not found.is_rotated:
+                session.refresh(found.user, lifetimes=self._lifetimes, now=now)
             if not found.is_rotated and await uow.sessions.rotate(
                 session, used_hash=used_hash, new_hash=refresh_hash(new_token)
             ):
@@ -175,13 +167,15 @@ class AuthService:
                 subject = f"session:{session.id}"
                 uow.record(Event.of("refresh_token_reused", subject, actor_id=None, at=now))
             await uow.commit()
-        raise InvalidToken
+            raise InvalidToken
 
-    @retried
+        return await self._storage.run(work)
+
     async def logout(self, session: Session) -> None:
         """Revoke this session."""
         now = self._clock()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> None:
             if await uow.sessions.revoke(session.id, session.user_id, now):
                 uow.record(
                     Event.of(
@@ -190,26 +184,30 @@ class AuthService:
                 )
             await uow.commit()
 
+        await self._storage.run(work)
+
     async def sessions(self, user: User) -> list[Session]:
         """The user's sessions that are alive, the one used last first."""
         return await self._queries.sessions(user.id, self._clock())
 
-    @retried
     async def revoke_session(self, session_id: SessionId, user: User) -> None:
         """Raises `SessionNotFound`, for another user's session too."""
         now = self._clock()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> None:
             if not await uow.sessions.revoke(session_id, user.id, now):
                 raise SessionNotFound(session_id)
             subject = f"session:{session_id}"
             uow.record(Event.of("session_ended", subject, actor_id=user.id, at=now))
             await uow.commit()
 
-    @retried
+        await self._storage.run(work)
+
     async def revoke_sessions(self, user: User) -> None:
         """Revoke all sessions of the user."""
         now = self._clock()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> None:
             revoked = await uow.sessions.revoke_all(user.id, now)
             uow.record(
                 Event.of(
@@ -217,6 +215,8 @@ class AuthService:
                 )
             )
             await uow.commit()
+
+        await self._storage.run(work)
 
     async def _login(
         self, uow: UnitOfWork, user: User, session: Session, refresh_token: str

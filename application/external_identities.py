@@ -1,11 +1,11 @@
 """Users whose tokens come from an outside provider: just-in-time provisioning."""
 
 from datetime import datetime
+from functools import partial
 
 from application.ports.queries import Queries
-from application.ports.storage import Storage
+from application.ports.storage import Storage, UnitOfWork
 from application.ports.tokens import ExternalClaims
-from application.retries import retried
 from domain.errors import RuleBroken
 from domain.events import Event
 from domain.external_identities import ExternalIdentity
@@ -27,7 +27,7 @@ async def provision(
     if user:
         return user
     try:
-        return await _register(identity, claims.issued_at, storage, now)
+        return await storage.run(partial(_register, identity, claims.issued_at, now))
     except (RuleBroken, EmailTaken):
         # A concurrent first request may have registered the user.
         user = await queries.by_identity(identity.issuer, identity.subject)
@@ -36,9 +36,8 @@ async def provision(
         return user
 
 
-@retried
 async def _register(
-    identity: ExternalIdentity, issued_at: datetime, storage: Storage, now: datetime
+    identity: ExternalIdentity, issued_at: datetime, now: datetime, uow: UnitOfWork
 ) -> User:
     if identity.verified_email is None:
         raise InvalidToken
@@ -46,21 +45,16 @@ async def _register(
         new = register(UserDraft(email=identity.verified_email, name=identity.name), now=now)
     except BadName:
         new = register(UserDraft(email=identity.verified_email), now=now)
-    async with storage() as uow:
-        if await uow.codes.reserves(new.email, now):
-            raise EmailTaken
-        ended_at = await uow.identities.ended_at(identity.issuer, identity.subject)
-        if ended_at and issued_at <= ended_at:
-            raise InvalidToken
-        user = await uow.identities.add(new, issuer=identity.issuer, subject=identity.subject)
-        uow.record(
-            Event.of(
-                "user_registered",
-                f"user:{user.id}",
-                actor_id=None,
-                at=now,
-                issuer=identity.issuer,
-            )
+    if await uow.codes.reserves(new.email, now):
+        raise EmailTaken
+    ended_at = await uow.identities.ended_at(identity.issuer, identity.subject)
+    if ended_at and issued_at <= ended_at:
+        raise InvalidToken
+    user = await uow.identities.add(new, issuer=identity.issuer, subject=identity.subject)
+    uow.record(
+        Event.of(
+            "user_registered", f"user:{user.id}", actor_id=None, at=now, issuer=identity.issuer
         )
-        await uow.commit()
+    )
+    await uow.commit()
     return user

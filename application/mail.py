@@ -18,9 +18,14 @@ from application.ports.adapter import Reading
 from application.ports.clock import Clock
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
 from application.ports.queries import Queries
-from application.ports.storage import OutboxMessage, OutboxMessageId, OutboxStatus, Storage
+from application.ports.storage import (
+    OutboxMessage,
+    OutboxMessageId,
+    OutboxStatus,
+    Storage,
+    UnitOfWork,
+)
 from application.request_info import REQUEST_INFO
-from application.retries import retried
 from domain.addresses import host_of
 from domain.errors import Unavailable
 from domain.events import Event
@@ -149,11 +154,9 @@ class MailService:
         if error is not None and not isinstance(error, Unavailable):
             log.error("delivery of mail failed", exc_info=error)
 
-    @retried
     async def read_status(self) -> None:
         """See how much waits, for `readings`."""
-        async with self._storage() as uow:
-            self._status = await uow.outbox.status()
+        self._status = await self._storage.run(lambda uow: uow.outbox.status())
 
     async def deliver_next(self) -> bool:
         """Send the letter that is due for longest; whether there was one."""
@@ -194,23 +197,24 @@ class MailService:
         else:
             await self._settle(letter.id, None)
 
-    @retried
     async def _claim(self, now: datetime, busy: Collection[str] = ()) -> OutboxMessage | None:
-        async with self._storage() as uow:
+        async def work(uow: UnitOfWork) -> OutboxMessage | None:
             letter = await uow.outbox.claim(now, until=now + CLAIM, busy=busy)
             await uow.commit()
-        return letter
+            return letter
 
-    @retried
+        return await self._storage.run(work)
+
     async def _settle(self, message_id: OutboxMessageId, again_at: datetime | None) -> None:
-        async with self._storage() as uow:
+        async def work(uow: UnitOfWork) -> None:
             if again_at is None:
                 await uow.outbox.remove(message_id)
             else:
                 await uow.outbox.postpone(message_id, until=again_at)
             await uow.commit()
 
-    @retried
+        await self._storage.run(work)
+
     async def _written(self, letter: OutboxMessage, now: datetime) -> Mail | None:
         """The mail with a new code; None when there is nobody to have one."""
         user_id = letter.user_id
@@ -219,9 +223,10 @@ class MailService:
             if known is None:
                 return None
             user_id = known.user.id
-        token = secrets.token_urlsafe(32)
-        async with self._storage() as uow:
-            found = await uow.users.get(user_id)
+        owner_id, token = user_id, secrets.token_urlsafe(32)
+
+        async def work(uow: UnitOfWork) -> Mail | None:
+            found = await uow.users.get(owner_id)
             if found is None:
                 return None
             user = found.user
@@ -247,7 +252,9 @@ class MailService:
                 await uow.commit()
             finally:
                 REQUEST_INFO.reset(origin)
-        return write(letter.purpose, to, token, code.expires_at, self._public_url)
+            return write(letter.purpose, to, token, code.expires_at, self._public_url)
+
+        return await self._storage.run(work)
 
 
 _SUBJECTS = {

@@ -5,10 +5,9 @@ from datetime import datetime
 
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
-from application.ports.passwords import PasswordHash, Requester
+from application.ports.passwords import Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
-from application.retries import retried
 from domain.events import Event
 from domain.one_time_codes import InvalidCode, OneTimeCode, Purpose, code_hash
 from domain.sessions import network_of
@@ -55,14 +54,9 @@ class OneTimeCodeService:
         """
         hash_ = code_hash(token, Purpose.VERIFICATION)
         code, owner = await self._code(hash_)
-        if await self._verify(code, owner):
-            self._on_mail()
-
-    @retried
-    async def _verify(self, code: OneTimeCode, owner: User) -> bool:
-        """Returns whether the address has changed."""
         now = self._clock()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> bool:
             user = (await _consume(uow, code, owner, now)).user
             before = user.email
             user.confirm_email(code.email)
@@ -76,9 +70,11 @@ class OneTimeCodeService:
                 uow.record(Event.of("address_changed", f"user:{user.id}", actor_id=user.id, at=now))
             uow.record(Event.of("address_verified", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
-        return moved
+            return moved
 
-    @retried
+        if await self._storage.run(work):
+            self._on_mail()
+
     async def undo_email_change(self, token: str) -> None:
         """Restore the address that `token` was mailed to, and revoke all sessions of the user.
 
@@ -87,7 +83,8 @@ class OneTimeCodeService:
         """
         code, owner = await self._code(code_hash(token, Purpose.EMAIL_CHANGE_UNDO))
         now = self._clock()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> None:
             user = (await _consume(uow, code, owner, now)).user
             user.restore_email(code.email)
             await uow.users.save(user)
@@ -99,6 +96,8 @@ class OneTimeCodeService:
             )
             await uow.commit()
 
+        await self._storage.run(work)
+
     async def reset(self, token: str, password: str, *, ip: str | None = None) -> None:
         """Set the user's password, revoke all their sessions and mark the address as verified.
 
@@ -106,28 +105,29 @@ class OneTimeCodeService:
         """
         code, owner = await self._code(code_hash(token, Purpose.PASSWORD_RESET))
         requester = Requester(network_of(ip), is_known=True)
-        await self._reset(code, owner, await self._passwords.new(password, owner.email, requester))
-
-    @retried
-    async def _reset(self, code: OneTimeCode, owner: User, password: PasswordHash) -> None:
+        new_hash = await self._passwords.new(password, owner.email, requester)
         now = self._clock()
-        async with self._storage() as uow:
+
+        async def work(uow: UnitOfWork) -> None:
             credentials = await _consume(uow, code, owner, now)
             credentials.user.confirm_email(code.email)
             await uow.users.save(credentials.user)
             await uow.users.change_password(
-                owner.id, current_hash=credentials.password, new_hash=password
+                owner.id, current_hash=credentials.password, new_hash=new_hash
             )
             await uow.codes.delete_all(owner.id)
             await uow.sessions.revoke_all(owner.id, now)
             uow.record(Event.of("password_reset", f"user:{owner.id}", actor_id=owner.id, at=now))
             await uow.commit()
 
-    @retried
+        await self._storage.run(work)
+
     async def _ask(self, purpose: Purpose, email: str, user_id: UserId | None = None) -> None:
-        async with self._storage() as uow:
+        async def work(uow: UnitOfWork) -> None:
             await uow.outbox.add(purpose, email, self._clock(), user_id=user_id)
             await uow.commit()
+
+        await self._storage.run(work)
         self._on_mail()
 
     async def _code(self, hash_: str) -> tuple[OneTimeCode, User]:

@@ -6,7 +6,6 @@ from application.ports.clock import Clock
 from application.ports.idempotency import IdempotencyRecord
 from application.ports.queries import PostDetails, PostList, PostQueries
 from application.ports.storage import Storage, UnitOfWork
-from application.retries import retried
 from domain.events import Event
 from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint
 from domain.pages import Page
@@ -38,15 +37,16 @@ class PostService:
         self._clock = clock
         self._options = options
 
-    @retried
     async def write(self, draft: PostContent, author: User) -> PostDetails:
         """Store a new post of `author`. Raises the error of a broken rule."""
-        async with self._storage(author.id) as uow:
+
+        async def work(uow: UnitOfWork) -> PostDetails:
             written = await self._write(uow, draft, author)
             await uow.commit()
-        return written
+            return written
 
-    @retried
+        return await self._storage.run(work)
+
     async def write_once(
         self, draft: PostContent, author: User, key: str
     ) -> tuple[PostDetails, bool]:
@@ -56,7 +56,8 @@ class PostService:
         the first request is still running. A refused request stores nothing: its key stays free.
         """
         now = self._clock()
-        async with self._storage(author.id) as uow:
+
+        async def work(uow: UnitOfWork) -> tuple[PostDetails, bool]:
             first = await uow.idempotency.claim(author.id, key, now - LIFE)
             request_hash = fingerprint(draft)
             if first is not None:
@@ -74,7 +75,9 @@ class PostService:
                 )
             )
             await uow.commit()
-        return written, False
+            return written, False
+
+        return await self._storage.run(work)
 
     async def _write(self, uow: UnitOfWork, draft: PostContent, author: User) -> PostDetails:
         now = self._clock()
@@ -107,7 +110,6 @@ class PostService:
         found = await self._queries.post(post_id, reader, now)
         return ensure_readable(found, post_id, reader, now)
 
-    @retried
     async def edit(
         self,
         post_id: PostId,
@@ -121,7 +123,8 @@ class PostService:
         or the error of a broken rule.
         """
         now = self._clock()
-        async with self._storage(editor.id) as uow:
+
+        async def work(uow: UnitOfWork) -> PostDetails:
             found = await uow.posts.details(post_id, editor.id, now)
             details = ensure_readable(found, post_id, editor, now)
             post = details.post
@@ -135,22 +138,26 @@ class PostService:
                 await uow.posts.save(post)
                 uow.record(Event.of("post_edited", f"post:{post.id}", actor_id=editor.id, at=now))
                 await uow.commit()
-        details.visibility = post.visibility(now)
-        return details
+            details.visibility = post.visibility(now)
+            return details
 
-    @retried
+        return await self._storage.run(work)
+
     async def delete(
         self, post_id: PostId, editor: User, expected_versions: Versions = None
     ) -> None:
         """Raises `PostNotFound`, `PostChanged` or the error of a broken rule, as `edit` does."""
         now = self._clock()
-        async with self._storage(editor.id) as uow:
+
+        async def work(uow: UnitOfWork) -> None:
             found = await uow.posts.details(post_id, editor.id, now)
             post = ensure_readable(found, post_id, editor, now).post
             check_deletion(post, actor=editor, now=now, expected_versions=expected_versions)
             await uow.posts.remove(post)
             uow.record(Event.of("post_deleted", f"post:{post.id}", actor_id=editor.id, at=now))
             await uow.commit()
+
+        await self._storage.run(work)
 
 
 def ensure_readable(

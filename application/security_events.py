@@ -5,8 +5,7 @@ from contextlib import suppress
 
 from application.ports.clock import Clock
 from application.ports.limits import Hit, Limit, Limits, LimitStatus, TooManyRequests
-from application.ports.storage import Storage
-from application.retries import retried
+from application.ports.storage import Storage, UnitOfWork
 from domain.errors import Unavailable
 from domain.events import Event
 
@@ -28,16 +27,14 @@ class SecurityEvents:
             await self._limits.hit(Hit(Limit.SECURITY_EVENTS, f"{name} {key}"))
         except TooManyRequests:
             return
-        with suppress(Unavailable):
-            await self._store(
-                Event(name=name, actor_id=None, subject=subject, at=self._clock(), details=details)
-            )
+        event = Event(name=name, actor_id=None, subject=subject, at=self._clock(), details=details)
 
-    @retried
-    async def _store(self, event: Event) -> None:
-        async with self._storage() as uow:
+        async def work(uow: UnitOfWork) -> None:
             uow.record(event)
             await uow.commit()
+
+        with suppress(Unavailable):
+            await self._storage.run(work)
 
 
 class RecordedLimits(Limits):

@@ -2,9 +2,8 @@
 
 from application.ports.clock import Clock
 from application.ports.queries import PostDetails, PostQueries
-from application.ports.storage import Storage
+from application.ports.storage import Storage, UnitOfWork
 from application.posts import ensure_readable
-from application.retries import retried
 from domain.errors import AlreadyGone
 from domain.posts import PostId, PostNotFound
 from domain.users import User
@@ -18,26 +17,30 @@ class VoteService:
         self._storage = storage
         self._clock = clock
 
-    @retried
     async def cast(self, post_id: PostId, voter: User) -> None:
         """Add the voter's vote, unless it exists. Raises `PostNotFound`."""
         if (await self._readable(post_id, voter)).voted:
             return
-        async with self._storage(voter.id) as uow:
-            await uow.votes.add(post_id, voter.id)
-            try:
-                await uow.commit()
-            except AlreadyGone:
-                raise PostNotFound(post_id) from None
 
-    @retried
+        async def work(uow: UnitOfWork) -> None:
+            await uow.votes.add(post_id, voter.id)
+            await uow.commit()
+
+        try:
+            await self._storage.run(work)
+        except AlreadyGone:
+            raise PostNotFound(post_id) from None
+
     async def withdraw(self, post_id: PostId, voter: User) -> None:
         """Remove the voter's vote, if it exists. Raises `PostNotFound`."""
         if not (await self._readable(post_id, voter)).voted:
             return
-        async with self._storage(voter.id) as uow:
+
+        async def work(uow: UnitOfWork) -> None:
             await uow.votes.remove(post_id, voter.id)
             await uow.commit()
+
+        await self._storage.run(work)
 
     async def _readable(self, post_id: PostId, voter: User) -> PostDetails:
         now = self._clock()

@@ -69,10 +69,6 @@ class User:
     created_at: datetime
     tokens_valid_from: datetime
     """Tokens issued before this moment are dead."""
-    writes: int = 0
-    """Counts the changes that they made, where replicas are read from: one that has seen fewer is
-    behind what they know.
-    """
 
     def accepts_tokens_from(self, issued_at: datetime) -> bool:
         """Whether a token issued at that moment may speak for the user."""

@@ -158,24 +158,16 @@ def test_the_names_of_tests_are_sentences() -> None:
     assert short == []
 
 
-def test_every_unit_of_work_is_run_again_when_others_were_in_its_way() -> None:
-    """By `retried`, on the very function that opens it: what is around it may not be repeatable."""
+def test_every_use_case_runs_its_work_where_it_is_run_again() -> None:
+    """By `Storage.run`, and not in a unit of work for one attempt."""
     opening = [
-        (f"{path}: {node.name}", [ast.unparse(decorator) for decorator in node.decorator_list])
+        f"{path}:{node.lineno}"
         for path in modules("application")
         for node in ast.walk(tree(path))
-        if isinstance(node, FUNCTION) and _opens_a_unit_of_work(node)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("self._storage", "storage")
     ]
 
-    assert opening
-    assert [name for name, decorators in opening if "retried" not in decorators] == []
-
-
-def _opens_a_unit_of_work(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    return any(
-        isinstance(part, ast.Call) and ast.unparse(part.func) == "self._storage"
-        for part in ast.walk(node)
-    )
+    assert opening == []
 
 
 def test_the_driver_knows_databases_and_no_concept() -> None:
@@ -184,8 +176,6 @@ def test_the_driver_knows_databases_and_no_concept() -> None:
         "domain.errors",
         "domain.fields",
         "application.ports.adapter.Reading",
-        "application.retries",
-        "application.ports.storage.SerializationFailure",
     )
     driver = modules("infrastructure/database/driver")
 

@@ -101,8 +101,8 @@ class RefreshLookup:
 class PostQueries(Protocol):
     """Reads that a replica can serve.
 
-    A result may lag some seconds behind the changes of other users. It shows every change that the
-    viewer committed in a unit of work opened with them as the author. `now` decides visibility.
+    A result may lag some seconds behind the changes of other users. It shows every change that was
+    committed with the viewer's tokens before the request. `now` decides visibility.
     """
 
     async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:

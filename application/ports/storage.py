@@ -1,10 +1,10 @@
 """Changes, as a port: units of work and their repositories.
 
-Every method raises `domain.errors.Unavailable` if the database does not answer, and its subclass
-`SerializationFailure` if the database refuses the transaction because of concurrent ones.
+Every method raises `domain.errors.Unavailable` if the database does not answer, or refuses the
+transaction because of concurrent ones.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,6 @@ from application.ports.idempotency import Idempotency
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials, PostDetails
 from application.request_info import RequestInfo
-from domain.errors import Unavailable
 from domain.events import Event
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.posts import NewPost, Post, PostId
@@ -23,15 +22,6 @@ from domain.users import NewUser, User, UserId
 
 OutboxMessageId = NewType("OutboxMessageId", int)
 BUSY_HOSTS_MAX = 4
-
-
-class SerializationFailure(Unavailable):
-    """The transaction conflicts with concurrent ones and was rolled back.
-
-    The use case may be run again: see `application.retries`.
-    """
-
-    detail = "Too much is changing at the same time: try again"
 
 
 class Users(Protocol):
@@ -254,6 +244,7 @@ class Votes(Protocol):
 
 
 P = TypeVar("P")
+T = TypeVar("T")
 
 
 class UnitOfWork(Protocol):
@@ -318,10 +309,14 @@ class UnitOfWork(Protocol):
 
 
 class Storage(Protocol):
-    def __call__(self, author: UserId | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
-        """Open a unit of work. It takes a connection when it is first used.
+    async def run(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        """Run `work` in a unit of work, which it commits itself. Returns what it returns.
 
-        After the commit, every read of the author shows its changes, also reads from a replica; see
-        `PostQueries`.
+        Runs it again from its beginning, up to four times in all, when the transaction conflicts
+        with concurrent ones. What must not be done twice, or costs much, is done before.
         """
+        ...
+
+    def __call__(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Open a unit of work for one attempt. It takes a connection when it is first used."""
         ...

@@ -15,6 +15,7 @@ from domain.users import EmailTaken, NewUser, User, UserId
 from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.rows import Row, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
+from infrastructure.database.requester import REQUESTER, Requester
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
 
@@ -46,12 +47,12 @@ ENDED_IDENTITIES = table(EndedIdentityRow)
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 _BY_KEY = (
-    select(*USER_COLUMNS)
+    select(*USER_COLUMNS, USERS.c.writes)
     .join(IDENTITIES, IDENTITIES.c.user_id == USERS.c.id)
     .where(IDENTITIES.c.key == bindparam("key"))
 )
 _BY_KEYS = (
-    select(IDENTITIES.c.key, *USER_COLUMNS)
+    select(IDENTITIES.c.key, *USER_COLUMNS, USERS.c.writes)
     .join(USERS, USERS.c.id == IDENTITIES.c.user_id)
     .where(IDENTITIES.c.key == any_(bindparam("key", type_=ARRAY(String))))
 )
@@ -103,7 +104,12 @@ def identity_lookup(database: Database) -> Lookup:
 
 async def by_identity(find: Lookup, issuer: str, subject: str) -> User | None:
     record = await find(_key(issuer, subject))
-    return None if record is None else user_of(record)
+    if record is None:
+        return None
+    *columns, writes = record
+    user = user_of(columns)
+    REQUESTER.set(Requester(user.id, writes))
+    return user
 
 
 class SqlIdentities(Identities):
@@ -124,6 +130,7 @@ class SqlIdentities(Identities):
         added = user_of(record)
         key = _key(issuer, subject)
         await self._transaction.fetch(_ADD, key=key, user_id=added.id)
+        REQUESTER.set(Requester(added.id, 0))
         return added
 
     async def ended_at(self, issuer: str, subject: str) -> datetime | None:

@@ -48,8 +48,7 @@ class SqlQueries(Queries):
         return cast("P", self._reads[port])
 
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None:
-        record = await self._session(session_id)
-        return None if record is None else sessions.session_user_of(record)
+        return await sessions.session_user(self._session, session_id)
 
     async def sessions(self, user_id: UserId, now: datetime) -> list[Session]:
         return await sessions.sessions(self._database, user_id, now)

@@ -40,6 +40,7 @@ from infrastructure.database.driver.rows import (
     timestamp_column,
 )
 from infrastructure.database.driver.statements import Database, Record, Transaction
+from infrastructure.database.requester import REQUESTER, Requester
 from infrastructure.database.users import OPEN, USER_COLUMNS, USERS, user_of
 
 _UNREVOKED: dict[str, Any] = dict.fromkeys(
@@ -94,7 +95,7 @@ SESSION_COLUMNS = (
     SESSIONS.c.ip,
 )
 
-_SESSION_USER = select(*SESSION_COLUMNS, *USER_COLUMNS).join(
+_SESSION_USER = select(*SESSION_COLUMNS, *USER_COLUMNS, USERS.c.writes).join(
     USERS, and_(USERS.c.id == SESSIONS.c.user_id, OPEN)
 )
 _FROM_NETWORK = (
@@ -215,9 +216,18 @@ def session_lookup(database: Database) -> Lookup:
     return lookup(database, one=_BY_ID, many=_BY_IDS, key=["id"])
 
 
-def session_user_of(record: Record) -> tuple[Session, User]:
+async def session_user(find: Lookup, session_id: SessionId) -> tuple[Session, User] | None:
+    record = await find(session_id)
+    if record is None:
+        return None
+    session, user = _session_user_of(record)
+    REQUESTER.set(Requester(user.id, record[-1]))
+    return session, user
+
+
+def _session_user_of(record: Record) -> tuple[Session, User]:
     width = len(SESSION_COLUMNS)
-    return session_of(record[:width]), user_of(record[width:])
+    return session_of(record[:width]), user_of(record[width:-1])
 
 
 async def sessions(database: Database, user_id: UserId, now: datetime) -> list[Session]:
@@ -230,7 +240,7 @@ async def refresh_lookup(database: Database, refresh_hash: str) -> RefreshLookup
     if not records:
         return None
     current, *record = records[0]
-    session, user = session_user_of(record)
+    session, user = _session_user_of(record)
     return RefreshLookup(session=session, user=user, is_rotated=current != refresh_hash)
 
 

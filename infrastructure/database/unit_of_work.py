@@ -1,17 +1,17 @@
 """The unit of work, and what a violated constraint means."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 from sqlalchemy import Insert, Update
 
 from application.concepts import adapter, modules
-from application.ports.storage import P, Storage, UnitOfWork
+from application.ports.storage import P, Storage, T, UnitOfWork
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
-from domain.users import UserId
 from infrastructure.database import events
+from infrastructure.database.driver.retries import retrying
 from infrastructure.database.driver.rows import Row
 from infrastructure.database.driver.statements import (
     Clause,
@@ -20,6 +20,7 @@ from infrastructure.database.driver.statements import (
     Record,
     Transaction,
 )
+from infrastructure.database.requester import REQUESTER
 from infrastructure.database.users import COUNT_WRITE
 
 PACKAGE = "infrastructure.database"
@@ -51,9 +52,9 @@ class SqlUnitOfWork(UnitOfWork):
     a transaction in which one failed with a rollback, and no error.
     """
 
-    def __init__(self, transaction: Transaction, author: UserId | None = None) -> None:
+    def __init__(self, transaction: Transaction, *, counts_writes: bool = False) -> None:
         self._transaction = transaction
-        self._author = author
+        self._counts_writes = counts_writes
         self._over = False
         self._recorded: list[Event] = []
 
@@ -86,8 +87,9 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def commit(self) -> None:
         self._use_up()
-        if self._author is not None:
-            self._transaction.defer(COUNT_WRITE, author=self._author)
+        requester = REQUESTER.get() if self._counts_writes else None
+        if requester is not None:
+            self._transaction.defer(COUNT_WRITE, author=requester.user_id)
         with _domain_errors():
             await self._transaction.commit()
         for event in self._recorded:
@@ -99,12 +101,21 @@ class SqlUnitOfWork(UnitOfWork):
         self._over = True
 
 
-def sql_storage(database: Database, *, counts_writes: bool = False) -> Storage:
-    """`counts_writes`: whether each author's writes are counted, as replicas need it."""
+class SqlStorage(Storage):
+    """`counts_writes`: whether the writes of each requester are counted, as a replica needs it."""
+
+    def __init__(self, database: Database, *, counts_writes: bool = False) -> None:
+        self._database = database
+        self._counts_writes = counts_writes
 
     @asynccontextmanager
-    async def unit_of_work(author: UserId | None = None) -> AsyncIterator[SqlUnitOfWork]:
-        async with database.transaction() as transaction:
-            yield SqlUnitOfWork(transaction, author if counts_writes else None)
+    async def __call__(self) -> AsyncIterator[SqlUnitOfWork]:
+        async with self._database.transaction() as transaction:
+            yield SqlUnitOfWork(transaction, counts_writes=self._counts_writes)
 
-    return unit_of_work
+    async def run(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        async def attempt() -> T:
+            async with self() as uow:
+                return await work(uow)
+
+        return await retrying(attempt)

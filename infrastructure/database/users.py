@@ -63,6 +63,7 @@ class UserRow(Row, table=True):
     pending_email: str | None = None
     is_closed: bool = server_default("false")
     """Whether the user was removed and only what was theirs is still to be deleted."""
+    # Counts committed changes by the user, where a replica is read from.
     writes: int = Field(sa_type=BigId, sa_column_kwargs={"server_default": "0"})
 
 
@@ -77,7 +78,6 @@ USER_COLUMNS = (
     USERS.c.is_verified,
     USERS.c.created_at,
     USERS.c.tokens_valid_from,
-    USERS.c.writes,
     USERS.c.pending_email,
 )
 
@@ -179,7 +179,7 @@ _ADMINS = (
 
 def user_of(record: Record) -> User:
     """The user in the `USER_COLUMNS` of a record."""
-    id_, email, name, role, is_active, is_verified, created_at, valid_from, writes, pending = record
+    id_, email, name, role, is_active, is_verified, created_at, valid_from, pending = record
     return User(
         id=UserId(id_),
         email=email,
@@ -189,7 +189,6 @@ def user_of(record: Record) -> User:
         is_verified=is_verified,
         created_at=created_at,
         tokens_valid_from=valid_from,
-        writes=writes,
         pending_email=pending,
     )
 

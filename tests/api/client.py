@@ -24,7 +24,7 @@ from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Clause, Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import SESSIONS
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.database.users import USERS
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.tokens.jose import JoseTokens, hs256_key
@@ -191,7 +191,7 @@ async def open_gate(
     clock = clock or Watch()
     ports = Ports(
         queries=SqlQueries(database),
-        storage=sql_storage(database),
+        storage=SqlStorage(database),
         tokens=tokens(database),
         passwords=BcryptPasswords(cost=4),
         limits=limits or FakeLimits(),

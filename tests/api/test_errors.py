@@ -11,7 +11,7 @@ from domain.sessions import Session, SessionId
 from domain.users import User
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.unit_of_work import SqlStorage
 from tests.api.client import ApiClient, client_of, on_one_database, problem_of
 from tests.api.conftest import CORS_ORIGIN
 
@@ -78,7 +78,7 @@ async def test_a_database_that_nobody_answers_for_is_503_with_retry_after(gate: 
     anna = await gate.person()
     database = open_database(NOWHERE, timeout=0.5)
     await database.open()
-    ports = replace(gate.ports, queries=SqlQueries(database), storage=sql_storage(database))
+    ports = replace(gate.ports, queries=SqlQueries(database), storage=SqlStorage(database))
     app = create_app(ports, cursor_key=b"k" * 32)
     registration = {"email": "bert@example.com", "password": "correct horse battery"}
     form = {"username": anna.email, "password": "correct horse battery"}
@@ -111,7 +111,7 @@ async def test_a_schema_that_was_never_migrated_is_503_and_named(
     anna = await gate.person()
     database = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
     await database.open()
-    ports = replace(gate.ports, queries=SqlQueries(database), storage=sql_storage(database))
+    ports = replace(gate.ports, queries=SqlQueries(database), storage=SqlStorage(database))
     app = create_app(ports, cursor_key=b"k" * 32)
 
     async with client_of(app) as client:
@@ -129,7 +129,7 @@ async def test_a_writer_who_waits_too_long_for_another_is_told_so_and_readers_ar
     anna = await gate.person()
     database = open_database(database_url, timeout=0.05)
     await database.open()
-    ports = replace(gate.ports, queries=SqlQueries(database), storage=sql_storage(database))
+    ports = replace(gate.ports, queries=SqlQueries(database), storage=SqlStorage(database))
     app = create_app(ports, cursor_key=b"k" * 32)
     body = {"title": "Hello", "content": "First post."}
     other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)

@@ -12,7 +12,7 @@ from sqlalchemy import Dialect, Insert, Update
 from api.app import create_app
 from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.unit_of_work import SqlStorage
 from tests.api.client import ApiClient, client_of
 from tests.api.expected import AUTH, Expected, Options, expected_routes, path_of
 
@@ -115,6 +115,6 @@ async def counted(
     """The answer, and what the database was asked for."""
     asked: list[str] = []
     database = Counted(gate.database, asked)
-    ports = replace(gate.ports, queries=SqlQueries(database), storage=sql_storage(database))
+    ports = replace(gate.ports, queries=SqlQueries(database), storage=SqlStorage(database))
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
         return await client.request(method, path, **options), asked

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from application.retries import PAUSES
+from infrastructure.database.driver.retries import PAUSES
 from tests.api.client import ApiClient, problem_of
 
 REFUSE = """

@@ -1,74 +1,21 @@
-import asyncio
+"""Use cases whose commit is refused because of concurrent changes."""
 
 import pytest
 
 from application.auth import ClientInfo
 from application.mail import MailService
-from application.ports.storage import SerializationFailure
-from application.retries import PAUSES, retried
 from application.services import Services
-from domain.errors import Unavailable
-from domain.posts import PostNotFound
 from domain.users import ProfileChange, User
 from tests.factories import PostContentFactory, UserDraftFactory, post_patch
 from tests.fakes.ports import FakePorts
+from tests.fakes.storage import ATTEMPTS, SerializationFailure
 
 PASSWORD = "correct horse battery"
-ATTEMPTS = 1 + len(PAUSES)
 
 
 @pytest.fixture
 async def anna(services: Services) -> User:
     return await services.accounts.register(UserDraftFactory.build(), PASSWORD)
-
-
-class UseCase:
-    """Fails with each of the errors in turn, then succeeds."""
-
-    def __init__(self, *errors: Exception) -> None:
-        self._errors = list(errors)
-        self.runs = 0
-
-    @retried
-    async def __call__(self, argument: str, *, option: str) -> str:
-        self.runs += 1
-        if self._errors:
-            raise self._errors.pop(0)
-        return argument + option
-
-
-async def test_what_lost_a_race_is_run_again_with_the_same_arguments() -> None:
-    use_case = UseCase(*[SerializationFailure()] * (ATTEMPTS - 1))
-
-    assert await use_case("a", option="b") == "ab"
-    assert use_case.runs == ATTEMPTS
-
-
-async def test_after_the_last_attempt_the_failure_is_told() -> None:
-    use_case = UseCase(*[SerializationFailure()] * ATTEMPTS)
-
-    with pytest.raises(SerializationFailure):
-        await use_case("a", option="b")
-    assert use_case.runs == ATTEMPTS
-
-
-@pytest.mark.parametrize("error", [Unavailable(), PostNotFound(7), ValueError()])
-async def test_any_other_error_is_told_at_once(error: Exception) -> None:
-    use_case = UseCase(error)
-
-    with pytest.raises(type(error)):
-        await use_case("a", option="b")
-    assert use_case.runs == 1
-
-
-async def test_who_is_cancelled_during_a_pause_is_gone() -> None:
-    use_case = UseCase(*[SerializationFailure()] * ATTEMPTS)
-    running = asyncio.create_task(use_case("a", option="b"))
-    await asyncio.sleep(0)
-    running.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await running
 
 
 async def test_a_post_that_lost_a_race_is_written_once(

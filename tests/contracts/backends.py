@@ -16,7 +16,7 @@ from domain.users import User, UserId
 from infrastructure.database.driver.statements import Clause, Database
 from infrastructure.database.posts import POSTS
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.database.users import USERS
 from tests.factories import NewSessionFactory, NewUserFactory, PostContentFactory
 from tests.fakes.clock import NOON
@@ -106,7 +106,7 @@ _COUNT_VOTE = update(POSTS).values(votes=POSTS.c.votes + 1).where(POSTS.c.id == 
 
 class SqlBackend(Backend):
     def __init__(self, database: Database) -> None:
-        super().__init__(SqlQueries(database), sql_storage(database))
+        super().__init__(SqlQueries(database), SqlStorage(database))
         self.database = database
 
     async def deactivate(self, user: User) -> None:

@@ -32,7 +32,7 @@ from infrastructure.database.purge import (
 )
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.database.users import USERS, VOTES_AT_ONCE
 from infrastructure.database.votes import VOTES
 from tests.contracts.backends import SqlBackend
@@ -282,7 +282,7 @@ async def test_each_transaction_deletes_a_batch_at_the_most(room: Storeroom) -> 
 
 
 async def close(database: Database, user: User) -> None:
-    async with sql_storage(database)() as uow:
+    async with SqlStorage(database)() as uow:
         await uow.users.remove(user)
         await uow.commit()
 

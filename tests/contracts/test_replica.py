@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -17,14 +17,16 @@ from application.services import Ports, Services, build_services
 from domain.errors import Unavailable
 from domain.posts import Post, PostId, PostNotFound
 from domain.search import terms_of
-from domain.users import ProfileChange, Role, User
+from domain.sessions import SessionId
+from domain.users import ProfileChange, Role, User, UserId
 from infrastructure.clock import system_clock
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.replica import LAG_MAX, Replica, ReplicaPosts
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.requester import REQUESTER
+from infrastructure.database.unit_of_work import SqlStorage
 from tests.contracts.backends import SqlBackend
 from tests.factories import PostContentFactory, post_patch
 from tests.fakes.limits import FakeLimits
@@ -54,6 +56,7 @@ class Instance:
     standby: Standby
     replica: Replica
     services: Services
+    sessions: dict[UserId, SessionId] = field(default_factory=dict)
 
     @property
     def backend(self) -> SqlBackend:
@@ -61,10 +64,22 @@ class Instance:
         return SqlBackend(self.database)
 
     async def user(self, user: User) -> User:
-        """As authentication finds them with their next request."""
-        found = await self.backend.queries.user(user.id)
+        """As authentication finds them with their next request, whose requester they are then."""
+        if user.id not in self.sessions:
+            self.sessions[user.id] = (await self.backend.add_session(user)).id
+        found = await self.backend.queries.session_user(self.sessions[user.id])
         assert found
-        return found
+        return found[1]
+
+    async def writes(self, user: User) -> int:
+        await self.user(user)
+        requester = REQUESTER.get()
+        assert requester
+        return requester.writes
+
+    async def act(self, act: "Act", user: User, post_id: PostId) -> PostId:
+        """Have the user do it, in a request of theirs."""
+        return await act(self.services, await self.user(user), post_id)
 
     async def read(self, post_id: PostId, reader: User) -> dict[str, Any] | None:
         try:
@@ -119,7 +134,7 @@ async def started(standby: Standby, url: str) -> AsyncIterator[Instance]:
     queries = SqlQueries(database)
     ports = Ports(
         queries=queries,
-        storage=sql_storage(database, counts_writes=True),
+        storage=SqlStorage(database, counts_writes=True),
         replica=ReplicaPosts(replica, queries),
         tokens=FakeTokens(),
         passwords=FakePasswords(),
@@ -170,6 +185,16 @@ async def vote(services: Services, author: User, post_id: PostId) -> PostId:
     return post_id
 
 
+async def withdraw(services: Services, author: User, post_id: PostId) -> PostId:
+    await services.votes.withdraw(post_id, author)
+    return post_id
+
+
+async def delete(services: Services, author: User, post_id: PostId) -> PostId:
+    await services.posts.delete(post_id, author)
+    return post_id
+
+
 async def rename(services: Services, author: User, post_id: PostId) -> PostId:
     await services.accounts.edit(author, ProfileChange(name="Renamed", renames=True))
     return post_id
@@ -182,7 +207,7 @@ async def test_authors_see_what_they_did_and_others_what_the_standby_has(
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()
     old = await instance.backend.add_post(anna, title="Red fox")
     async with instance.standby.paused():
-        id_ = await act(instance.services, anna, old.id)
+        id_ = await instance.act(act, anna, old.id)
         now = await instance.backend.post(id_, anna)
         assert now
 
@@ -210,11 +235,11 @@ async def test_what_authors_took_back_is_gone_for_them_at_once(instance: Instanc
     for post in posts:
         await instance.backend.vote(post.id, anna)
     async with instance.standby.paused():
-        await instance.services.votes.withdraw(posts[0].id, anna)
+        await instance.act(withdraw, anna, posts[0].id)
         seen = await instance.read(posts[0].id, anna)
         assert seen
         assert (seen["votes"], seen["voted"]) == (0, False)
-        await instance.services.posts.delete(posts[1].id, anna)
+        await instance.act(delete, anna, posts[1].id)
         assert await instance.read(posts[1].id, anna) is None
         assert set(await instance.page(anna)) == {posts[0].id}
         assert set(await instance.page(anna, "fox")) == {posts[0].id}
@@ -225,8 +250,8 @@ async def test_moderators_see_what_they_did_to_the_posts_of_others(instance: Ins
     moderator = await instance.backend.add_user(role=Role.MODERATOR)
     edited, deleted = [await instance.backend.add_post(anna, title="Red fox") for _ in range(2)]
     async with instance.standby.paused():
-        await edit(instance.services, moderator, edited.id)
-        await instance.services.posts.delete(deleted.id, moderator)
+        await instance.act(edit, moderator, edited.id)
+        await instance.act(delete, moderator, deleted.id)
 
         shown = await instance.page(moderator)
         assert {id_: seen["post"]["content"]["title"] for id_, seen in shown.items()} == {
@@ -242,7 +267,7 @@ async def test_another_process_shows_authors_their_writes_too(
     post = await instance.backend.add_post(anna, title="Red fox")
     async with started(instance.standby, postgres_url) as other:
         async with instance.standby.paused():
-            await edit(instance.services, anna, post.id)
+            await instance.act(edit, anna, post.id)
             seen = await other.read(post.id, anna)
         now = await instance.backend.post(post.id, anna)
 
@@ -257,12 +282,12 @@ async def test_of_many_writes_at_once_each_is_counted(instance: Instance) -> Non
     post = await instance.backend.add_post(bob)
 
     await asyncio.gather(
-        *(write(instance.services, anna, post.id) for _ in range(8)),
-        vote(instance.services, anna, post.id),
+        *(instance.act(write, anna, post.id) for _ in range(8)),
+        instance.act(vote, anna, post.id),
     )
 
-    assert (await instance.user(anna)).writes == 9
-    assert (await instance.user(bob)).writes == 0
+    assert await instance.writes(anna) == 9
+    assert await instance.writes(bob) == 0
 
 
 async def test_a_write_that_was_not_made_is_not_counted(instance: Instance) -> None:
@@ -270,12 +295,12 @@ async def test_a_write_that_was_not_made_is_not_counted(instance: Instance) -> N
     post = await instance.backend.add_post(anna)
 
     with pytest.raises(PostNotFound):
-        await edit(instance.services, anna, PostId(post.id + 1))
+        await instance.act(edit, anna, PostId(post.id + 1))
     await instance.change("ALTER TABLE events ADD CHECK (name <> 'post_edited')")
     with pytest.raises(Exception, match="events"):
-        await edit(instance.services, anna, post.id)
+        await instance.act(edit, anna, post.id)
 
-    assert (await instance.user(anna)).writes == 0
+    assert await instance.writes(anna) == 0
 
 
 async def test_whom_the_standby_does_not_know_yet_sees_what_it_has_until_they_write(
@@ -290,7 +315,7 @@ async def test_whom_the_standby_does_not_know_yet_sees_what_it_has_until_they_wr
         assert seen
         assert seen["post"]["version"] == 1
 
-        await vote(instance.services, anna, post.id)
+        await instance.act(vote, anna, post.id)
         seen = await instance.read(post.id, anna)
         assert seen
         assert (seen["post"]["version"], seen["voted"]) == (9, True)
@@ -326,7 +351,9 @@ async def test_all_kinds_of_lists_are_as_the_primary_has_them(instance: Instance
     async with instance.standby.paused():
         await instance.change("DELETE FROM posts")
         for wanted, page in zip(kinds, expected, strict=True):
-            shown = await instance.services.posts.list(wanted)
+            shown = await instance.services.posts.list(
+                replace(wanted, viewer=await instance.user(wanted.viewer))
+            )
             assert (list(map(asdict, shown.items)), shown.next) == (
                 list(map(asdict, page.items)),
                 page.next,
@@ -360,7 +387,9 @@ async def test_pages_behind_the_first_are_the_primarys(instance: Instance) -> No
         walk: list[int] = []
         after: tuple[int, ...] | None = None
         while after or not walk:
-            page = await instance.services.posts.list(PostList(viewer=anna, limit=1, after=after))
+            page = await instance.services.posts.list(
+                PostList(viewer=await instance.user(anna), limit=1, after=after)
+            )
             walk += [seen.post.version for seen in page.items]
             after = page.next
 
@@ -389,7 +418,7 @@ async def test_votes_are_cast_on_what_the_primary_has(instance: Instance) -> Non
         assert await instance.read(post.id, bob)
 
         with pytest.raises(PostNotFound):
-            await vote(instance.services, bob, post.id)
+            await instance.act(vote, bob, post.id)
 
 
 # When it is not well

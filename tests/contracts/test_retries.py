@@ -8,13 +8,13 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from application.ports.storage import SerializationFailure
+from application.ports.storage import UnitOfWork
 from application.posts import PostService
-from application.retries import PAUSES, retried
 from domain.posts import DEFAULT_OPTIONS, Post, PostOptions, QuotaReached
 from infrastructure.clock import system_clock
 from infrastructure.database.driver.engine import open_database
-from infrastructure.database.driver.statements import OutcomeUnknown
+from infrastructure.database.driver.retries import PAUSES
+from infrastructure.database.driver.statements import OutcomeUnknown, SerializationFailure
 from tests.contracts.backends import SqlBackend
 from tests.factories import PostContentFactory, post_patch
 from tests.fakes.clock import NOON
@@ -107,11 +107,10 @@ async def test_of_two_that_wait_for_each_other_both_succeed(postgres_url: str) -
         meeting = asyncio.Barrier(2)
         runs = 0
 
-        @retried
         async def edit(*order: Post) -> None:
-            nonlocal runs
-            runs += 1
-            async with backend.storage() as uow:
+            async def work(uow: UnitOfWork) -> None:
+                nonlocal runs
+                runs += 1
                 for post in order:
                     seen = await uow.posts.details(post.id, anna.id, NOON)
                     assert seen
@@ -120,6 +119,8 @@ async def test_of_two_that_wait_for_each_other_both_succeed(postgres_url: str) -
                     if post is order[0] and runs <= 2:
                         await meeting.wait()
                 await uow.commit()
+
+            await backend.storage.run(work)
 
         async with asyncio.timeout(20):
             await asyncio.gather(edit(*posts), edit(*reversed(posts)))

@@ -20,7 +20,7 @@ from application.ports.tokens import Claims, ExternalClaims, Tokens
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 from infrastructure.database.driver.engine import open_database
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key, jwk_key, new_jwk
 from infrastructure.tokens.opaque import OpaqueTokens
@@ -136,7 +136,7 @@ class OpaqueOnSqlite(Technology):
     def __init__(self, path: Path) -> None:
         self._database = open_database(f"sqlite:///{path}")
         self._direct = sqlite3.connect(path, isolation_level=None)
-        super().__init__(OpaqueTokens(self._database), sql_storage(self._database))
+        super().__init__(OpaqueTokens(self._database), SqlStorage(self._database))
 
     async def open(self) -> None:
         await self._database.open()

@@ -6,7 +6,7 @@ in the modules of their concepts.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -22,7 +22,8 @@ from application.ports.storage import (
     OutboxMessage,
     OutboxMessageId,
     P,
-    SerializationFailure,
+    Storage,
+    T,
     UnitOfWork,
 )
 from application.request_info import REQUEST_INFO
@@ -157,7 +158,15 @@ class State(Tables):
         )
 
 
-class FakeStorage:
+ATTEMPTS = 4
+"""At a unit of work, before a refusal because of concurrent changes is raised."""
+
+
+class SerializationFailure(Unavailable):
+    """A commit that is refused because of concurrent changes."""
+
+
+class FakeStorage(Storage):
     """Call it for a unit of work. One at a time changes anything; who waits for longer than
     `patience` seconds is told that the database is unavailable.
 
@@ -176,7 +185,7 @@ class FakeStorage:
         self.ids = count(1)
 
     @asynccontextmanager
-    async def __call__(self, author: UserId | None = None) -> "AsyncIterator[FakeUnitOfWork]":
+    async def __call__(self) -> "AsyncIterator[FakeUnitOfWork]":
         uow = FakeUnitOfWork(self)
         try:
             yield uow
@@ -188,6 +197,16 @@ class FakeStorage:
         await asyncio.sleep(0)  # as if on the way to a database: others go on
         self.refuse_when_down()
         return self.committed
+
+    async def run(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        for attempt in count(1):
+            try:
+                async with self() as uow:
+                    return await work(uow)
+            except SerializationFailure:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError
 
     def refuse_when_down(self) -> None:
         if "database" in self.down:

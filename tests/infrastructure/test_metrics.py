@@ -9,7 +9,7 @@ from domain.sessions import SessionId
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Database, DatabaseUnavailable
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.unit_of_work import sql_storage
+from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.hashing_queue import HashingBusy
 from infrastructure.logs import Logs
 from infrastructure.metrics import Metrics
@@ -39,7 +39,7 @@ async def test_connections_are_told_that_work_and_requests_that_wait_for_one(
     done = asyncio.Event()
 
     async def work() -> None:
-        async with sql_storage(database)() as uow:
+        async with SqlStorage(database)() as uow:
             await uow.users.get(1)  # type: ignore[arg-type]
             await done.wait()
 

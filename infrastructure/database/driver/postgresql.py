@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,13 @@ import asyncpg
 from sqlalchemy import Boolean, Dialect, func, select
 
 from application.ports.adapter import Reading
-from application.ports.storage import SerializationFailure
-from application.retries import retried
 from infrastructure.database.driver.connections import DIALECT, DOWN
 from infrastructure.database.driver.long_reads import LongReads
 from infrastructure.database.driver.lookups import BATCHES, SharedLookup
 from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.pool import ConnectionPool
 from infrastructure.database.driver.postgresql_transaction import PostgresTransaction, new_ids
+from infrastructure.database.driver.retries import retrying
 from infrastructure.database.driver.statements import (
     Clause,
     ConstraintViolated,
@@ -28,6 +28,7 @@ from infrastructure.database.driver.statements import (
     DatabaseUnavailable,
     Record,
     SchemaMissing,
+    SerializationFailure,
     TakesNoChanges,
     compiled,
 )
@@ -104,15 +105,13 @@ class PostgresDatabase(Database):
         try:
             records = await self._send(statement.sql, arguments, within)
         except SerializationFailure:
-            records = await self._send_again(statement.sql, arguments, within)
+            records = await retrying(partial(self._send, statement.sql, arguments, within))
         return statement.converted(records)
 
     async def _send(self, sql: str, arguments: Sequence[Any], within: float) -> Sequence[Record]:
         with self._failures:
             async with asyncio.timeout(within):
                 return await self.pool.fetch(sql, arguments)
-
-    _send_again = retried(_send)
 
     async def fetch_long(
         self, clause: Clause, *, reader: int | None = None, **values: Any

@@ -112,6 +112,14 @@ class TakesNoChanges(DatabaseUnavailable):
     detail = "The database takes no changes at the moment"
 
 
+class SerializationFailure(DatabaseUnavailable):
+    """Concurrent transactions could not be brought into one order with this one. Nothing was done,
+    and the same may succeed a moment later: see `retries`.
+    """
+
+    detail = "Too much is changing at the same time: try again"
+
+
 class OutcomeUnknown(Unavailable):
     """The commit was sent and never confirmed."""
 
