@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, update
 from sqlmodel import Field
 
 from application.ports.storage import (
@@ -14,11 +14,12 @@ from application.ports.storage import (
     OutboxMessageId,
     OutboxStatus,
 )
-from application.request_info import REQUEST_INFO, RequestInfo
+from application.request_info import REQUEST_INFO
 from domain.addresses import host_of
 from domain.one_time_codes import Purpose
 from domain.users import UserId
-from infrastructure.database.driver.rows import BigId, Row, primary_key, table, timestamp_column
+from infrastructure.database.driver.mapping import Mapping
+from infrastructure.database.driver.rows import BigId, Instant, Row, primary_key, timestamp_column
 from infrastructure.database.driver.statements import Transaction
 
 
@@ -40,18 +41,9 @@ class LetterRow(Row, table=True):
     host: str | None
 
 
-OUTBOX = table(LetterRow)
+MESSAGE = Mapping(LetterRow, OutboxMessage)
+OUTBOX = MESSAGE.table
 
-_ADD = insert(OUTBOX).values(
-    purpose=bindparam("purpose"),
-    email=bindparam("email"),
-    due_at=bindparam("due_at"),
-    request_id=bindparam("request_id"),
-    ip=bindparam("ip"),
-    user_id=bindparam("user_id"),
-    added_at=bindparam("due_at"),
-    host=bindparam("host"),
-)
 _BUSY = [f"busy_{number}" for number in range(BUSY_HOSTS_MAX)]
 _DUE = (
     select(OUTBOX.c.id)
@@ -63,20 +55,13 @@ _DUE = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
+# Letters from before revision 0012 do not say when they were added.
+_ADDED_AT = func.coalesce(OUTBOX.c.added_at, bindparam("now", type_=Instant))
 _CLAIM = (
     update(OUTBOX)
     .values(due_at=bindparam("until"), attempts=OUTBOX.c.attempts + 1)
     .where(OUTBOX.c.id == _DUE.scalar_subquery())
-    .returning(
-        OUTBOX.c.id,
-        OUTBOX.c.purpose,
-        OUTBOX.c.email,
-        OUTBOX.c.attempts,
-        OUTBOX.c.request_id,
-        OUTBOX.c.ip,
-        OUTBOX.c.user_id,
-        OUTBOX.c.added_at,
-    )
+    .returning(*(_ADDED_AT if c is OUTBOX.c.added_at else c for c in MESSAGE.columns))
 )
 _POSTPONE = update(OUTBOX).values(due_at=bindparam("until")).where(OUTBOX.c.id == bindparam("key"))
 _REMOVE = delete(OUTBOX).where(OUTBOX.c.id == bindparam("key"))
@@ -91,17 +76,18 @@ class SqlOutbox(Outbox):
     async def add(
         self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
     ) -> None:
-        origin = REQUEST_INFO.get()
-        await self._transaction.fetch(
-            _ADD,
-            purpose=purpose.value,
+        message = OutboxMessage(
+            id=OutboxMessageId(0),
+            purpose=purpose,
             email=email,
-            due_at=now,
-            request_id=origin.request_id,
-            ip=origin.ip,
             user_id=user_id,
-            host=host_of(email),
+            added_at=now,
+            attempts=0,
+            origin=REQUEST_INFO.get(),
         )
+        values = MESSAGE.values(message) | {"due_at": now, "host": host_of(email)}
+        del values["id"]
+        await self._transaction.add(MESSAGE.insert, **values)
 
     async def claim(
         self, now: datetime, *, until: datetime, busy: Collection[str] = ()
@@ -110,16 +96,7 @@ class SqlOutbox(Outbox):
         records = await self._transaction.fetch(_CLAIM, now=now, until=until, **hosts)
         if not records:
             return None
-        id_, purpose, email, attempts, request_id, ip, user_id, added_at = records[0]
-        return OutboxMessage(
-            id=OutboxMessageId(id_),
-            purpose=Purpose(purpose),
-            email=email,
-            user_id=None if user_id is None else UserId(user_id),
-            added_at=added_at or now,  # of before revision 0012: not known
-            attempts=attempts,
-            origin=RequestInfo(request_id, ip),
-        )
+        return MESSAGE.of(records[0])
 
     async def postpone(self, message_id: OutboxMessageId, *, until: datetime) -> None:
         await self._transaction.fetch(_POSTPONE, key=message_id, until=until)

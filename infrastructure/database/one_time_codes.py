@@ -1,15 +1,17 @@
 """One-time codes: row, mapping and repository."""
 
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, insert, not_, or_, select
+from sqlalchemy import bindparam, delete, func, not_, or_, select
 from sqlmodel import Field
 
 from application.ports.storage import OneTimeCodes
 from domain.addresses import email_key
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
-from infrastructure.database.driver.rows import Row, primary_key, reference, table, timestamp_column
+from infrastructure.database.driver.mapping import Mapping
+from infrastructure.database.driver.rows import Row, primary_key, reference, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.users import USER_COLUMNS, USERS, user_of
 
@@ -27,20 +29,13 @@ class OneTimeCodeRow(Row, table=True):
     email_key: str | None = Field(index=True)
 
 
-CODES = table(OneTimeCodeRow)
+CODE = Mapping(OneTimeCodeRow, OneTimeCode)
+CODES = CODE.table
 
 _BY_HASH = (
-    select(CODES.c.purpose, CODES.c.email, CODES.c.expires_at, *USER_COLUMNS)
+    select(*CODE.columns, *USER_COLUMNS)
     .join(USERS, USERS.c.id == CODES.c.user_id)
     .where(CODES.c.code_hash == bindparam("code_hash"))
-)
-_ADD = insert(CODES).values(
-    user_id=bindparam("user_id"),
-    purpose=bindparam("purpose"),
-    code_hash=bindparam("code_hash"),
-    email=bindparam("email"),
-    email_key=bindparam("email_key"),
-    expires_at=bindparam("expires_at"),
 )
 _CONSUME = delete(CODES).where(CODES.c.code_hash == bindparam("used")).returning(CODES.c.id)
 _UNDOES = CODES.c.purpose == Purpose.EMAIL_CHANGE_UNDO.value
@@ -71,17 +66,9 @@ async def code(database: Database, code_hash: str) -> tuple[OneTimeCode, User] |
     records = await database.fetch(_BY_HASH, code_hash=code_hash)
     if not records:
         return None
-    purpose, email, expires_at, *columns = records[0]
-    user = user_of(columns)
-    found = OneTimeCode(
-        user_id=user.id,
-        purpose=Purpose(purpose),
-        code_hash=code_hash,
-        # Codes from before revision 0012 have no address; a change of address deleted them.
-        email=email or user.email,
-        expires_at=expires_at,
-    )
-    return found, user
+    found, user = CODE.of(records[0]), user_of(records[0][len(CODE.columns) :])
+    # Codes from before revision 0012 have no address: they were deleted when the address changed.
+    return replace(found, email=found.email or user.email), user
 
 
 class SqlOneTimeCodes(OneTimeCodes):
@@ -89,15 +76,8 @@ class SqlOneTimeCodes(OneTimeCodes):
         self._transaction = transaction
 
     async def add(self, code: OneTimeCode) -> None:
-        self._transaction.defer(
-            _ADD,
-            user_id=code.user_id,
-            purpose=code.purpose.value,
-            code_hash=code.code_hash,
-            email=code.email,
-            email_key=email_key(code.email),
-            expires_at=code.expires_at,
-        )
+        values = CODE.values(code)
+        self._transaction.defer(CODE.insert, **values, email_key=email_key(code.email))
 
     async def consume(self, code_hash: str) -> bool:
         return bool(await self._transaction.fetch(_CONSUME, used=code_hash))
