@@ -243,6 +243,7 @@ def check(as_json: AsJson = False) -> None:
 def seed(
     users: Annotated[int, typer.Option(min=3, help="How many users to add.")] = 100,
     posts: Annotated[int, typer.Option(min=0, help="How many posts to add.")] = 1000,
+    number: Annotated[int, typer.Option("--seed", help="The same number gives the same data.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Add demo data: users of every role with one password, posts, drafts and votes."""
@@ -261,7 +262,8 @@ def seed(
         bar.update(task, completed=so_far.posts)
 
     async def work(database: Database) -> None:
-        await seeds.seed(database, build_ports(settings, database), users, posts, on_batch=show)
+        ports = build_ports(settings, database)
+        await seeds.seed(database, ports, users, posts, number=number, on_batch=show)
 
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import islice
+from operator import itemgetter
 from random import Random
 from typing import Any
 
@@ -50,14 +51,21 @@ class Seeded:
 
 
 async def seed(
-    database: Database, ports: Ports, users: int, posts: int, *, on_batch: Callable[[Seeded], None]
+    database: Database,
+    ports: Ports,
+    users: int,
+    posts: int,
+    *,
+    number: int,
+    on_batch: Callable[[Seeded], None],
 ) -> None:
-    """Add so many users, three at the least, then so many posts of theirs, and votes for them.
-    `on_batch` is told with every commit what has been added until then.
+    """Add users, at least three, then their posts and votes. `on_batch` gets the totals so far
+    after every commit.
 
-    They come after all who are there, so that ids and times agree.
+    The same `number` gives the same data, but for the password and the times: the data are younger
+    than what is there and older than now, so that ids and times agree.
     """
-    random = Random()  # noqa: S311  no secret is drawn
+    random = Random(number)  # noqa: S311  no secret is drawn
     now = ports.clock()
     password = demo_password(ports.password_policy)
     password_hash = await ports.passwords.hash(password)
@@ -117,9 +125,10 @@ async def _seed_posts(
     async with database.transaction() as transaction:
         uow = SqlUnitOfWork(transaction)
         rows = [_row(random, post, now) for post in posts]
+        added = await _add(uow, POSTS, rows, (POSTS.c.id, POSTS.c.published))
         votes = [
             {"post_id": post_id, "user_id": authors[voter].id}
-            for post_id, published in await _add(uow, POSTS, rows, (POSTS.c.id, POSTS.c.published))
+            for post_id, published in sorted(added, key=itemgetter(0))
             if published
             for voter in voters(random, len(authors))
         ]

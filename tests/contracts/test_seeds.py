@@ -1,6 +1,8 @@
 """Demo data in the real databases."""
 
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,9 +36,11 @@ def ports() -> FakePorts:
     return fake_ports()
 
 
-async def sown(database: Database, ports: FakePorts, users: int, posts: int) -> Seeded:
+async def sown(
+    database: Database, ports: FakePorts, users: int, posts: int, number: int = 1
+) -> Seeded:
     told: list[Seeded] = []
-    await seed(database, ports, users, posts, on_batch=told.append)
+    await seed(database, ports, users, posts, number=number, on_batch=told.append)
     return told[-1]
 
 
@@ -144,10 +148,43 @@ async def test_what_was_told_before_it_was_stopped_is_there_and_no_more(
             raise Stopped
 
     with pytest.raises(Stopped):
-        await seed(database, ports, 3, 10 * seeds.BATCH, on_batch=stop_after_the_second_batch)
+        await seed(
+            database,
+            ports,
+            3,
+            10 * seeds.BATCH,
+            number=1,
+            on_batch=stop_after_the_second_batch,
+        )
 
     assert told == [(3, 0), (3, seeds.BATCH), (3, 2 * seeds.BATCH)]
     assert await rows(database, func.count(POSTS.c.id)) == [(2 * seeds.BATCH,)]
+
+
+async def test_the_same_number_gives_the_same_data_and_another_one_gives_others(
+    tmp_path: Path, migrated_sqlite: Path
+) -> None:
+    seen = []
+    for place, number in enumerate((7, 7, 8)):
+        path = shutil.copy(migrated_sqlite, tmp_path / f"{place}.db")
+        database = open_database(f"sqlite:///{path}")
+        await database.open()
+        await sown(database, fake_ports(), 20, 200, number)
+        users = await rows(database, USERS.c.id, USERS.c.email, USERS.c.name, USERS.c.role)
+        posts = await rows(
+            database,
+            POSTS.c.id,
+            POSTS.c.owner_id,
+            POSTS.c.title,
+            POSTS.c.content,
+            POSTS.c.published,
+        )
+        votes = await rows(database, VOTES.c.post_id, VOTES.c.user_id)
+        await database.close()
+        seen.append((sorted(users), sorted(posts), sorted(votes)))
+
+    assert seen[0] == seen[1]
+    assert seen[0] != seen[2]
 
 
 async def test_the_audit_tells_that_users_were_added(database: Database, ports: FakePorts) -> None:
