@@ -47,6 +47,7 @@ define NEWEST
 import re, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))
 names = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+names = [name for name in names if isinstance(name, str)]  # the rest are groups
 print(" ".join(re.match(r"[A-Za-z0-9._-]+(\[[a-z,-]+\])?", name)[0] for name in names))
 endef
 export NEWEST
