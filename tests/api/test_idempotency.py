@@ -145,7 +145,7 @@ async def test_many_keys_at_once_are_carried_out_all(gate: ApiClient) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "\x7f", "é", "x" * 256])
-async def test_a_key_of_another_form_is_refused(gate: ApiClient, key: str) -> None:
+async def test_a_malformed_sort_key_is_refused(gate: ApiClient, key: str) -> None:
     anna = await gate.person()
     headers = [(b"authorization", anna.headers["Authorization"].encode())]
 

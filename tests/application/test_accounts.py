@@ -29,9 +29,7 @@ async def stored(ports: FakePorts, email: str) -> User:
     return known.user
 
 
-async def test_who_registers_is_a_member_and_known_from_then_on(
-    ports: FakePorts, services: Services
-) -> None:
+async def test_a_registration_stores_a_member(ports: FakePorts, services: Services) -> None:
     user = await services.accounts.register(
         UserDraft(email="anna@example.com", name=" Anna "), PASSWORD
     )
@@ -42,7 +40,7 @@ async def test_who_registers_is_a_member_and_known_from_then_on(
     assert asdict(await stored(ports, "anna@example.com")) == asdict(user)
 
 
-async def test_a_password_is_stored_as_a_hash_alone(ports: FakePorts, services: Services) -> None:
+async def test_only_the_hash_of_a_password_is_stored(ports: FakePorts, services: Services) -> None:
     await services.accounts.register(UserDraftFactory.build(email="a@example.com"), PASSWORD)
 
     known = await ports.queries.credentials("a@example.com")
@@ -51,14 +49,14 @@ async def test_a_password_is_stored_as_a_hash_alone(ports: FakePorts, services: 
     assert await ports.passwords.verify(PASSWORD, known.password)
 
 
-async def test_an_address_registers_once_in_whatever_case(services: Services) -> None:
+async def test_an_address_registers_once_regardless_of_case(services: Services) -> None:
     await services.accounts.register(UserDraftFactory.build(email="anna@example.com"), PASSWORD)
 
     with pytest.raises(EmailTaken):
         await services.accounts.register(UserDraftFactory.build(email="ANNA@example.com"), PASSWORD)
 
 
-async def test_of_two_registrations_at_once_one_wins(services: Services) -> None:
+async def test_one_of_two_concurrent_registrations_succeeds(services: Services) -> None:
     draft = UserDraftFactory.build()
 
     answers = await asyncio.gather(
@@ -76,7 +74,7 @@ async def test_of_two_registrations_at_once_one_wins(services: Services) -> None
         ("anna@example.com", "anna@example.com", WeakPassword),
     ],
 )
-async def test_what_breaks_a_rule_is_refused_before_any_work(
+async def test_a_broken_rule_is_refused_before_hashing(
     ports: FakePorts, services: Services, email: str, password: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -106,7 +104,7 @@ async def test_nothing_is_stored_when_hashing_is_refused(
     assert ports.storage.committed.accounts == {}
 
 
-async def test_an_admin_registers_as_one(services: Services) -> None:
+async def test_a_registration_can_have_the_role_admin(services: Services) -> None:
     admin = await services.accounts.register(UserDraftFactory.build(), PASSWORD, Role.ADMIN)
 
     assert (await services.accounts.user(admin.id)).role is Role.ADMIN
@@ -118,7 +116,9 @@ async def test_an_unknown_user_is_not_found(services: Services) -> None:
 
 
 @pytest.mark.parametrize("down", [[], ["database"], ["migrations"]])
-async def test_what_is_down_is_told(ports: FakePorts, services: Services, down: list[str]) -> None:
+async def test_readiness_names_what_is_down(
+    ports: FakePorts, services: Services, down: list[str]
+) -> None:
     ports.storage.down = down
 
     assert await services.readiness() == down
@@ -132,7 +132,7 @@ async def anna(services: Services) -> User:
     return await services.accounts.register(UserDraft(email="anna@example.com"), PASSWORD)
 
 
-async def test_a_password_changes_for_whoever_knows_the_old_one(
+async def test_a_change_of_password_needs_the_current_password(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     with pytest.raises(WrongPassword):
@@ -144,7 +144,7 @@ async def test_a_password_changes_for_whoever_knows_the_old_one(
     assert ports.storage.committed.events[-1].event.name == "password_changed"
 
 
-async def test_of_several_changes_of_a_password_at_once_one_wins(
+async def test_one_of_several_concurrent_password_changes_succeeds(
     services: Services, anna: User
 ) -> None:
     answers = await asyncio.gather(
@@ -162,7 +162,7 @@ async def test_of_several_changes_of_a_password_at_once_one_wins(
     )
 
 
-async def test_a_password_is_not_confirmed_by_who_has_the_address_now(
+async def test_a_password_is_not_confirmed_by_a_later_owner_of_the_address(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     """The request was authenticated, then the address went from one to the other."""
@@ -173,7 +173,7 @@ async def test_a_password_is_not_confirmed_by_who_has_the_address_now(
         await services.accounts.delete(anna, "the password of another")
 
 
-async def test_an_edit_leaves_alone_what_it_does_not_name(services: Services, anna: User) -> None:
+async def test_an_edit_keeps_fields_that_it_does_not_name(services: Services, anna: User) -> None:
     named = await services.accounts.edit(anna, ProfileChange(name="Anna", renames=True))
     moved = await services.accounts.edit(anna, ProfileChange(email="b@example.com"), PASSWORD)
 
@@ -181,7 +181,7 @@ async def test_an_edit_leaves_alone_what_it_does_not_name(services: Services, an
     assert (moved.name, moved.email, moved.pending_email) == ("Anna", anna.email, "b@example.com")
 
 
-async def test_an_edit_of_nothing_is_no_event(
+async def test_an_empty_edit_records_no_event(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     await services.accounts.edit(anna, ProfileChange())
@@ -189,7 +189,7 @@ async def test_an_edit_of_nothing_is_no_event(
     assert [entry.event.name for entry in ports.storage.committed.events] == ["user_registered"]
 
 
-async def test_an_address_needs_the_password(
+async def test_a_change_of_address_needs_the_password(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     for wrong in (None, "", "wrong one"):
@@ -199,7 +199,9 @@ async def test_an_address_needs_the_password(
     assert (await stored(ports, anna.email)).id == anna.id
 
 
-async def test_the_last_admin_cannot_leave(ports: FakePorts, services: Services) -> None:
+async def test_the_last_admin_cannot_delete_their_account(
+    ports: FakePorts, services: Services
+) -> None:
     admins = [
         await services.accounts.register(UserDraftFactory.build(), PASSWORD, Role.ADMIN)
         for _ in range(2)

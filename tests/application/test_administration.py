@@ -44,7 +44,7 @@ async def test_a_verified_user_becomes_an_admin_and_keeps_the_password(
     assert ports.storage.committed.accounts[anna.id].password == before
 
 
-async def test_who_registered_the_address_of_somebody_else_becomes_no_admin(
+async def test_a_user_with_an_unverified_address_is_not_promoted(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     for password in (None, NEW):
@@ -56,7 +56,7 @@ async def test_who_registered_the_address_of_somebody_else_becomes_no_admin(
     assert (await services.accounts.user(anna.id)).role is Role.ADMIN
 
 
-async def test_a_deactivated_user_becomes_no_admin(
+async def test_a_deactivated_user_is_not_promoted(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.storage.change_user(anna.id, is_active=False, is_verified=True)
@@ -65,7 +65,7 @@ async def test_a_deactivated_user_becomes_no_admin(
         await services.administration.make_admin(anna.email, unverified=True, password=NEW)
 
 
-async def test_a_new_password_for_an_admin_ends_their_sessions_and_codes(
+async def test_a_new_password_for_an_admin_revokes_sessions_and_deletes_codes(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     login = await services.auth.login(anna.email, PASSWORD, ClientInfo())
@@ -84,7 +84,7 @@ async def test_a_new_password_for_an_admin_ends_their_sessions_and_codes(
     assert names[-4:] == ["user_promoted", "password_reset", "login_failed", "logged_in"]
 
 
-async def test_a_weak_password_makes_no_admin(
+async def test_a_promotion_with_a_weak_password_is_refused(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     with pytest.raises(WeakPassword):
@@ -92,7 +92,7 @@ async def test_a_weak_password_makes_no_admin(
     assert (await services.accounts.user(anna.id)).role is Role.MEMBER
 
 
-async def test_who_is_an_admin_already_may_be_made_one_again(
+async def test_promoting_an_admin_again_succeeds(
     ports: FakePorts, services: Services, admin: User
 ) -> None:
     assert await services.administration.make_admin(admin.email) is not None
@@ -100,12 +100,14 @@ async def test_who_is_an_admin_already_may_be_made_one_again(
     assert names == ["user_registered"]
 
 
-async def test_an_unknown_address_becomes_no_admin(ports: FakePorts, services: Services) -> None:
+async def test_promoting_an_unknown_address_returns_none(
+    ports: FakePorts, services: Services
+) -> None:
     assert await services.administration.make_admin("nobody@example.com") is None
     assert ports.storage.committed.accounts == {}
 
 
-async def test_the_audit_tells_of_registrations_and_promotions(
+async def test_the_audit_records_registrations_and_promotions(
     ports: FakePorts, services: Services
 ) -> None:
     anna = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
@@ -146,7 +148,7 @@ async def test_only_admins_administer(services: Services, anna: User, role: Role
         await change(services, anna, anna, role=Role.ADMIN)
 
 
-async def test_who_was_demoted_meanwhile_administers_no_more(
+async def test_an_admin_who_was_demoted_concurrently_is_refused(
     ports: FakePorts, services: Services, admin: User, anna: User
 ) -> None:
     """The request was authenticated before."""
@@ -157,7 +159,7 @@ async def test_who_was_demoted_meanwhile_administers_no_more(
         await change(services, admin, anna, role=Role.MEMBER)
 
 
-async def test_every_change_is_an_event_and_no_change_is_none(
+async def test_only_real_changes_record_events(
     ports: FakePorts, services: Services, admin: User, anna: User
 ) -> None:
     before = len(ports.storage.committed.events)
@@ -177,7 +179,7 @@ async def test_every_change_is_an_event_and_no_change_is_none(
     assert {(event.actor_id, event.subject) for event in events} == {(admin.id, f"user:{anna.id}")}
 
 
-async def test_deactivation_calls_all_tokens_in(
+async def test_a_deactivation_revokes_all_tokens(
     ports: FakePorts, services: Services, admin: User, anna: User
 ) -> None:
     ports.clock.advance(timedelta(hours=1))
@@ -188,7 +190,9 @@ async def test_deactivation_calls_all_tokens_in(
     assert (await services.accounts.user(anna.id)).tokens_valid_from == ports.clock.now
 
 
-async def test_the_last_admin_stays(services: Services, admin: User, anna: User) -> None:
+async def test_the_last_admin_cannot_be_demoted(
+    services: Services, admin: User, anna: User
+) -> None:
     for changes in ({"role": Role.MODERATOR}, {"is_active": False}):
         with pytest.raises(LastAdmin):
             await services.administration.change(

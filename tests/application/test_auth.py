@@ -68,7 +68,7 @@ async def test_a_login_starts_a_session_of_the_user(
     assert (login.session.user_agent, login.session.ip) == ("pytest", "192.0.2.1")
 
 
-async def test_an_access_token_names_session_and_user_in_whole_seconds(
+async def test_an_access_token_has_user_session_and_times_in_whole_seconds(
     ports: FakePorts, login: Login
 ) -> None:
     claims = ports.tokens.issued[login.access_token]
@@ -90,9 +90,7 @@ async def test_lifetimes_are_settings(ports: FakePorts, anna: User) -> None:
     assert (login.access_life, login.refresh_life) == (lifetimes.access, lifetimes.refresh)
 
 
-async def test_every_login_has_a_session_and_tokens_of_its_own(
-    auth: AuthService, login: Login
-) -> None:
+async def test_every_login_has_its_own_session_and_tokens(auth: AuthService, login: Login) -> None:
     second = await auth.login(EMAIL, PASSWORD, DEVICE)
 
     assert second.session.id != login.session.id
@@ -100,7 +98,7 @@ async def test_every_login_has_a_session_and_tokens_of_its_own(
     assert second.refresh_token != login.refresh_token
 
 
-async def test_a_refresh_token_is_long_and_shown_to_nobody(login: Login) -> None:
+async def test_a_refresh_token_is_long_and_hidden_from_repr(login: Login) -> None:
     assert len(login.refresh_token) >= 43  # 256 bits
     assert login.refresh_token not in repr(login)
     assert login.access_token not in repr(login)
@@ -117,7 +115,7 @@ async def test_a_refresh_token_is_long_and_shown_to_nobody(login: Login) -> None
         ("", ""),
     ],
 )
-async def test_bad_credentials_are_one_answer_at_one_cost(
+async def test_all_bad_credentials_have_the_same_error_and_cost(
     ports: FakePorts, auth: AuthService, anna: User, email: str, password: str
 ) -> None:
     work = ports.passwords.work
@@ -129,7 +127,7 @@ async def test_bad_credentials_are_one_answer_at_one_cost(
     assert ports.storage.committed.sessions == {}
 
 
-async def test_a_deactivated_user_is_refused_at_the_same_cost(
+async def test_a_deactivated_user_has_the_same_error_and_cost(
     ports: FakePorts, auth: AuthService, anna: User
 ) -> None:
     ports.storage.change_user(anna.id, is_active=False)
@@ -158,7 +156,7 @@ class SlowPasswords(FakePasswords):
 
 
 @pytest.mark.parametrize("change", ["password", "deactivation", "deletion"])
-async def test_a_change_while_the_password_is_checked_refuses_the_login(
+async def test_a_change_during_the_password_check_refuses_the_login(
     ports: FakePorts, anna: User, change: str
 ) -> None:
     def meanwhile() -> None:
@@ -189,7 +187,7 @@ async def test_no_token_is_issued_for_a_session_that_is_not_stored(
     assert ports.tokens.issued == {}
 
 
-async def test_the_audit_tells_of_logins_and_holds_no_token(
+async def test_the_audit_records_logins_without_tokens(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     with pytest.raises(InvalidCredentials):
@@ -205,7 +203,7 @@ async def test_the_audit_tells_of_logins_and_holds_no_token(
 # Hashes that are not up to date
 
 
-async def test_an_outdated_hash_is_made_anew_at_the_login(
+async def test_a_login_replaces_an_outdated_hash(
     ports: FakePorts, auth: AuthService, anna: User
 ) -> None:
     old = ports.storage.committed.accounts[anna.id].password
@@ -220,7 +218,7 @@ async def test_an_outdated_hash_is_made_anew_at_the_login(
     assert ports.storage.committed.accounts[anna.id].password == new
 
 
-async def test_a_wrong_password_makes_no_hash_anew(
+async def test_a_wrong_password_replaces_no_hash(
     ports: FakePorts, auth: AuthService, anna: User
 ) -> None:
     old = ports.storage.committed.accounts[anna.id].password
@@ -234,7 +232,7 @@ async def test_a_wrong_password_makes_no_hash_anew(
     assert ports.storage.committed.accounts[anna.id].password == old
 
 
-async def test_several_logins_at_once_with_an_outdated_hash_all_succeed(
+async def test_concurrent_logins_with_an_outdated_hash_all_succeed(
     ports: FakePorts, auth: AuthService, anna: User
 ) -> None:
     ports.passwords.outdated.add(ports.storage.committed.accounts[anna.id].password)
@@ -247,7 +245,7 @@ async def test_several_logins_at_once_with_an_outdated_hash_all_succeed(
 # Who is asking
 
 
-async def test_a_token_leads_to_its_user(auth: AuthService, anna: User, login: Login) -> None:
+async def test_a_token_authenticates_its_user(auth: AuthService, anna: User, login: Login) -> None:
     user, session = await auth.authenticate(login.access_token)
 
     assert asdict(user) == asdict(anna)
@@ -255,7 +253,7 @@ async def test_a_token_leads_to_its_user(auth: AuthService, anna: User, login: L
     assert asdict(session) == asdict(login.session)
 
 
-async def test_the_user_is_the_one_of_this_moment(
+async def test_authentication_reads_the_current_user(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     await auth.authenticate(login.access_token)
@@ -271,7 +269,7 @@ async def test_a_bad_token_is_refused(auth: AuthService, login: Login, token: st
     assert await refuses(auth, token)
 
 
-async def test_a_token_is_refused_from_the_moment_it_expires(
+async def test_a_token_is_refused_at_its_expiry(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     expires_at = ports.tokens.issued[login.access_token].expires_at
@@ -298,7 +296,7 @@ CHANGES: dict[str, Callable[[FakePorts, Login], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-async def test_a_token_is_dead_on_the_very_next_request_after(
+async def test_a_token_is_refused_on_the_next_request_after(
     ports: FakePorts,
     auth: AuthService,
     login: Login,
@@ -311,7 +309,7 @@ async def test_a_token_is_dead_on_the_very_next_request_after(
     assert await refuses(auth, login.access_token)
 
 
-async def test_the_end_of_one_session_leaves_the_others(
+async def test_revoking_a_session_keeps_the_others(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     other = await auth.login(EMAIL, PASSWORD, DEVICE)
@@ -332,7 +330,7 @@ async def test_a_token_that_names_another_user_or_session_is_refused(
         assert await refuses(auth, await issued(ports.tokens, other))
 
 
-async def test_a_storage_that_is_down_is_no_bad_token(
+async def test_an_outage_of_the_storage_is_not_reported_as_a_bad_token(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     ports.storage.down = ["database"]
@@ -341,7 +339,7 @@ async def test_a_storage_that_is_down_is_no_bad_token(
         await auth.authenticate(login.access_token)
 
 
-async def test_a_login_whose_token_could_not_be_issued_leaves_no_session(
+async def test_a_failed_token_issue_at_login_stores_no_session(
     ports: FakePorts, auth: AuthService, anna: User
 ) -> None:
     ports.tokens.trouble = Unavailable()
@@ -352,7 +350,7 @@ async def test_a_login_whose_token_could_not_be_issued_leaves_no_session(
     assert ports.storage.committed.sessions == {}
 
 
-async def test_a_refresh_whose_token_could_not_be_issued_may_be_sent_again(
+async def test_a_refresh_can_be_repeated_after_a_failed_token_issue(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     ports.tokens.trouble = Unavailable()
@@ -378,7 +376,7 @@ def events(ports: FakePorts) -> list[str]:
     return [entry.event.name for entry in ports.storage.committed.events][2:]
 
 
-async def test_a_refresh_goes_on_with_the_session_and_new_tokens(
+async def test_a_refresh_extends_the_session_with_new_tokens(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     ports.clock.advance(timedelta(hours=2))
@@ -397,7 +395,7 @@ async def test_a_refresh_goes_on_with_the_session_and_new_tokens(
     assert refreshed.refresh_token not in repr(refreshed)
 
 
-async def test_a_session_goes_on_refresh_after_refresh_but_not_for_ever(
+async def test_refreshes_extend_a_session_up_to_its_maximum_lifetime(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     last = login
@@ -416,7 +414,7 @@ async def test_a_session_goes_on_refresh_after_refresh_but_not_for_ever(
     assert await refuses_to_refresh(auth, last.refresh_token)
 
 
-async def test_a_session_that_nobody_refreshed_is_over(
+async def test_a_session_without_a_refresh_expires(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     ports.clock.advance(Lifetimes().refresh)
@@ -425,7 +423,7 @@ async def test_a_session_that_nobody_refreshed_is_over(
 
 
 @pytest.mark.parametrize("token", ["", "x", "\ud800", "é" * 5000, "0" * 64])
-async def test_garbage_refreshes_nothing_and_ends_nothing(
+async def test_an_unknown_refresh_token_changes_nothing(
     ports: FakePorts, auth: AuthService, login: Login, token: str
 ) -> None:
     for garbage in (token, login.access_token, login.refresh_token + token + " "):
@@ -436,12 +434,12 @@ async def test_garbage_refreshes_nothing_and_ends_nothing(
     await auth.refresh(login.refresh_token)
 
 
-async def test_a_hash_read_from_the_database_is_no_token(auth: AuthService, login: Login) -> None:
+async def test_a_stored_hash_is_not_accepted_as_a_token(auth: AuthService, login: Login) -> None:
     assert await refuses_to_refresh(auth, refresh_hash(login.refresh_token))
     await auth.refresh(login.refresh_token)
 
 
-async def test_a_spent_token_ends_its_whole_session_for_good(
+async def test_reuse_of_a_rotated_token_revokes_the_session(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     other = await auth.login(EMAIL, PASSWORD, DEVICE)
@@ -461,7 +459,7 @@ async def test_a_spent_token_ends_its_whole_session_for_good(
     ]
 
 
-async def test_of_two_refreshes_at_once_one_token_lives_at_the_most(
+async def test_two_concurrent_refreshes_leave_at_most_one_token(
     auth: AuthService, login: Login
 ) -> None:
     answers = await asyncio.gather(
@@ -492,7 +490,7 @@ async def test_no_refresh_after(
 # Ending
 
 
-async def test_a_logout_ends_this_session_alone(
+async def test_a_logout_revokes_only_its_session(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     other = await auth.login(EMAIL, PASSWORD, DEVICE)
@@ -506,7 +504,7 @@ async def test_a_logout_ends_this_session_alone(
     assert events(ports) == ["logged_in", "logged_out"]
 
 
-async def test_sessions_are_listed_the_one_used_last_first(
+async def test_sessions_are_listed_most_recently_used_first(
     ports: FakePorts, services: Services, auth: AuthService, login: Login
 ) -> None:
     await services.accounts.register(UserDraftFactory.build(email="bert@example.com"), PASSWORD)
@@ -533,7 +531,7 @@ async def test_a_session_is_ended_by_its_id(
     assert events(ports) == ["logged_in", "session_ended"]
 
 
-async def test_a_session_of_somebody_else_or_of_the_past_is_not_found(
+async def test_another_user_s_session_and_a_revoked_one_are_not_found(
     services: Services, auth: AuthService, login: Login
 ) -> None:
     await services.accounts.register(UserDraftFactory.build(email="bert@example.com"), PASSWORD)
@@ -547,7 +545,7 @@ async def test_a_session_of_somebody_else_or_of_the_past_is_not_found(
     await auth.authenticate(bert.access_token)
 
 
-async def test_all_sessions_are_ended_at_once(
+async def test_all_sessions_are_revoked_together(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     other = await auth.login(EMAIL, PASSWORD, DEVICE)

@@ -27,11 +27,11 @@ async def ran(outcomes: list[Exception | None]) -> int:
     return done
 
 
-async def test_regular_work_goes_on_until_it_is_cancelled() -> None:
+async def test_regular_work_repeats_until_it_is_cancelled() -> None:
     assert await ran([None, None, None]) == 3
 
 
-async def test_regular_work_goes_on_after_an_error_which_is_logged(
+async def test_regular_work_logs_an_error_and_continues(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.ERROR):
@@ -40,7 +40,7 @@ async def test_regular_work_goes_on_after_an_error_which_is_logged(
     assert "oops" in caplog.text
 
 
-async def test_regular_work_logs_nothing_of_an_adapter_that_is_down(
+async def test_regular_work_does_not_log_an_outage(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert await ran([Unavailable(), None]) == 2

@@ -18,16 +18,16 @@ def test_every_concept_has_a_module_in_some_layer() -> None:
     assert found == set(CONCEPTS)
 
 
-def test_modules_come_in_the_order_of_the_concepts() -> None:
+def test_modules_are_in_the_order_of_the_concepts() -> None:
     names = [module.__name__ for module in modules("domain")]
 
     assert names[:2] == ["domain.users", "domain.posts"]
 
 
-def test_a_port_is_kept_by_the_class_that_subclasses_it() -> None:
+def test_the_adapter_of_a_port_is_its_subclass() -> None:
     assert adapter(Votes, "tests.fakes").__name__ == "FakeVotes"
 
 
-def test_a_port_that_nothing_keeps_is_an_error_of_one_line() -> None:
+def test_a_port_without_an_adapter_is_an_error() -> None:
     with pytest.raises(LookupError, match=r"^tests\.fakes has 0 adapters of Unkept, not one$"):
         adapter(Unkept, "tests.fakes")

@@ -37,7 +37,7 @@ async def refuses(ports: FakePorts, identity: ExternalIdentity) -> bool:
     return True
 
 
-async def test_a_user_is_made_at_first_sight(ports: FakePorts) -> None:
+async def test_an_unknown_identity_is_registered(ports: FakePorts) -> None:
     user = await provisioned(ports)
 
     assert (user.email, user.name, user.role) == ("anna@example.com", "Anna", Role.MEMBER)
@@ -47,7 +47,7 @@ async def test_a_user_is_made_at_first_sight(ports: FakePorts) -> None:
     assert (entry.event.name, entry.event.subject) == ("user_registered", f"user:{user.id}")
 
 
-async def test_from_then_on_the_user_is_the_same_whatever_the_token_says(ports: FakePorts) -> None:
+async def test_a_known_identity_keeps_its_user_whatever_the_token_claims(ports: FakePorts) -> None:
     user = await provisioned(ports)
     ports.storage.change_user(user.id, name="Hanna")
 
@@ -65,19 +65,19 @@ async def test_a_claimed_address_is_stored_in_its_normal_form(ports: FakePorts) 
     assert await refuses(ports, other)
 
 
-async def test_without_a_verified_address_nobody_is_made(ports: FakePorts) -> None:
+async def test_an_identity_without_a_verified_address_is_refused(ports: FakePorts) -> None:
     assert await refuses(ports, replace(ANNA, verified_email=None))
     assert ports.storage.committed.accounts == {}
 
 
 @pytest.mark.parametrize("email", ["", "anna", "a\0@example.com", "x" * 300 + "@example.com"])
-async def test_an_address_that_breaks_a_rule_is_no_address(ports: FakePorts, email: str) -> None:
+async def test_an_identity_with_an_invalid_address_is_refused(ports: FakePorts, email: str) -> None:
     assert await refuses(ports, replace(ANNA, verified_email=email))
     assert ports.storage.committed.accounts == {}
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 101])
-async def test_a_name_that_breaks_a_rule_is_left_out(ports: FakePorts, name: str) -> None:
+async def test_an_invalid_name_is_left_out(ports: FakePorts, name: str) -> None:
     assert (await provisioned(ports, replace(ANNA, name=name))).name is None
 
 
@@ -97,7 +97,7 @@ async def test_an_address_that_another_account_has_is_refused(ports: FakePorts, 
     assert asdict(found) == before
 
 
-async def test_the_same_subject_of_another_issuer_is_another_person(
+async def test_the_same_subject_of_another_issuer_is_another_user(
     ports: FakePorts,
 ) -> None:
     await provisioned(ports)
@@ -105,7 +105,7 @@ async def test_the_same_subject_of_another_issuer_is_another_person(
     assert await refuses(ports, replace(ANNA, issuer="https://evil.test"))
 
 
-async def test_of_many_first_sights_at_once_one_user_comes(ports: FakePorts) -> None:
+async def test_concurrent_first_requests_register_one_user(ports: FakePorts) -> None:
     users = await asyncio.gather(*(provisioned(ports) for _ in range(5)))
 
     assert len({user.id for user in users}) == 1
@@ -124,7 +124,7 @@ def auth(ports: FakePorts) -> AuthService:
     return build_services(replace(ports, tokens=ProviderTokens())).auth
 
 
-async def test_a_token_of_the_provider_leads_to_its_user_without_a_session(
+async def test_a_provider_s_token_authenticates_its_user_without_a_session(
     ports: FakePorts, auth: AuthService
 ) -> None:
     user, session = await auth.authenticate("any")
@@ -134,9 +134,7 @@ async def test_a_token_of_the_provider_leads_to_its_user_without_a_session(
     assert again.id == user.id == (await provisioned(ports)).id
 
 
-async def test_the_user_of_a_provider_can_be_shut_out_here(
-    ports: FakePorts, auth: AuthService
-) -> None:
+async def test_a_provider_s_user_can_be_deactivated(ports: FakePorts, auth: AuthService) -> None:
     user, _ = await auth.authenticate("any")
 
     for changes in ({"is_active": False}, {"tokens_valid_from": NOON + timedelta(seconds=1)}):
@@ -148,7 +146,7 @@ async def test_the_user_of_a_provider_can_be_shut_out_here(
     await auth.authenticate("any")
 
 
-async def test_after_a_deletion_older_tokens_are_dead_and_a_later_one_registers_somebody_new(
+async def test_after_a_deletion_only_a_newer_token_registers_again(
     ports: FakePorts, auth: AuthService
 ) -> None:
     user, _ = await auth.authenticate("any")
@@ -163,7 +161,9 @@ async def test_after_a_deletion_older_tokens_are_dead_and_a_later_one_registers_
     assert later.email == user.email
 
 
-async def test_the_last_admin_of_a_provider_stays(ports: FakePorts, auth: AuthService) -> None:
+async def test_the_last_admin_of_a_provider_cannot_delete_their_account(
+    ports: FakePorts, auth: AuthService
+) -> None:
     user, _ = await auth.authenticate("any")
     ports.storage.change_user(user.id, role=Role.ADMIN)
 

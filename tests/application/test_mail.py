@@ -54,7 +54,7 @@ async def password_is(ports: FakePorts, password: str) -> bool:
 # What is mailed, and to whom
 
 
-async def test_who_has_no_account_gets_no_mail_and_cannot_be_told_by_the_work(
+async def test_an_unknown_address_gets_no_mail_for_the_same_work(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     for email in ("nobody@example.com", EMAIL):
@@ -89,7 +89,7 @@ async def test_a_deactivated_user_gets_no_mail(
     assert ports.storage.committed.codes == {}
 
 
-async def test_whoever_is_verified_is_not_mailed_about_it(
+async def test_a_verified_user_gets_no_verification_mail(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     await services.codes.ask_for_verification(anna)
@@ -103,7 +103,7 @@ async def test_whoever_is_verified_is_not_mailed_about_it(
     assert ports.mailer.sent == []
 
 
-async def test_a_letter_to_an_address_that_was_left_is_not_sent(
+async def test_a_message_to_a_former_address_is_not_sent(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     await services.codes.ask_for_verification(anna)
@@ -116,7 +116,7 @@ async def test_a_letter_to_an_address_that_was_left_is_not_sent(
     assert ports.mailer.sent == []
 
 
-async def test_a_mail_has_its_token_in_text_and_html_and_says_until_when(
+async def test_a_mail_has_its_token_and_expiry_in_text_and_html(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     token = await reset_token(ports, services)
@@ -129,7 +129,7 @@ async def test_a_mail_has_its_token_in_text_and_html_and_says_until_when(
     assert "http" not in mail.text
 
 
-async def test_a_letter_that_was_not_sent_is_tried_again_later_and_later(
+async def test_a_failed_message_is_retried_with_growing_pauses(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     await services.codes.ask_for_reset(EMAIL)
@@ -155,7 +155,7 @@ def test_the_pauses_grow_to_an_hour() -> None:
 
 
 @pytest.mark.parametrize("trouble", [MailNotSent("no answer"), None])
-async def test_a_letter_that_waited_for_longer_than_its_code_lives_is_dropped(
+async def test_a_message_older_than_the_lifetime_of_its_code_is_dropped(
     ports: FakePorts, services: Services, anna: User, trouble: Exception | None
 ) -> None:
     await services.codes.ask_for_reset(EMAIL)
@@ -171,7 +171,7 @@ async def test_a_letter_that_waited_for_longer_than_its_code_lives_is_dropped(
     assert ports.storage.committed.outbox == {}
 
 
-async def test_a_refused_letter_is_not_tried_again(
+async def test_a_refused_message_is_not_retried(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     await services.codes.ask_for_reset(EMAIL)
@@ -182,7 +182,7 @@ async def test_a_refused_letter_is_not_tried_again(
     assert ports.storage.committed.outbox == {}
 
 
-async def test_a_letter_with_trouble_of_its_own_holds_up_no_other(
+async def test_a_failing_message_does_not_delay_others(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     await services.codes.ask_for_reset(EMAIL)
@@ -197,7 +197,7 @@ async def test_a_letter_with_trouble_of_its_own_holds_up_no_other(
     assert len(ports.storage.committed.outbox) == 1
 
 
-async def test_a_letter_whose_sender_died_is_sent_by_another(
+async def test_another_process_sends_a_message_whose_sender_died(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     await services.codes.ask_for_reset(EMAIL)
@@ -213,7 +213,7 @@ async def test_a_letter_whose_sender_died_is_sent_by_another(
     assert len(ports.mailer.sent) == 1
 
 
-async def test_several_who_deliver_at_once_send_each_letter_once(
+async def test_concurrent_deliveries_send_each_message_once(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     for _ in range(3):
@@ -224,7 +224,7 @@ async def test_several_who_deliver_at_once_send_each_letter_once(
     assert len({token_of(mail) for mail in ports.mailer.sent}) == 3
 
 
-async def test_a_slow_host_holds_up_no_other_and_letters_are_sent_several_at_once(
+async def test_a_slow_host_does_not_delay_messages_to_other_hosts(
     ports: FakePorts, services: Services
 ) -> None:
     slow = ports.mailer.slow["slow.example"] = asyncio.Event()
@@ -251,7 +251,7 @@ async def test_a_slow_host_holds_up_no_other_and_letters_are_sent_several_at_onc
         await delivery
 
 
-async def test_what_waits_and_what_was_given_up_is_counted(
+async def test_waiting_and_dropped_messages_are_counted(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     async def figures() -> list[int]:
@@ -269,7 +269,7 @@ async def test_what_waits_and_what_was_given_up_is_counted(
     assert await figures() == [1, 0, 0]
 
 
-async def test_a_letter_is_sent_as_soon_as_it_is_posted_and_after_a_breakdown(
+async def test_delivery_sends_at_once_and_continues_after_an_outage(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     delivery = asyncio.create_task(services.mail.deliver_forever())

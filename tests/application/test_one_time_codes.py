@@ -103,7 +103,7 @@ async def test_a_pending_address_gets_no_reset(
     assert [mail.to for mail in ports.mailer.sent[before:]] == [EMAIL]
 
 
-async def test_the_code_of_a_pending_address_is_mailed_again_when_asked_for(
+async def test_the_code_for_a_pending_address_is_mailed_again_on_request(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.storage.change_user(anna.id, is_verified=True)
@@ -130,7 +130,7 @@ async def test_a_pending_address_that_was_replaced_or_cancelled_confirms_nothing
     assert (await services.accounts.user(anna.id)).pending_email is None
 
 
-async def test_a_pending_address_that_somebody_registers_meanwhile_is_taken(
+async def test_a_pending_address_that_another_user_registered_is_not_confirmed(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     _, confirmation = await tokens_of_move(ports, services, anna, "new@example.com")
@@ -168,7 +168,7 @@ async def test_a_change_of_address_is_undone_by_the_old_one_for_72_hours(
         await services.codes.verify(confirmation)
 
 
-async def test_an_undone_change_is_not_redone_from_the_addresses_in_between(
+async def test_an_undo_invalidates_the_undo_codes_of_later_changes(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     undo, confirmation = await tokens_of_move(ports, services, anna, "thief@example.com")
@@ -184,7 +184,7 @@ async def test_an_undone_change_is_not_redone_from_the_addresses_in_between(
     assert (await services.accounts.user(anna.id)).email == EMAIL
 
 
-async def test_an_undo_of_a_later_change_leaves_that_of_an_earlier_one(
+async def test_an_undo_keeps_the_undo_codes_of_earlier_changes(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     undo, confirmation = await tokens_of_move(ports, services, anna, "thief@example.com")
@@ -198,7 +198,7 @@ async def test_an_undo_of_a_later_change_leaves_that_of_an_earlier_one(
     assert (await services.accounts.user(anna.id)).email == EMAIL
 
 
-async def test_nobody_takes_an_address_that_may_come_back(
+async def test_an_address_that_can_be_restored_is_reserved(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     bert = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
@@ -233,7 +233,7 @@ async def test_a_code_verifies_the_address_once(
         await services.codes.verify(token)
 
 
-async def test_a_code_gives_a_new_password_once(
+async def test_a_code_resets_the_password_once(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     token = await reset_token(ports, services)
@@ -247,7 +247,7 @@ async def test_a_code_gives_a_new_password_once(
     assert await password_is(ports, NEW)
 
 
-async def test_a_queue_full_of_strangers_has_room_for_whoever_has_a_code(
+async def test_a_queue_full_of_strangers_has_room_for_a_user_with_a_code(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     token = await reset_token(ports, services)
@@ -258,7 +258,7 @@ async def test_a_queue_full_of_strangers_has_room_for_whoever_has_a_code(
     assert ports.passwords.requesters[-1].network == "203.0.113.1"
 
 
-async def test_of_many_uses_at_once_one_succeeds(
+async def test_one_of_many_concurrent_uses_of_a_code_succeeds(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     token = await reset_token(ports, services)
@@ -271,7 +271,7 @@ async def test_of_many_uses_at_once_one_succeeds(
     assert [type(answer) for answer in answers].count(InvalidCode) == 4
 
 
-async def test_a_code_is_of_no_use_for_another_purpose(
+async def test_a_code_works_only_for_its_purpose(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     verification = await verification_token(ports, services, anna)
@@ -287,7 +287,7 @@ async def test_a_code_is_of_no_use_for_another_purpose(
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-async def test_a_code_is_good_until_it_expires(
+async def test_a_code_works_until_it_expires(
     ports: FakePorts, services: Services, anna: User, purpose: Purpose
 ) -> None:
     if purpose is Purpose.VERIFICATION:
@@ -314,16 +314,14 @@ async def test_a_code_is_good_until_it_expires(
 
 
 @pytest.mark.parametrize("token", ["", "x", "é", "\0", "a" * 200])
-async def test_a_token_that_nobody_was_sent_is_refused(
-    services: Services, anna: User, token: str
-) -> None:
+async def test_an_unknown_token_is_refused(services: Services, anna: User, token: str) -> None:
     with pytest.raises(InvalidCode):
         await services.codes.verify(token)
     with pytest.raises(InvalidCode):
         await services.codes.reset(token, NEW)
 
 
-async def test_a_refused_password_does_not_use_the_token_up(
+async def test_a_refused_password_does_not_consume_the_token(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     token = await reset_token(ports, services)
@@ -339,12 +337,12 @@ async def test_a_refused_password_does_not_use_the_token_up(
     await services.codes.reset(token, NEW)
 
 
-async def test_a_bad_token_is_told_before_a_weak_password(services: Services) -> None:
+async def test_a_bad_token_is_reported_before_a_weak_password(services: Services) -> None:
     with pytest.raises(InvalidCode):
         await services.codes.reset("x", "short")
 
 
-async def test_all_codes_die_with_the_password(
+async def test_a_change_of_password_deletes_all_codes(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     tokens = [await reset_token(ports, services) for _ in range(2)]
@@ -360,7 +358,7 @@ async def test_all_codes_die_with_the_password(
     assert await password_is(ports, NEW)
 
 
-async def test_a_reset_ends_the_other_codes_too(
+async def test_a_reset_deletes_the_other_codes(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     first, second = [await reset_token(ports, services) for _ in range(2)]
@@ -371,7 +369,7 @@ async def test_a_reset_ends_the_other_codes_too(
         await services.codes.reset(first, "yet another password")
 
 
-async def test_all_codes_die_with_the_address(
+async def test_a_change_of_address_deletes_all_codes(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     reset = await reset_token(ports, services)
@@ -386,9 +384,7 @@ async def test_all_codes_die_with_the_address(
         await services.codes.verify(verification)
 
 
-async def test_a_new_name_leaves_codes_alone(
-    ports: FakePorts, services: Services, anna: User
-) -> None:
+async def test_a_new_name_keeps_the_codes(ports: FakePorts, services: Services, anna: User) -> None:
     token = await reset_token(ports, services)
 
     await services.accounts.edit(anna, ProfileChange(name="Hanna", renames=True))
@@ -396,7 +392,7 @@ async def test_a_new_name_leaves_codes_alone(
     await services.codes.reset(token, NEW)
 
 
-async def test_a_code_is_stored_as_a_hash_alone(
+async def test_only_the_hash_of_a_code_is_stored(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     token = await reset_token(ports, services)

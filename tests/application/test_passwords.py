@@ -71,7 +71,7 @@ async def test_failures_at_an_account_from_strange_networks_are_limited_together
     assert [await fails(services, s, email) for s in strangers] == [True] * 3 + [False] * 2
 
 
-async def test_strangers_can_not_lock_the_owner_out_of_a_known_network(
+async def test_strangers_cannot_lock_the_owner_out_of_a_known_network(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 3}
@@ -97,7 +97,7 @@ async def test_failures_from_a_known_network_do_not_count_against_strange_ones(
     await services.auth.login(EMAIL, PASSWORD, ELSEWHERE)
 
 
-async def test_a_network_is_known_to_the_account_alone(
+async def test_a_network_is_known_only_to_its_account(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 1}
@@ -108,7 +108,7 @@ async def test_a_network_is_known_to_the_account_alone(
     assert [await fails(services, HOME) for _ in range(2)] == [True, False]
 
 
-async def test_logins_that_succeed_count_as_no_failures(
+async def test_successful_logins_do_not_count_as_failures(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.limits.quotas = {Limit.LOGIN_FAILURES: 1, Limit.ACCOUNT_FAILURES: 1}
@@ -184,16 +184,14 @@ async def test_an_outdated_hash_is_replaced_though_the_queue_is_full_of_stranger
     assert replaced.password != known.password
 
 
-async def test_registrations_take_no_place_that_is_kept(
-    ports: FakePorts, services: Services
-) -> None:
+async def test_registrations_take_no_reserved_place(ports: FakePorts, services: Services) -> None:
     ports.passwords.full_for_strangers = True
 
     with pytest.raises(Unavailable):
         await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD, ip=HOME.ip)
 
 
-async def test_many_guesses_at_once_get_no_further_than_one_by_one(
+async def test_concurrent_guesses_gain_nothing_over_sequential_ones(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.limits.quotas = {Limit.LOGIN_FAILURES: 3}
@@ -218,7 +216,7 @@ async def test_a_text_that_is_too_long_is_a_wrong_password_at_the_same_cost(
     assert not await fails(services, HOME)
 
 
-def test_what_is_counted_for_an_account_is_by_its_address_in_any_spelling() -> None:
+def test_every_spelling_of_an_address_counts_for_one_account() -> None:
     one = account_hit(Limit.ACCOUNT_RESETS, "ANNA@example.com")
 
     assert one == account_hit(Limit.ACCOUNT_RESETS, EMAIL)

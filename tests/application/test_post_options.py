@@ -48,7 +48,7 @@ async def test_moderators_have_no_quota(ports: FakePorts, role: Role) -> None:
         await services.posts.write(PostContentFactory.build(), moderator)
 
 
-async def test_a_request_that_is_sent_again_is_answered_when_the_quota_is_reached(
+async def test_a_repeated_request_is_answered_even_when_the_quota_is_reached(
     ports: FakePorts,
 ) -> None:
     services = with_options(ports, PostOptions(per_day=1))
@@ -77,9 +77,7 @@ async def test_a_deleted_post_counts_for_the_quota(ports: FakePorts) -> None:
 
 
 @pytest.mark.parametrize("published", [True, False])
-async def test_what_an_unverified_member_writes_stays_a_draft(
-    ports: FakePorts, published: bool
-) -> None:
+async def test_posts_of_an_unverified_member_stay_drafts(ports: FakePorts, published: bool) -> None:
     services = with_options(ports, PostOptions(drafts_until_verified=True))
     anna = await somebody(services)
     draft = PostContent(title="Hello", content="First post.", published=published)
@@ -96,7 +94,9 @@ async def test_what_an_unverified_member_writes_stays_a_draft(
     assert edited.post.content.published
 
 
-async def test_a_moderator_may_publish_it_and_what_is_published_stays_so(ports: FakePorts) -> None:
+async def test_a_moderator_can_publish_such_a_draft_and_it_stays_published(
+    ports: FakePorts,
+) -> None:
     services = with_options(ports, PostOptions(drafts_until_verified=True))
     anna, moderator = await somebody(services), await somebody(services, Role.MODERATOR)
     post = (await services.posts.write(PostContentFactory.build(), anna)).post
@@ -111,7 +111,7 @@ async def test_a_moderator_may_publish_it_and_what_is_published_stays_so(ports: 
     ).post.content.published
 
 
-async def test_without_options_there_is_no_quota_and_no_unwanted_draft(services: Services) -> None:
+async def test_without_options_there_is_no_quota_and_no_forced_draft(services: Services) -> None:
     anna = await somebody(services)
 
     for _ in range(30):

@@ -49,7 +49,7 @@ async def is_hidden_from(user: User, post_id: PostId, posts: PostService) -> boo
     return post_id not in [seen.post.id for seen in listed.items]
 
 
-async def test_a_written_post_is_its_author_s_and_there_to_be_read(
+async def test_a_written_post_belongs_to_its_author_and_can_be_read(
     ports: FakePorts, posts: PostService, anna: User, stranger: User
 ) -> None:
     written = await posts.write(PostContent(title=" Title ", content="Content"), anna)
@@ -87,7 +87,7 @@ async def test_a_draft_is_hidden_from_strangers(
 
 
 @pytest.mark.parametrize("role", [Role.MODERATOR, Role.ADMIN])
-async def test_a_draft_is_there_for_its_owner_and_moderators(
+async def test_a_draft_is_visible_to_its_owner_and_moderators(
     services: Services, posts: PostService, anna: User, role: Role
 ) -> None:
     draft = await posts.write(PostContentFactory.build(published=False), anna)
@@ -117,7 +117,7 @@ async def test_an_edit_is_stored_with_a_new_version(
     assert asdict(await posts.read(written.post.id, stranger)) == asdict(edited)
 
 
-async def test_a_moderator_edits_and_the_owner_stays(
+async def test_an_edit_by_a_moderator_keeps_the_owner(
     posts: PostService, anna: User, moderator: User
 ) -> None:
     written = await posts.write(PostContentFactory.build(), anna)
@@ -128,7 +128,7 @@ async def test_a_moderator_edits_and_the_owner_stays(
     assert edited.owner_name == anna.name
 
 
-async def test_a_post_that_is_withdrawn_is_hidden_from_then_on(
+async def test_a_post_that_becomes_a_draft_is_hidden(
     posts: PostService, anna: User, stranger: User
 ) -> None:
     written = await posts.write(PostContentFactory.build(), anna)
@@ -167,7 +167,7 @@ async def test_a_deleted_post_is_gone(posts: PostService, anna: User, moderator:
         assert await is_hidden_from(anna, written.post.id, posts)
 
 
-async def test_the_audit_tells_who_changed_what_and_of_nothing_that_was_refused(
+async def test_the_audit_records_changes_and_not_refusals(
     ports: FakePorts, posts: PostService, anna: User, stranger: User, moderator: User
 ) -> None:
     ports.storage.committed.events.clear()
@@ -200,7 +200,7 @@ async def test_the_author_s_view_keeps_votes(
     assert (await posts.read(written.post.id, stranger)).voted
 
 
-async def test_a_list_is_the_newest_first_and_goes_on_behind_its_last_post(
+async def test_a_list_is_newest_first_and_continues_after_its_last_post(
     posts: PostService, anna: User
 ) -> None:
     written = [(await posts.write(PostContentFactory.build(), anna)).post.id for _ in range(3)]

@@ -18,7 +18,7 @@ async def anna(services: Services) -> User:
     return await services.accounts.register(UserDraftFactory.build(), PASSWORD)
 
 
-async def test_a_post_that_lost_a_race_is_written_once(
+async def test_a_retried_post_is_written_once(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     events = len(ports.storage.committed.events)
@@ -32,7 +32,7 @@ async def test_a_post_that_lost_a_race_is_written_once(
     ]
 
 
-async def test_an_edit_that_lost_a_race_starts_from_what_is_stored_then(
+async def test_a_retried_edit_starts_from_the_current_post(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     post = (await services.posts.write(PostContentFactory.build(), anna)).post
@@ -44,7 +44,7 @@ async def test_an_edit_that_lost_a_race_starts_from_what_is_stored_then(
     assert ports.storage.committed.posts[post.id].version == 2
 
 
-async def test_too_many_conflicts_leave_nothing_behind(
+async def test_too_many_conflicts_change_nothing(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.storage.conflicts = ATTEMPTS
@@ -54,7 +54,7 @@ async def test_too_many_conflicts_leave_nothing_behind(
     assert ports.storage.committed.posts == {}
 
 
-async def test_a_password_is_hashed_once_however_often_its_change_is_run(
+async def test_a_retried_change_of_password_hashes_once(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     before = ports.passwords.work
@@ -69,7 +69,7 @@ async def test_a_password_is_hashed_once_however_often_its_change_is_run(
     await services.auth.login(anna.email, "another password", ClientInfo())
 
 
-async def test_a_login_that_lost_a_race_is_one_session_for_one_check_of_the_password(
+async def test_a_retried_login_has_one_session_and_one_password_check(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.storage.conflicts = 2
@@ -81,7 +81,7 @@ async def test_a_login_that_lost_a_race_is_one_session_for_one_check_of_the_pass
     assert ports.passwords.work - before == 1
 
 
-async def test_a_refresh_that_lost_a_race_is_no_reuse(ports: FakePorts, services: Services) -> None:
+async def test_a_retried_refresh_is_not_a_reuse(ports: FakePorts, services: Services) -> None:
     anna = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
     login = await services.auth.login(anna.email, PASSWORD, ClientInfo())
     ports.storage.conflicts = 2
@@ -92,7 +92,7 @@ async def test_a_refresh_that_lost_a_race_is_no_reuse(ports: FakePorts, services
     assert (await services.auth.authenticate(fresh.access_token))[0].id == anna.id
 
 
-async def test_a_letter_is_sent_once_though_its_end_lost_a_race(
+async def test_a_message_is_sent_once_though_its_removal_is_retried(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     await services.codes.ask_for_verification(anna)
@@ -104,7 +104,7 @@ async def test_a_letter_is_sent_once_though_its_end_lost_a_race(
     assert len(ports.mailer.sent) == 1
 
 
-async def test_a_renaming_that_lost_a_race_is_recorded_once(
+async def test_a_retried_renaming_is_recorded_once(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.storage.conflicts = 2

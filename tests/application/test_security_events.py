@@ -97,7 +97,7 @@ async def test_a_wrong_current_password_is_recorded_as_a_failed_login(
     assert recorded(ports, "login_failed") == [(f"user:{anna.id}", {})]
 
 
-async def test_a_limit_that_is_reached_is_recorded_once_a_minute(
+async def test_an_exhausted_limit_is_recorded_once_a_minute(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.limits.quotas = {Limit.LOGIN_FAILURES: 1}
@@ -121,7 +121,7 @@ async def test_a_limit_below_its_quota_is_not_recorded(
     assert recorded(ports, "limit_reached") == []
 
 
-async def test_what_is_refused_stays_refused_while_the_database_is_down(
+async def test_a_refusal_is_not_affected_by_a_database_that_is_down(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.limits.quotas = {Limit.WRITES: 0}

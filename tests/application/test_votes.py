@@ -32,7 +32,7 @@ async def test_a_vote_is_cast_once_and_withdrawn_once(
         assert (seen.votes, seen.voted) == (0, False)
 
 
-async def test_a_draft_takes_votes_of_its_owner_and_of_moderators_alone(
+async def test_only_its_owner_and_moderators_vote_on_a_draft(
     ports: FakePorts, services: Services, anna: User, bob: User
 ) -> None:
     moderator = await services.accounts.register(

@@ -84,7 +84,7 @@ async def test_an_unused_unit_of_work_takes_no_connection(database_url: str) -> 
         assert await ready(backend) == []
 
 
-async def test_who_waits_too_long_for_a_connection_is_refused(database_url: str) -> None:
+async def test_a_wait_for_a_connection_has_a_time_limit(database_url: str) -> None:
     async with opened(database_url) as backend:
         async with AsyncExitStack() as busy:
             with unavailable_in_time():
@@ -136,7 +136,7 @@ async def test_cancelled_reads_give_their_connections_back(database_url: str) ->
         assert await backend.queries.user(anna.id) is not None
 
 
-async def test_a_session_waits_for_a_change_of_password_under_way(database_url: str) -> None:
+async def test_a_login_waits_for_a_concurrent_change_of_password(database_url: str) -> None:
     async with opened(database_url) as backend:
         anna = await backend.add_user()
         async with backend.database.transaction() as transaction:
@@ -150,7 +150,7 @@ async def test_a_session_waits_for_a_change_of_password_under_way(database_url: 
             await login
 
 
-async def test_a_change_of_password_waits_for_a_session_under_way(database_url: str) -> None:
+async def test_a_change_of_password_waits_for_a_concurrent_login(database_url: str) -> None:
     async with opened(database_url) as backend:
         anna = await backend.add_user()
         async with backend.storage() as uow:
@@ -166,7 +166,7 @@ async def test_a_change_of_password_waits_for_a_session_under_way(database_url: 
 # SQLite
 
 
-async def test_sqlite_locked_by_another_process_is_unavailable_to_writers_alone(
+async def test_sqlite_locked_by_another_process_is_unavailable_only_to_writers(
     sqlite_url: str,
 ) -> None:
     async with opened(sqlite_url) as backend:
@@ -185,7 +185,7 @@ async def test_sqlite_locked_by_another_process_is_unavailable_to_writers_alone(
         await backend.add_user()
 
 
-async def test_sqlite_waits_for_another_process_without_holding_up_the_readers(
+async def test_sqlite_waits_for_another_process_without_blocking_readers(
     sqlite_url: str,
 ) -> None:
     async with opened(sqlite_url) as backend:
@@ -245,7 +245,7 @@ async def test_a_list_from_sqlite_that_takes_too_long_is_unavailable(sqlite_url:
         assert (await backend.queries.users(10, None)).items == []
 
 
-async def test_a_new_sqlite_waits_for_another_process_that_is_at_it(tmp_path: Path) -> None:
+async def test_a_new_sqlite_file_waits_for_another_process_that_creates_it(tmp_path: Path) -> None:
     """It is not in WAL mode yet, and SQLite does not wait by itself to bring it there."""
     path = tmp_path / "gatepost.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -259,7 +259,7 @@ async def test_a_new_sqlite_waits_for_another_process_that_is_at_it(tmp_path: Pa
         (await opening).close()
 
 
-def test_the_files_of_a_new_sqlite_are_its_owner_s_alone(tmp_path: Path) -> None:
+def test_only_their_owner_can_access_new_sqlite_files(tmp_path: Path) -> None:
     umask = os.umask(0)
     try:
         with closing(connect(tmp_path / "gatepost.db", timeout=1)) as connection:
@@ -272,7 +272,7 @@ def test_the_files_of_a_new_sqlite_are_its_owner_s_alone(tmp_path: Path) -> None
     assert modes == dict.fromkeys(names, 0o600)
 
 
-def test_a_file_of_sqlite_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_an_existing_sqlite_file_keeps_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "gatepost.db"
     path.touch()
     path.chmod(0o640)
@@ -291,7 +291,7 @@ connection.close()
 """
 
 
-async def test_a_process_that_writes_and_goes_does_not_take_the_log_of_sqlite_with_it(
+async def test_a_process_that_ends_keeps_the_write_ahead_log_of_sqlite(
     sqlite_url: str,
 ) -> None:
     # The last to close the file removes its log. Whether others have it open is told by POSIX
@@ -326,7 +326,7 @@ async def test_sqlite_that_cannot_be_opened_is_unavailable(tmp_path: Path, kind:
 # PostgreSQL
 
 
-async def test_what_an_address_asks_of_the_server_is_so(postgres_url: str) -> None:
+async def test_the_options_of_an_address_take_effect(postgres_url: str) -> None:
     asked = "application_name=blog&options=-c%20deadlock_timeout%3D20ms&search_path=blog"
     settings = select(*map(func.current_setting, ("application_name", "deadlock_timeout")))
     settings = settings.add_columns(func.current_setting("search_path"))
@@ -343,7 +343,7 @@ async def test_what_an_address_asks_of_the_server_is_so(postgres_url: str) -> No
         ("target_session_attrs=standby", "None of the hosts match the target attribute"),
     ],
 )
-async def test_what_a_server_cannot_do_is_the_reason_why_it_is_unavailable(
+async def test_an_option_that_the_server_refuses_is_named_as_the_reason(
     postgres_url: str, options: str, reason: str
 ) -> None:
     async with opened(f"{postgres_url}?{options}") as backend:
@@ -372,14 +372,14 @@ async def everything_is_unavailable(url: str) -> bool:
     return True
 
 
-async def test_nobody_at_the_port_is_unavailable() -> None:
+async def test_a_closed_port_is_unavailable() -> None:
     with silent_server() as port:
         pass
 
     assert await everything_is_unavailable(f"postgresql://gatepost@127.0.0.1:{port}/gatepost")
 
 
-async def test_a_server_that_says_nothing_is_unavailable() -> None:
+async def test_a_silent_server_is_unavailable() -> None:
     with silent_server() as port:
         assert await everything_is_unavailable(f"postgresql://gatepost@127.0.0.1:{port}/gatepost")
 
@@ -411,7 +411,7 @@ async def kill_others(url: str) -> int:
     return len(killed)
 
 
-async def test_a_connection_killed_at_work_is_unavailable_once(postgres_url: str) -> None:
+async def test_a_connection_killed_during_a_statement_fails_once(postgres_url: str) -> None:
     async with opened(postgres_url) as backend:
         anna = await backend.add_user()
         with unavailable_in_time():
@@ -425,7 +425,7 @@ async def test_a_connection_killed_at_work_is_unavailable_once(postgres_url: str
         assert await backend.post(post.id, anna) is not None
 
 
-async def test_a_connection_killed_before_the_commit_is_unavailable_once(
+async def test_a_connection_killed_before_the_commit_fails_once(
     postgres_url: str,
 ) -> None:
     async with opened(postgres_url) as backend:
@@ -448,7 +448,7 @@ async def test_connections_killed_while_idle_are_replaced(postgres_url: str) -> 
             assert await backend.queries.user(anna.id) is not None
 
 
-async def test_a_statement_that_takes_too_long_is_unavailable_once(postgres_url: str) -> None:
+async def test_a_statement_that_takes_too_long_fails_once(postgres_url: str) -> None:
     async with opened(postgres_url) as backend, administrator(postgres_url) as other:
         anna = await backend.add_user()
         async with other.transaction():
@@ -505,7 +505,7 @@ async def test_a_server_that_comes_back_is_used_again(
         await backend.add_user()
 
 
-async def test_a_migration_meanwhile_is_not_noticed(postgres_url: str) -> None:
+async def test_a_concurrent_migration_does_not_disturb_reads(postgres_url: str) -> None:
     """What a connection has prepared, it prepares anew when the schema has changed."""
     async with opened(postgres_url) as backend, administrator(postgres_url) as other:
         anna = await backend.add_user()
@@ -517,7 +517,7 @@ async def test_a_migration_meanwhile_is_not_noticed(postgres_url: str) -> None:
         assert await backend.post(post.id, anna) is not None
 
 
-async def test_a_migration_meanwhile_ends_a_transaction_once(postgres_url: str) -> None:
+async def test_a_concurrent_migration_fails_a_transaction_once(postgres_url: str) -> None:
     async with opened(postgres_url) as backend, administrator(postgres_url) as other:
         post = await backend.add_post(await backend.add_user())
         async with backend.storage() as uow:
@@ -532,7 +532,7 @@ async def test_a_migration_meanwhile_ends_a_transaction_once(postgres_url: str) 
             assert await uow.posts.details(post.id, post.owner_id, NOON) is not None
 
 
-async def test_a_transaction_as_a_whole_waits_no_longer_than_one_call(postgres_url: str) -> None:
+async def test_a_whole_transaction_has_the_time_budget_of_one_call(postgres_url: str) -> None:
     async with opened(postgres_url, timeout=1.0) as backend, AsyncExitStack() as stack:
         anna = await backend.add_user()
         first, second = [
@@ -590,7 +590,9 @@ async def test_long_reads_leave_connections_for_others(
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
-async def test_a_statement_that_takes_too_long_costs_no_other_connection(postgres_url: str) -> None:
+async def test_a_statement_that_takes_too_long_closes_no_other_connection(
+    postgres_url: str,
+) -> None:
     async with opened(postgres_url, timeout=1.0) as backend, administrator(postgres_url) as other:
         anna = await backend.add_user()
         session = await backend.add_session(anna)
@@ -618,7 +620,7 @@ async def pid_of(backend: SqlBackend) -> int:
 PID = select(func.pg_backend_pid())
 
 
-async def test_who_waits_behind_a_lookup_that_hangs_waits_no_longer_than_others(
+async def test_a_hanging_lookup_leaves_time_for_the_next_ones(
     postgres_url: str,
 ) -> None:
     async with opened(postgres_url, timeout=1.0) as backend, administrator(postgres_url) as other:
@@ -638,7 +640,7 @@ async def test_who_waits_behind_a_lookup_that_hangs_waits_no_longer_than_others(
         assert await backend.queries.session_user(SessionId(1)) is None
 
 
-async def test_the_server_stops_what_nobody_waits_for_any_more(postgres_url: str) -> None:
+async def test_the_server_cancels_an_abandoned_statement(postgres_url: str) -> None:
     async with opened(postgres_url) as backend, administrator(postgres_url) as other:
         anna = await backend.add_user()
         async with other.transaction():
@@ -657,7 +659,7 @@ async def test_the_server_stops_what_nobody_waits_for_any_more(postgres_url: str
         await asyncio.gather(*(backend.add_post(anna) for _ in range(2 * CONNECTIONS)))
 
 
-async def test_a_commit_that_was_never_sent_has_no_unknown_outcome(postgres_url: str) -> None:
+async def test_a_commit_that_was_not_sent_has_a_known_outcome(postgres_url: str) -> None:
     async with opened(postgres_url) as backend, AsyncExitStack() as stack:
         anna = await backend.add_user()
         uow = await stack.enter_async_context(backend.storage())
@@ -672,7 +674,7 @@ async def test_a_commit_that_was_never_sent_has_no_unknown_outcome(postgres_url:
         assert type(refusal.value) is DatabaseUnavailable
 
 
-async def test_a_transaction_whose_connection_is_gone_is_simply_over(postgres_url: str) -> None:
+async def test_a_transaction_with_a_lost_connection_can_be_closed(postgres_url: str) -> None:
     async with opened(postgres_url) as backend:
         for _ in range(CONNECTIONS + 1):
             async with backend.database.transaction() as transaction:
@@ -682,7 +684,7 @@ async def test_a_transaction_whose_connection_is_gone_is_simply_over(postgres_ur
                 transaction._connection.terminate()  # as asyncpg does when it can't cancel
 
 
-async def test_one_connection_found_dead_is_enough(
+async def test_one_dead_connection_closes_the_idle_ones(
     postgres: PostgresServer, postgres_url: str
 ) -> None:
     """All that lie idle are dead then, and to find each out would take its own time."""
@@ -698,7 +700,7 @@ async def test_one_connection_found_dead_is_enough(
             assert (await backend.queries.users(1, None)).items
 
 
-async def test_a_server_that_takes_no_changes_is_left(postgres_url: str) -> None:
+async def test_a_server_that_has_become_read_only_is_left(postgres_url: str) -> None:
     """Another connection may lead to another server."""
     name = postgres_url.rpartition("/")[2]
     async with opened(postgres_url) as backend:
@@ -718,7 +720,7 @@ async def test_a_server_that_takes_no_changes_is_left(postgres_url: str) -> None
             await change()
 
 
-async def test_of_several_hosts_one_that_hangs_is_passed_over(
+async def test_a_hanging_host_among_several_is_skipped(
     postgres: PostgresServer, postgres_url: str
 ) -> None:
     with silent_server() as port:

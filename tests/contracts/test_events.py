@@ -40,7 +40,7 @@ async def names(backend: Backend) -> list[str]:
     ]
 
 
-async def test_an_event_comes_back_whole_with_the_request_that_it_came_with(
+async def test_an_event_is_stored_with_the_info_of_its_request(
     backend: Backend,
 ) -> None:
     event = happened("post_edited", title=True, votes=3, reason="Ünïcödé", nothing=None)
@@ -56,7 +56,7 @@ async def test_an_event_comes_back_whole_with_the_request_that_it_came_with(
     assert (entry.request_id, entry.ip) == ("request-1", "192.0.2.1")
 
 
-async def test_without_a_request_there_is_none_in_the_audit(backend: Backend) -> None:
+async def test_an_event_outside_of_requests_has_no_request_info(backend: Backend) -> None:
     await record(backend, happened("post_edited"))
 
     (entry,) = (await backend.queries.events(EventList(limit=10))).items
@@ -64,14 +64,14 @@ async def test_without_a_request_there_is_none_in_the_audit(backend: Backend) ->
     assert (entry.request_id, entry.ip) == (None, None)
 
 
-async def test_an_event_without_a_commit_never_happened(backend: Backend) -> None:
+async def test_an_event_without_a_commit_is_not_stored(backend: Backend) -> None:
     async with backend.storage() as uow:
         uow.record(happened("post_edited"))
 
     assert await names(backend) == []
 
 
-async def test_an_event_goes_with_the_change_that_it_tells_of(backend: Backend) -> None:
+async def test_an_event_is_rolled_back_with_its_change(backend: Backend) -> None:
     with suppress(ZeroDivisionError):
         async with backend.storage() as uow:
             await uow.users.add(NewUserFactory.build(), PASSWORD)
@@ -81,7 +81,7 @@ async def test_an_event_goes_with_the_change_that_it_tells_of(backend: Backend) 
     assert await names(backend) == []
 
 
-async def test_events_are_walked_newest_first_and_each_is_met_once(backend: Backend) -> None:
+async def test_events_are_paged_newest_first_without_repetition(backend: Backend) -> None:
     await record(backend, *(happened(f"event_{number}") for number in range(5)))
 
     walked, after = [], None
@@ -106,7 +106,7 @@ FILTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("wanted", "expected"), FILTERS.values(), ids=FILTERS)
-async def test_the_audit_can_be_asked_for_an_actor_a_subject_and_a_name(
+async def test_the_audit_is_filtered_by_actor_subject_and_name(
     backend: Backend, wanted: dict[str, Any], expected: list[str]
 ) -> None:
     rows = [("a", 7, "post:1"), ("b", 7, "post:2"), ("c", 8, "post:1"), ("d", 7, "post:10")]
@@ -129,7 +129,7 @@ async def test_the_audit_can_be_asked_for_an_actor_a_subject_and_a_name(
     assert walked == expected
 
 
-async def test_a_place_of_another_form_is_refused(backend: Backend) -> None:
+async def test_a_malformed_sort_key_is_refused(backend: Backend) -> None:
     with pytest.raises(InvalidCursor):
         await backend.queries.events(EventList(limit=2, after=(1, 2)))
 
@@ -167,7 +167,7 @@ async def plans(url: str, *statements: Select[Any]) -> list[str]:
     return found
 
 
-async def test_each_question_to_the_audit_has_its_index(
+async def test_each_filter_of_the_audit_uses_an_index(
     backend: Backend, backend_url: str | None
 ) -> None:
     if backend_url is None:

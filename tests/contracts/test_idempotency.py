@@ -49,7 +49,7 @@ async def claim(backend: Backend, user: User, key: str = "a") -> IdempotencyReco
         return await uow.idempotency.claim(user.id, key, LONG_AGO)
 
 
-async def test_what_was_kept_comes_back_whole(backend: Backend) -> None:
+async def test_a_record_is_returned_as_it_was_saved(backend: Backend) -> None:
     anna = await backend.add_user()
     record = record_of(anna.id)
 
@@ -60,7 +60,7 @@ async def test_what_was_kept_comes_back_whole(backend: Backend) -> None:
     assert asdict(found) == asdict(record)
 
 
-async def test_a_key_is_its_user_s_own(backend: Backend) -> None:
+async def test_a_key_belongs_to_its_user(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     await save(backend, record_of(anna.id))
 
@@ -68,7 +68,7 @@ async def test_a_key_is_its_user_s_own(backend: Backend) -> None:
     assert await claim(backend, anna, "A") is None
 
 
-async def test_what_is_too_old_is_forgotten_and_replaced(backend: Backend) -> None:
+async def test_an_expired_record_is_ignored_and_replaced(backend: Backend) -> None:
     anna = await backend.add_user()
     await save(backend, record_of(anna.id))
     await save(backend, record_of(anna.id, title="New"))
@@ -79,7 +79,7 @@ async def test_what_is_too_old_is_forgotten_and_replaced(backend: Backend) -> No
     assert found.response.post.content.title == "New"
 
 
-async def test_nothing_is_kept_without_a_commit(backend: Backend) -> None:
+async def test_a_record_without_a_commit_is_not_stored(backend: Backend) -> None:
     anna = await backend.add_user()
 
     async with backend.storage() as uow:
@@ -89,7 +89,7 @@ async def test_nothing_is_kept_without_a_commit(backend: Backend) -> None:
     assert await claim(backend, anna) is None
 
 
-async def test_a_user_s_keys_go_with_the_user(backend: Backend) -> None:
+async def test_removing_a_user_removes_their_records(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     for user in (anna, bob):
         await save(backend, record_of(user.id))
@@ -102,7 +102,7 @@ async def test_a_user_s_keys_go_with_the_user(backend: Backend) -> None:
         await save(backend, record_of(anna.id))
 
 
-async def test_one_key_is_claimed_by_one_at_a_time(backend: Backend) -> None:
+async def test_a_key_is_claimed_by_one_unit_of_work_at_a_time(backend: Backend) -> None:
     anna = await backend.add_user()
     second: asyncio.Task[IdempotencyRecord | None]
 
@@ -119,7 +119,7 @@ async def test_one_key_is_claimed_by_one_at_a_time(backend: Backend) -> None:
     assert await claim(backend, anna) is not None
 
 
-async def test_other_keys_do_not_wait_for_each_other_s_answers(backend: Backend) -> None:
+async def test_different_keys_do_not_wait_for_each_other(backend: Backend) -> None:
     anna = await backend.add_user()
 
     await asyncio.gather(*(save(backend, record_of(anna.id, key=str(n))) for n in range(8)))
@@ -152,7 +152,7 @@ async def database(database_url: str) -> AsyncIterator[SqlBackend]:
     await database.close()
 
 
-async def test_an_answer_takes_little_more_room_than_the_text_of_its_post(
+async def test_a_stored_response_is_little_larger_than_its_post(
     database: SqlBackend,
 ) -> None:
     anna = await database.add_user()
@@ -164,7 +164,7 @@ async def test_an_answer_takes_little_more_room_than_the_text_of_its_post(
     assert len((await stored_answer(database)).encode()) < 400_000 + 1_000
 
 
-async def test_an_answer_of_an_older_release_is_completed_from_the_post(
+async def test_a_response_of_an_older_release_is_completed_from_the_post(
     database: SqlBackend,
 ) -> None:
     """Its fields are as they were, and what it did not know is as it is now."""
@@ -187,7 +187,7 @@ async def test_an_answer_of_an_older_release_is_completed_from_the_post(
     assert found.response.votes == 0
 
 
-async def test_an_answer_that_was_stored_with_a_flat_post_comes_back_whole(
+async def test_a_response_with_a_flat_post_is_still_read(
     database: SqlBackend,
 ) -> None:
     anna = await database.add_user()
@@ -205,7 +205,7 @@ async def test_an_answer_that_was_stored_with_a_flat_post_comes_back_whole(
     assert found.response.post.content == record.response.post.content
 
 
-async def test_an_answer_of_an_older_release_without_its_post_is_no_more(
+async def test_a_response_of_an_older_release_is_gone_with_its_post(
     database: SqlBackend,
 ) -> None:
     anna = await database.add_user()

@@ -123,7 +123,7 @@ async def test_a_refusal_names_the_hit_that_was_refused(limits: Limits) -> None:
     assert refusal.value.hit.subject == "user:7"
 
 
-async def test_keys_and_limits_keep_apart(limits: Limits) -> None:
+async def test_keys_and_limits_are_counted_separately(limits: Limits) -> None:
     for _ in range(QUOTA):
         await limits.hit(WRITE)
 
@@ -132,7 +132,7 @@ async def test_keys_and_limits_keep_apart(limits: Limits) -> None:
     await exceeded(limits, WRITE)
 
 
-async def test_the_quota_is_there_again_when_the_window_ends(subject: Subject) -> None:
+async def test_the_quota_is_available_again_after_the_window(subject: Subject) -> None:
     (standing,) = await subject.limits.hit(RESET)
     await exceeded(subject.limits, RESET)
 
@@ -143,7 +143,7 @@ async def test_the_quota_is_there_again_when_the_window_ends(subject: Subject) -
     await exceeded(subject.limits, RESET)
 
 
-async def test_what_is_refused_by_one_limit_is_counted_by_none(limits: Limits) -> None:
+async def test_a_hit_that_one_limit_refuses_is_counted_by_none(limits: Limits) -> None:
     login, failure = Hit(Limit.LOGINS, "a"), Hit(Limit.LOGIN_FAILURES, "a")
     for _ in range(QUOTA):
         await limits.hit(failure)
@@ -154,7 +154,7 @@ async def test_what_is_refused_by_one_limit_is_counted_by_none(limits: Limits) -
     assert (await limits.hit(login))[0].remaining == QUOTA - 1
 
 
-async def test_a_key_may_have_several_quotas_to_itself(limits: Limits) -> None:
+async def test_a_key_may_have_several_quotas(limits: Limits) -> None:
     site = Hit(Limit.WRITES, "2001:db8::/48", quotas=2)
 
     remaining = [(await limits.hit(site))[0].remaining for _ in range(2 * QUOTA)]
@@ -163,7 +163,7 @@ async def test_a_key_may_have_several_quotas_to_itself(limits: Limits) -> None:
     assert (await exceeded(limits, site)).quota == 2 * QUOTA
 
 
-async def test_several_limits_are_told_in_the_order_asked(limits: Limits) -> None:
+async def test_statuses_are_in_the_order_of_the_hits(limits: Limits) -> None:
     login, failure = Hit(Limit.LOGINS, "a"), Hit(Limit.LOGIN_FAILURES, "a")
     await limits.hit(failure)
 
@@ -175,7 +175,7 @@ async def test_several_limits_are_told_in_the_order_asked(limits: Limits) -> Non
     ]
 
 
-async def test_what_is_given_back_counts_no_longer(limits: Limits) -> None:
+async def test_a_released_hit_is_not_counted(limits: Limits) -> None:
     for _ in range(3 * QUOTA):
         await limits.hit(WRITE)
         await limits.release(WRITE)
@@ -183,7 +183,7 @@ async def test_what_is_given_back_counts_no_longer(limits: Limits) -> None:
     assert (await limits.hit(WRITE))[0].remaining == QUOTA - 1
 
 
-async def test_a_refused_use_does_not_make_the_refusal_longer(limits: Limits) -> None:
+async def test_a_refused_hit_does_not_extend_the_window(limits: Limits) -> None:
     for _ in range(QUOTA):
         await limits.hit(WRITE)
     for _ in range(2 * QUOTA):
@@ -194,7 +194,7 @@ async def test_a_refused_use_does_not_make_the_refusal_longer(limits: Limits) ->
     await limits.hit(WRITE)
 
 
-async def test_of_many_at_once_no_more_than_the_quota_get_through(limits: Limits) -> None:
+async def test_concurrent_hits_do_not_exceed_the_quota(limits: Limits) -> None:
     answers = await asyncio.gather(
         *(limits.hit(WRITE) for _ in range(10 * QUOTA)), return_exceptions=True
     )
@@ -215,7 +215,7 @@ async def test_any_text_is_a_key(limits: Limits, key: str) -> None:
 # In one process
 
 
-async def test_a_window_begins_with_its_first_use_and_tells_its_end_in_whole_seconds() -> None:
+async def test_a_window_starts_with_its_first_hit_and_ends_in_whole_seconds() -> None:
     clock = FakeClock()
     limits = ProcessLimits(RATES, clock)
 
@@ -237,7 +237,7 @@ def windows_of(limits: Limits) -> int:
     return reading.read()
 
 
-async def test_windows_that_are_over_are_forgotten() -> None:
+async def test_expired_windows_are_forgotten() -> None:
     clock = FakeClock()
     limits = ProcessLimits(RATES, clock)
 
@@ -248,7 +248,7 @@ async def test_windows_that_are_over_are_forgotten() -> None:
     assert windows_of(limits) <= 61
 
 
-async def test_a_window_that_began_again_is_not_forgotten() -> None:
+async def test_a_restarted_window_is_not_forgotten() -> None:
     clock = FakeClock()
     limits = ProcessLimits(RATES, clock)
     others = [Hit(Limit.WRITES, str(number)) for number in range(100, 104)]
@@ -268,7 +268,7 @@ async def test_a_window_that_began_again_is_not_forgotten() -> None:
     await exceeded(limits, WRITE)
 
 
-async def test_what_has_no_rate_is_not_limited_nor_told() -> None:
+async def test_a_limit_without_a_rate_has_no_status() -> None:
     limits = ProcessLimits(FIXED_RATES, FakeClock())
 
     assert [list(await limits.hit(WRITE)) for _ in range(200)] == [[]] * 200
@@ -278,7 +278,7 @@ async def test_what_has_no_rate_is_not_limited_nor_told() -> None:
 # In a Redis or Valkey
 
 
-async def test_processes_share_what_they_count(valkey: ValkeyServer) -> None:
+async def test_processes_share_their_counts(valkey: ValkeyServer) -> None:
     async with shared(valkey) as one, shared(valkey) as two:
         for _ in range(QUOTA):
             await one.hit(WRITE)
@@ -288,7 +288,7 @@ async def test_processes_share_what_they_count(valkey: ValkeyServer) -> None:
         await one.hit(WRITE)
 
 
-async def test_another_rate_counts_anew(valkey: ValkeyServer) -> None:
+async def test_a_changed_rate_starts_a_new_count(valkey: ValkeyServer) -> None:
     async with (
         shared(valkey) as before,
         shared(valkey, rates=dict.fromkeys(Limit, Rate(5, 60))) as now,
@@ -299,7 +299,7 @@ async def test_another_rate_counts_anew(valkey: ValkeyServer) -> None:
         assert (await now.hit(WRITE))[0].remaining == 4
 
 
-async def test_nobody_s_address_is_kept_there_and_nothing_for_good(valkey: ValkeyServer) -> None:
+async def test_the_store_contains_no_address_and_every_key_expires(valkey: ValkeyServer) -> None:
     async with shared(valkey) as limits, shared(valkey, key=b"x" * 32) as stranger:
         uses = [
             account_hit(Limit.LOGIN_FAILURES, "anna@example.com", "192.0.2.1"),
@@ -332,7 +332,7 @@ async def test_retry_after_is_not_too_soon(valkey: ValkeyServer) -> None:
         assert loop.time() + refused.resets_in >= ends_at
 
 
-async def test_while_valkey_is_down_the_process_counts_and_says_so_once(
+async def test_while_valkey_is_down_the_process_counts_and_logs_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
@@ -360,7 +360,7 @@ async def test_while_valkey_is_down_the_process_counts_and_says_so_once(
                 assert len(client.keys("*")) == 1
 
 
-async def test_a_valkey_that_does_not_answer_holds_up_one_request_a_second(
+async def test_a_silent_valkey_delays_one_request_a_second(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -418,7 +418,7 @@ async def test_a_refused_hit_leaves_no_window_behind() -> None:
     assert windows_of(limits) == 1
 
 
-async def test_there_are_never_more_windows_of_a_limit_than_the_most() -> None:
+async def test_the_number_of_windows_of_a_limit_is_bounded() -> None:
     limits = ProcessLimits(RATES, FakeClock(), windows_max=10)
     for number in range(30):
         await limits.hit(Hit(Limit.LOGINS, str(number)))
@@ -467,13 +467,13 @@ def test_an_ipv6_client_counts_by_its_network_and_by_its_site() -> None:
         ("1000/day", 1000, 86_400),
     ],
 )
-def test_a_rate_is_read_in_the_package_s_notation(text: str, quota: int, window: int) -> None:
+def test_a_rate_has_the_notation_of_the_limits_package(text: str, quota: int, window: int) -> None:
     assert rate(text) == Rate(quota, window)
 
 
 @pytest.mark.parametrize(
     "text", ["", "10", "10/fortnight", "0/minute", "-1/minute", "1/minute;2/hour", "1/2000 years"]
 )
-def test_what_is_no_rate_is_refused(text: str) -> None:
+def test_an_invalid_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must (be one limit|allow 1 to)"):
         rate(text)

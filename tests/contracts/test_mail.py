@@ -53,7 +53,9 @@ async def use(backend: Backend, name: str) -> bool:
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-async def test_a_code_comes_back_whole_with_its_user(backend: Backend, purpose: Purpose) -> None:
+async def test_a_code_is_returned_as_it_was_stored_with_its_user(
+    backend: Backend, purpose: Purpose
+) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
     hers = code(anna, "hers", purpose=purpose)
     await add(backend, hers, code(bert, "his"))
@@ -77,7 +79,7 @@ async def test_a_code_is_used_once(backend: Backend) -> None:
     assert await use(backend, "two")
 
 
-async def test_all_codes_of_a_user_end_and_those_of_others_do_not(backend: Backend) -> None:
+async def test_deleting_all_codes_of_a_user_keeps_those_of_others(backend: Backend) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
     await add(backend, code(anna, "one"), code(anna, "two"), code(bert, "his"))
 
@@ -88,7 +90,7 @@ async def test_all_codes_of_a_user_end_and_those_of_others_do_not(backend: Backe
     assert [await use(backend, name) for name in ("one", "two", "his")] == [False, False, True]
 
 
-async def test_codes_that_undo_end_by_themselves_from_a_moment_on(backend: Backend) -> None:
+async def test_undo_codes_are_deleted_from_a_given_one_on(backend: Backend) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
     ends = {"early": NOON, "same": LATER, "late": LATER + SECOND}
     undo = Purpose.EMAIL_CHANGE_UNDO
@@ -107,7 +109,7 @@ async def test_codes_that_undo_end_by_themselves_from_a_moment_on(backend: Backe
     assert [await use(backend, name) for name in names] == [True, False, False, True, True]
 
 
-async def test_another_code_of_the_same_address_tells_which_changes_are_later(
+async def test_an_older_code_for_the_same_address_decides_which_undo_codes_are_deleted(
     backend: Backend,
 ) -> None:
     anna = await backend.add_user()
@@ -126,7 +128,7 @@ async def test_another_code_of_the_same_address_tells_which_changes_are_later(
     assert [await use(backend, name) for name in codes] == [True, False, False]
 
 
-async def test_all_codes_are_deleted_but_those_that_undo(backend: Backend) -> None:
+async def test_deleting_all_codes_keeps_undo_codes(backend: Backend) -> None:
     anna = await backend.add_user()
     await add(backend, *(code(anna, purpose, purpose=purpose) for purpose in Purpose))
 
@@ -137,7 +139,7 @@ async def test_all_codes_are_deleted_but_those_that_undo(backend: Backend) -> No
     assert [await use(backend, purpose) for purpose in Purpose] == [False, False, True]
 
 
-async def test_an_address_is_reserved_while_its_code_may_undo(backend: Backend) -> None:
+async def test_an_address_is_reserved_while_it_has_an_undo_code(backend: Backend) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
     undo = code(anna, "undo", email="v@faß.example", purpose=Purpose.EMAIL_CHANGE_UNDO)
     await add(backend, undo, code(anna, email="other@example.com"))
@@ -155,7 +157,7 @@ async def test_an_address_is_reserved_while_its_code_may_undo(backend: Backend) 
     assert [kind for kind, answer in asked.items() if answer] == ["same", "of another"]
 
 
-async def test_codes_go_with_their_user(backend: Backend) -> None:
+async def test_removing_a_user_removes_their_codes(backend: Backend) -> None:
     anna = await backend.add_user()
     await add(backend, code(anna))
 
@@ -185,7 +187,7 @@ async def claim(backend: Backend, at: timedelta, until: timedelta) -> OutboxMess
 
 
 @pytest.mark.parametrize("user_id", [None, UserId(7)])
-async def test_a_letter_comes_back_whole_with_the_request_that_it_came_with(
+async def test_a_message_is_stored_with_the_info_of_its_request(
     backend: Backend, user_id: UserId | None
 ) -> None:
     token = REQUEST_INFO.set(RequestInfo("request-1", "192.0.2.1"))
@@ -202,14 +204,14 @@ async def test_a_letter_comes_back_whole_with_the_request_that_it_came_with(
     assert letter.origin == RequestInfo("request-1", "192.0.2.1")
 
 
-async def test_a_letter_that_is_not_committed_was_never_posted(backend: Backend) -> None:
+async def test_a_message_without_a_commit_is_not_stored(backend: Backend) -> None:
     async with backend.storage() as uow:
         await uow.outbox.add(Purpose.VERIFICATION, "anna@example.com", NOON)
 
     assert await claim(backend, SECOND, HALF_MINUTE) is None
 
 
-async def test_letters_are_claimed_when_due_and_the_one_due_for_longest_first(
+async def test_due_messages_are_claimed_oldest_first(
     backend: Backend,
 ) -> None:
     await post(backend, "a@example.com", "b@example.com")
@@ -224,7 +226,7 @@ async def test_letters_are_claimed_when_due_and_the_one_due_for_longest_first(
     ]
 
 
-async def test_a_claim_runs_out_and_is_counted(backend: Backend) -> None:
+async def test_a_claim_expires_and_is_counted(backend: Backend) -> None:
     await post(backend, "a@example.com")
     first = await claim(backend, 0 * SECOND, HALF_MINUTE)
 
@@ -236,7 +238,7 @@ async def test_a_claim_runs_out_and_is_counted(backend: Backend) -> None:
     assert (second.id, second.attempts) == (first.id, 2)
 
 
-async def test_a_letter_is_postponed_or_removed(backend: Backend) -> None:
+async def test_a_message_is_postponed_or_removed(backend: Backend) -> None:
     await post(backend, "a@example.com", "b@example.com")
     letters = [await claim(backend, 2 * SECOND, 3 * SECOND) for _ in range(2)]
     first, second = [letter for letter in letters if letter]
@@ -254,7 +256,7 @@ async def test_a_letter_is_postponed_or_removed(backend: Backend) -> None:
     assert await claim(backend, 50 * SECOND, 60 * SECOND) is None
 
 
-async def test_no_two_claim_the_same_letter_at_the_same_time(backend: Backend) -> None:
+async def test_concurrent_claims_return_different_messages(backend: Backend) -> None:
     await post(backend, *(f"user{number}@example.com" for number in range(5)))
 
     claimed = await asyncio.gather(
@@ -269,7 +271,7 @@ async def test_no_two_claim_the_same_letter_at_the_same_time(backend: Backend) -
 
 
 @pytest.mark.parametrize("backend_url", ["postgresql"], indirect=True)
-async def test_a_claimed_letter_holds_up_no_other_claim(backend: Backend) -> None:
+async def test_a_claimed_message_does_not_block_other_claims(backend: Backend) -> None:
     await post(backend, "a@example.com", "b@example.com")
 
     async with backend.storage() as uow:
@@ -282,7 +284,7 @@ async def test_a_claimed_letter_holds_up_no_other_claim(backend: Backend) -> Non
     assert (first.email, second.email) == ("a@example.com", "b@example.com")
 
 
-async def test_letters_to_busy_hosts_are_left(backend: Backend) -> None:
+async def test_a_claim_skips_busy_hosts(backend: Backend) -> None:
     await post(backend, "a@faß.example", "b@slow.example", "c@example.com", "d@SLOW.example")
     busy = ["slow.example", "xn--fa-hia.example"]
 
@@ -296,7 +298,7 @@ async def test_letters_to_busy_hosts_are_left(backend: Backend) -> None:
     assert claimed == ["c@example.com", None, "a@faß.example", "b@slow.example"]
 
 
-async def test_the_outbox_tells_how_much_waits_and_since_when(backend: Backend) -> None:
+async def test_the_status_has_the_number_of_messages_and_the_oldest_one(backend: Backend) -> None:
     async with backend.storage() as uow:
         assert await uow.outbox.status() == OutboxStatus(0, None)
     await post(backend, "a@example.com", "b@example.com")
@@ -329,7 +331,7 @@ async def smtp(inbox: Inbox) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("adapter", ["fake", "console", "smtp"])
-async def test_a_mail_is_handed_on(adapter: str, smtp: str) -> None:
+async def test_a_mail_is_delivered(adapter: str, smtp: str) -> None:
     adapters: dict[str, Mailer] = {
         "fake": FakeMailer(),
         "console": ConsoleMailer(),
@@ -389,7 +391,7 @@ def test_a_sender_without_an_address_is_refused(sender: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "error"), [("550 unknown", MailRefused), ("450 full", MailNotSent)]
 )
-async def test_a_refused_address_is_so_for_good_or_for_now(
+async def test_a_refusal_is_permanent_or_temporary(
     smtp: str, inbox: Inbox, answer: str, error: type[Exception]
 ) -> None:
     inbox.refused = answer
@@ -409,12 +411,12 @@ async def test_what_is_no_address_is_refused(smtp: str, inbox: Inbox, to: str) -
     assert inbox.mails == []
 
 
-async def test_a_server_that_does_not_answer_may_do_so_later() -> None:
+async def test_a_silent_server_is_a_temporary_failure() -> None:
     with pytest.raises(MailNotSent):
         await SmtpMailer("smtp://127.0.0.1:1", sender=SENDER).send(MAIL)
 
 
-async def test_the_way_is_encrypted_when_the_server_offers_it(
+async def test_the_connection_is_encrypted_if_the_server_offers_it(
     inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = Certificate(tmp_path)
@@ -431,7 +433,7 @@ async def test_the_way_is_encrypted_when_the_server_offers_it(
 
 
 @pytest.mark.parametrize("implicit", [True, False])
-async def test_an_untrusted_certificate_is_reported_once_with_the_way_out(
+async def test_an_untrusted_certificate_is_logged_once_with_a_remedy(
     inbox: Inbox, tmp_path: Path, caplog: pytest.LogCaptureFixture, implicit: bool
 ) -> None:
     certificate = Certificate(tmp_path)
@@ -449,7 +451,9 @@ async def test_an_untrusted_certificate_is_reported_once_with_the_way_out(
     assert problem == line
 
 
-async def test_a_server_that_nobody_vouches_for_gets_nothing(inbox: Inbox, tmp_path: Path) -> None:
+async def test_a_server_with_an_untrusted_certificate_gets_no_mail(
+    inbox: Inbox, tmp_path: Path
+) -> None:
     certificate = Certificate(tmp_path)
 
     async with running_smtp(inbox, starttls=certificate) as address:
@@ -471,7 +475,7 @@ async def test_a_password_is_never_sent_in_the_clear(smtp: str, inbox: Inbox) ->
     assert inbox.mails == []
 
 
-async def test_a_password_logs_in_where_it_is_safe(
+async def test_a_password_is_sent_over_an_encrypted_connection(
     inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = Certificate(tmp_path)
@@ -505,7 +509,7 @@ async def test_the_console_shows_the_token_alone_on_a_line(
     assert "abc_123-" + "x" * 60 in lines
 
 
-def test_the_console_shows_the_token_whatever_the_terminal_can_show() -> None:
+def test_the_console_shows_the_token_in_every_encoding() -> None:
     program = (
         "import asyncio; from infrastructure.mail import ConsoleMailer;"
         "from application.ports.mail import Mail;"

@@ -65,7 +65,7 @@ async def test_every_character_counts(passwords: Passwords, one: str, two: str) 
     assert not await passwords.verify(two, known)
 
 
-async def test_it_does_not_matter_which_keyboard_composed_a_character(
+async def test_composed_and_decomposed_characters_are_equal(
     passwords: Passwords,
 ) -> None:
     known = await passwords.hash("Cafe\u0301 \ufb01ne \uff21")
@@ -92,14 +92,14 @@ async def test_a_text_that_is_too_long_matches_nothing_and_is_not_normalized(
         await passwords.hash(TOO_LONG)
 
 
-async def test_a_hash_is_salted_and_does_not_tell_its_password(passwords: Passwords) -> None:
+async def test_a_hash_is_salted_and_hides_its_password(passwords: Passwords) -> None:
     one, two = await passwords.hash(PASSWORD), await passwords.hash(PASSWORD)
 
     assert one != two
     assert PASSWORD not in one
 
 
-async def test_many_at_once_keep_apart(passwords: Passwords) -> None:
+async def test_concurrent_calls_do_not_mix(passwords: Passwords) -> None:
     known = [await passwords.hash(f"password {number}") for number in range(3)]
 
     answers = await asyncio.gather(
@@ -124,7 +124,7 @@ async def test_a_hash_of_another_pepper_does_not_match() -> None:
     assert not await bcrypt_with("").verify(PASSWORD, known)
 
 
-async def test_the_newest_pepper_is_given_and_older_ones_are_known() -> None:
+async def test_the_newest_pepper_hashes_and_older_ones_verify() -> None:
     old, both = bcrypt_with("old"), bcrypt_with("new", "old")
     known, fresh = await old.hash(PASSWORD), await both.hash(PASSWORD)
 
@@ -168,7 +168,7 @@ async def test_a_pepper_does_not_show_in_a_hash() -> None:
     assert "secret" not in await bcrypt_with("secret").hash(PASSWORD)
 
 
-async def test_too_much_work_at_once_is_refused_and_the_rest_is_done() -> None:
+async def test_work_beyond_the_queue_is_refused_and_the_rest_is_done() -> None:
     passwords = BcryptPasswords(cost=10)
     known = PasswordHash(await passwords.hash(PASSWORD))
 
@@ -183,7 +183,7 @@ async def test_too_much_work_at_once_is_refused_and_the_rest_is_done() -> None:
     assert await passwords.verify(PASSWORD, known), "there is room again"
 
 
-async def test_whoever_gives_up_makes_room() -> None:
+async def test_a_cancelled_call_frees_its_place() -> None:
     passwords = BcryptPasswords(cost=6)
 
     for _ in range(10):

@@ -90,7 +90,7 @@ async def anna(room: Storeroom) -> User:
     return await room.add_user()
 
 
-async def test_a_session_goes_when_it_has_expired_and_was_not_used_for_long(
+async def test_an_expired_session_that_was_long_unused_is_deleted(
     room: Storeroom, anna: User
 ) -> None:
     await room.session(anna, "goes", expired=LAST, used=UNUSED)
@@ -117,7 +117,7 @@ async def test_a_revoked_session_is_kept_until_it_expires(room: Storeroom, anna:
     assert await room.values(SESSIONS.c.refresh_hash) == ["revoked"]
 
 
-async def test_a_network_stays_known_for_a_month_however_short_sessions_are(
+async def test_a_network_stays_known_for_a_month_after_short_sessions(
     room: Storeroom, anna: User
 ) -> None:
     await room.session(anna, "short", expired=UNUSED + timedelta(hours=2), used=UNUSED + MOMENT)
@@ -130,7 +130,7 @@ async def test_a_network_stays_known_for_a_month_however_short_sessions_are(
     assert not await queries.has_logged_in_from(anna.id, network_of(IP))
 
 
-async def test_tokens_go_with_their_session_and_no_others_do(room: Storeroom, anna: User) -> None:
+async def test_tokens_are_deleted_only_with_their_session(room: Storeroom, anna: User) -> None:
     await room.session(anna, "goes", expired=LAST)
     await room.session(anna, "stays", expired=NOON + MOMENT)
     for id_, of in await room.database.fetch_long(select(SESSIONS.c.id, SESSIONS.c.refresh_hash)):
@@ -146,7 +146,7 @@ async def test_tokens_go_with_their_session_and_no_others_do(room: Storeroom, an
     assert await room.values(ACCESS_TOKENS.c.hash) == ["stays"]
 
 
-async def test_a_code_goes_when_it_has_expired(room: Storeroom, anna: User) -> None:
+async def test_an_expired_code_is_deleted(room: Storeroom, anna: User) -> None:
     code = {"user_id": anna.id, "purpose": "verification"}
     await room.put(
         CODES,
@@ -161,7 +161,7 @@ async def test_a_code_goes_when_it_has_expired(room: Storeroom, anna: User) -> N
     assert await room.values(CODES.c.code_hash) == ["expired just now", "good"]
 
 
-async def test_an_idempotency_key_goes_after_its_life(room: Storeroom, anna: User) -> None:
+async def test_an_expired_idempotency_key_is_deleted(room: Storeroom, anna: User) -> None:
     answer = {"user_id": anna.id, "asked": "", "answer": "{}"}
     await room.put(
         IDEMPOTENCY_KEYS,
@@ -175,7 +175,7 @@ async def test_an_idempotency_key_goes_after_its_life(room: Storeroom, anna: Use
     assert await room.values(IDEMPOTENCY_KEYS.c.key) == ["stays"]
 
 
-async def test_an_identity_that_ended_goes_when_no_token_of_it_can_live(room: Storeroom) -> None:
+async def test_an_ended_identity_is_deleted_when_its_tokens_have_expired(room: Storeroom) -> None:
     ended = LAST - ENDED_IDENTITY_LIFE
     await room.put(
         ENDED_IDENTITIES,
@@ -189,7 +189,7 @@ async def test_an_identity_that_ended_goes_when_no_token_of_it_can_live(room: St
     assert await room.values(ENDED_IDENTITIES.c.key_hash) == ["stays"]
 
 
-async def test_mails_that_wait_users_and_their_posts_stay(room: Storeroom, anna: User) -> None:
+async def test_waiting_mails_users_and_posts_are_kept(room: Storeroom, anna: User) -> None:
     await room.add_post(anna)
     letter = {"purpose": "verification", "email": anna.email, "due_at": LONG_AGO}
     await room.put(OUTBOX, letter)
@@ -225,7 +225,7 @@ async def all_is_gone(room: Storeroom) -> bool:
 
 
 @pytest.mark.usefixtures("crowd")
-async def test_two_at_once_delete_all_and_count_each_row_once(room: Storeroom) -> None:
+async def test_two_concurrent_purges_count_each_row_once(room: Storeroom) -> None:
     both = await asyncio.gather(*(purge(room.database, NOON, batch=BATCH) for _ in range(2)))
 
     assert await all_is_gone(room)
@@ -268,7 +268,7 @@ class CountingDatabase:
 
 
 @pytest.mark.usefixtures("crowd")
-async def test_each_transaction_deletes_a_batch_at_the_most(room: Storeroom) -> None:
+async def test_each_transaction_deletes_at_most_one_batch(room: Storeroom) -> None:
     database = CountingDatabase(room.database)
 
     purged = await purge(database, NOON, batch=BATCH)
@@ -287,7 +287,7 @@ async def close(database: Database, user: User) -> None:
         await uow.commit()
 
 
-async def test_what_belonged_to_a_closed_account_goes_and_nothing_else(
+async def test_only_what_belongs_to_a_closed_account_is_deleted(
     room: Storeroom, anna: User
 ) -> None:
     bert = await room.add_user()
@@ -331,7 +331,7 @@ async def test_a_closed_account_is_emptied_in_batches(room: Storeroom, anna: Use
     assert await room.values(POSTS.c.votes) == [1] * 4
 
 
-async def test_closing_an_account_is_the_same_work_however_much_is_stored(
+async def test_closing_an_account_costs_the_same_however_much_is_stored(
     room: Storeroom, anna: User
 ) -> None:
     bert = await room.add_user()
@@ -347,7 +347,7 @@ async def test_closing_an_account_is_the_same_work_however_much_is_stored(
     assert len(await room.values(POSTS.c.id)) == 20
 
 
-async def test_of_many_votes_of_a_closed_account_some_are_counted_off_at_once(
+async def test_closing_an_account_subtracts_a_bounded_number_of_votes_at_once(
     room: Storeroom, anna: User
 ) -> None:
     bert = await room.add_user()
@@ -374,7 +374,7 @@ async def test_of_many_votes_of_a_closed_account_some_are_counted_off_at_once(
     assert sum(await room.values(POSTS.c.votes)) == 0
 
 
-async def test_events_go_when_they_are_older_than_the_audit_is_kept(room: Storeroom) -> None:
+async def test_events_older_than_audit_days_are_deleted(room: Storeroom) -> None:
     day = timedelta(days=1)
     for name, at in (
         ("over", LAST - 30 * day),
@@ -394,7 +394,7 @@ async def test_events_go_when_they_are_older_than_the_audit_is_kept(room: Storer
     assert await room.values(EVENTS.c.name) == ["kept", "new"]
 
 
-async def test_events_are_deleted_in_batches_and_those_that_stay_are_read_once(
+async def test_events_are_deleted_in_batches_and_kept_ones_are_read_once(
     room: Storeroom,
 ) -> None:
     over, kept = 5 * BATCH, 5 * BATCH
@@ -412,7 +412,7 @@ async def test_events_are_deleted_in_batches_and_those_that_stay_are_read_once(
     assert len(await room.values(EVENTS.c.id)) == kept
 
 
-async def test_what_somebody_has_locked_is_left_for_the_next_time(postgres_url: str) -> None:
+async def test_locked_rows_are_skipped(postgres_url: str) -> None:
     database = open_database(postgres_url)
     room = Storeroom(database)
     anna = await room.add_user()

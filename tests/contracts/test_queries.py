@@ -75,9 +75,7 @@ async def test_a_network_is_known_by_the_user_s_own_sessions(backend: Backend) -
 
 
 @pytest.mark.parametrize("limit", range(1, 9))
-async def test_a_walk_shows_each_post_once_and_the_newest_first(
-    backend: Backend, limit: int
-) -> None:
+async def test_paging_shows_each_post_once_newest_first(backend: Backend, limit: int) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     posts = [await backend.add_post(owner) for owner in (anna, bob, anna, anna, bob, bob, anna)]
     newest_first = [post.id for post in reversed(posts)]
@@ -102,7 +100,7 @@ async def test_the_order_does_not_change_with_an_edit_or_a_vote(backend: Backend
     assert await ids(backend, anna) == [post.id for post in reversed(posts)]
 
 
-async def test_a_walk_while_others_write_shows_once_what_was_there_throughout(
+async def test_paging_during_writes_shows_each_standing_post_once(
     backend: Backend,
 ) -> None:
     anna = await backend.add_user()
@@ -118,13 +116,13 @@ async def test_a_walk_while_others_write_shows_once_what_was_there_throughout(
     assert [seen.post.id for seen in rest.items] == [posts[2].id, posts[1].id, posts[0].id]
 
 
-async def test_a_list_of_nothing_is_empty_and_ends(backend: Backend) -> None:
+async def test_an_empty_list_has_one_empty_page(backend: Backend) -> None:
     anna = await backend.add_user()
 
     assert await pages(backend, anna, 20) == [[]]
 
 
-async def test_a_list_goes_on_strictly_behind_any_key(backend: Backend) -> None:
+async def test_a_page_starts_strictly_after_any_key(backend: Backend) -> None:
     anna = await backend.add_user()
     older, newer = await backend.add_post(anna), await backend.add_post(anna)
 
@@ -135,14 +133,14 @@ async def test_a_list_goes_on_strictly_behind_any_key(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("after", [(), (1, 2)])
-async def test_a_key_of_another_form_is_refused(backend: Backend, after: tuple[int, ...]) -> None:
+async def test_a_malformed_sort_key_is_refused(backend: Backend, after: tuple[int, ...]) -> None:
     anna = await backend.add_user()
 
     with pytest.raises(InvalidCursor):
         await backend.posts(PostList(viewer=anna, limit=1, after=after))
 
 
-async def test_drafts_show_to_their_owner_and_moderators_alone(backend: Backend) -> None:
+async def test_only_their_owner_and_moderators_see_drafts(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     moderator = await backend.add_user(role=Role.MODERATOR)
     admin = await backend.add_user(role=Role.ADMIN)
@@ -169,7 +167,7 @@ async def test_hidden_drafts_leave_no_gaps_on_pages(backend: Backend) -> None:
     assert await pages(backend, bob, 3) == [[newest, middle, oldest]]
 
 
-async def test_lists_are_filtered_by_owner_and_by_state(backend: Backend) -> None:
+async def test_lists_are_filtered_by_owner_and_by_published(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     moderator = await backend.add_user(role=Role.MODERATOR)
     post = await backend.add_post(anna)
@@ -187,7 +185,7 @@ async def test_lists_are_filtered_by_owner_and_by_state(backend: Backend) -> Non
     assert await ids(backend, moderator, owner=moderator) == []
 
 
-async def test_a_list_shows_what_a_single_post_does(backend: Backend) -> None:
+async def test_a_list_and_a_single_read_show_the_same_post(backend: Backend) -> None:
     anna, bob = await backend.add_user(name=None), await backend.add_user(name="Bob")
     for owner in (anna, bob):
         await backend.add_post(owner)
@@ -217,7 +215,7 @@ async def test_a_post_is_shown_draft_or_not(backend: Backend) -> None:
         assert (seen.owner_name, seen.votes, seen.voted) == ("Anna", 0, False)
 
 
-async def test_a_vote_shows_to_its_voter_alone(backend: Backend) -> None:
+async def test_only_the_voter_sees_a_post_as_voted(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     post, other = await backend.add_post(anna), await backend.add_post(anna)
     await backend.vote(post.id, bob)
@@ -231,7 +229,7 @@ async def test_a_vote_shows_to_its_voter_alone(backend: Backend) -> None:
     assert [key for key, found in seen.items() if found and found.voted] == [(post.id, bob.id)]
 
 
-async def test_credentials_are_found_without_regard_to_case(backend: Backend) -> None:
+async def test_credentials_are_found_regardless_of_case(backend: Backend) -> None:
     anna = await backend.add_user(email="Änna@Example.com", password=PasswordHash("hers"))
     await backend.add_user(password=PasswordHash("another's"))
 
@@ -276,7 +274,7 @@ async def test_space_around_an_address_does_not_count(backend: Backend) -> None:
     assert found.user.id == anna.id
 
 
-async def test_a_session_leads_to_its_user(backend: Backend) -> None:
+async def test_a_session_is_found_with_its_user(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     sessions = [await backend.add_session(user) for user in (anna, bob, anna)]
 
@@ -286,7 +284,7 @@ async def test_a_session_leads_to_its_user(backend: Backend) -> None:
         assert [asdict(part) for part in found] == [asdict(session), asdict(user)]
 
 
-async def test_a_change_of_the_user_shows_at_once(backend: Backend) -> None:
+async def test_a_change_of_the_user_is_visible_at_once(backend: Backend) -> None:
     anna = await backend.add_user()
     session = await backend.add_session(anna)
     await backend.deactivate(anna)
@@ -296,7 +294,7 @@ async def test_a_change_of_the_user_shows_at_once(backend: Backend) -> None:
     assert not found[1].is_active
 
 
-async def test_what_belongs_to_a_removed_user_is_gone(backend: Backend) -> None:
+async def test_everything_of_a_removed_user_is_gone(backend: Backend) -> None:
     anna, bob = await backend.add_user(email="anna@example.com"), await backend.add_user()
     session, post = await backend.add_session(anna), await backend.add_post(anna)
     await backend.remove_user(anna.id)
@@ -321,7 +319,7 @@ async def test_an_unknown_id_finds_nothing(backend: Backend, number: int) -> Non
     assert (await backend.posts(of_nobody)).items == []
 
 
-async def test_many_lookups_at_once_each_get_their_own_answer(backend: Backend) -> None:
+async def test_concurrent_lookups_each_get_their_own_result(backend: Backend) -> None:
     users = [await backend.add_user() for _ in range(5)]
     sessions = [await backend.add_session(user) for user in users]
     posts = [await backend.add_post(user) for user in users]
@@ -348,7 +346,7 @@ async def test_many_lookups_at_once_each_get_their_own_answer(backend: Backend) 
     ]
 
 
-async def test_an_answer_shows_what_was_committed_before_its_question(backend: Backend) -> None:
+async def test_a_read_shows_everything_committed_before_it(backend: Backend) -> None:
     """Also when it shares its query with others who asked earlier."""
     anna = await backend.add_user()
     session = await backend.add_session(anna)
@@ -383,7 +381,7 @@ async def test_a_cancelled_lookup_disturbs_no_other(backend: Backend) -> None:
     assert await backend.queries.session_user(session.id) is not None
 
 
-async def test_handed_out_copies_change_nothing(backend: Backend) -> None:
+async def test_changing_a_returned_copy_changes_nothing(backend: Backend) -> None:
     anna = await backend.add_user(email="anna@example.com", name="Anna")
     session, post = await backend.add_session(anna), await backend.add_post(anna, title="Title")
 

@@ -67,7 +67,7 @@ async def test_the_next_statement_refuses_it(
             await uow.commit()
 
 
-async def test_nothing_is_refused_to_who_does_not_commit(
+async def test_nothing_is_refused_without_a_commit(
     backend: Backend, add: Callable[[UnitOfWork, UserId], Awaitable[object]]
 ) -> None:
     anna = await backend.add_user()

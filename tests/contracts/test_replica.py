@@ -201,7 +201,7 @@ async def rename(services: Services, author: User, post_id: PostId) -> PostId:
 
 
 @pytest.mark.parametrize("act", [write, write_once, edit, vote, rename])
-async def test_authors_see_what_they_did_and_others_what_the_standby_has(
+async def test_authors_see_their_writes_and_others_the_standby_s_state(
     instance: Instance, act: Act
 ) -> None:
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()
@@ -229,7 +229,7 @@ async def test_authors_see_what_they_did_and_others_what_the_standby_has(
     assert await instance.reads_from_the_standby(anna, now.post)
 
 
-async def test_what_authors_took_back_is_gone_for_them_at_once(instance: Instance) -> None:
+async def test_authors_see_their_deletions_at_once(instance: Instance) -> None:
     anna = await instance.backend.add_user()
     posts = [await instance.backend.add_post(anna, title="Red fox") for _ in range(2)]
     for post in posts:
@@ -245,7 +245,7 @@ async def test_what_authors_took_back_is_gone_for_them_at_once(instance: Instanc
         assert set(await instance.page(anna, "fox")) == {posts[0].id}
 
 
-async def test_moderators_see_what_they_did_to_the_posts_of_others(instance: Instance) -> None:
+async def test_moderators_see_their_changes_of_others_posts(instance: Instance) -> None:
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()
     moderator = await instance.backend.add_user(role=Role.MODERATOR)
     edited, deleted = [await instance.backend.add_post(anna, title="Red fox") for _ in range(2)]
@@ -277,7 +277,7 @@ async def test_another_process_shows_authors_their_writes_too(
         assert await other.reads_from_the_standby(anna, now.post)
 
 
-async def test_of_many_writes_at_once_each_is_counted(instance: Instance) -> None:
+async def test_concurrent_writes_are_all_counted(instance: Instance) -> None:
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()
     post = await instance.backend.add_post(bob)
 
@@ -290,7 +290,7 @@ async def test_of_many_writes_at_once_each_is_counted(instance: Instance) -> Non
     assert await instance.writes(bob) == 0
 
 
-async def test_a_write_that_was_not_made_is_not_counted(instance: Instance) -> None:
+async def test_a_failed_write_is_not_counted(instance: Instance) -> None:
     anna = await instance.backend.add_user()
     post = await instance.backend.add_post(anna)
 
@@ -303,7 +303,7 @@ async def test_a_write_that_was_not_made_is_not_counted(instance: Instance) -> N
     assert await instance.writes(anna) == 0
 
 
-async def test_whom_the_standby_does_not_know_yet_sees_what_it_has_until_they_write(
+async def test_a_user_missing_on_the_standby_reads_from_it_until_they_write(
     instance: Instance,
 ) -> None:
     bob = await instance.backend.add_user()
@@ -324,7 +324,7 @@ async def test_whom_the_standby_does_not_know_yet_sees_what_it_has_until_they_wr
 # What the standby has
 
 
-async def test_all_kinds_of_lists_are_as_the_primary_has_them(instance: Instance) -> None:
+async def test_all_kinds_of_lists_equal_those_of_the_primary(instance: Instance) -> None:
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()
     moderator = await instance.backend.add_user(role=Role.MODERATOR)
     for number in range(6):
@@ -360,7 +360,7 @@ async def test_all_kinds_of_lists_are_as_the_primary_has_them(instance: Instance
             )
 
 
-async def test_who_asks_for_many_posts_at_once_gets_each_as_they_see_it(
+async def test_concurrent_reads_of_many_posts_each_fit_the_viewer(
     instance: Instance,
 ) -> None:
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()
@@ -377,7 +377,7 @@ async def test_who_asks_for_many_posts_at_once_gets_each_as_they_see_it(
     assert [seen["voted"] for seen in shown if seen] == [False, True] + [False] * 8
 
 
-async def test_pages_behind_the_first_are_the_primarys(instance: Instance) -> None:
+async def test_pages_after_the_first_are_read_from_the_primary(instance: Instance) -> None:
     """Else a walk that began on the primary would miss what the standby does not have yet."""
     anna = await instance.backend.add_user()
     for _ in range(3):
@@ -396,7 +396,7 @@ async def test_pages_behind_the_first_are_the_primarys(instance: Instance) -> No
     assert walk == [1, 9, 9]
 
 
-async def test_what_the_standby_does_not_have_is_looked_for_on_the_primary(
+async def test_a_post_missing_on_the_standby_is_read_from_the_primary(
     instance: Instance,
 ) -> None:
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()
@@ -410,7 +410,7 @@ async def test_what_the_standby_does_not_have_is_looked_for_on_the_primary(
         assert await instance.read(PostId(new.id + 1), bob) is None
 
 
-async def test_votes_are_cast_on_what_the_primary_has(instance: Instance) -> None:
+async def test_votes_are_decided_by_the_primary(instance: Instance) -> None:
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()
     post = await instance.backend.add_post(anna)
     async with instance.standby.paused():
@@ -437,7 +437,7 @@ AWAY = "posts are read from the primary, not from the replica: "
 BACK = "posts are read from the replica"
 
 
-async def test_without_a_standby_the_primary_answers_and_the_log_says_so_once(
+async def test_without_a_standby_the_primary_answers_and_it_is_logged_once(
     instance: Instance, lines: Callable[[], list[str]]
 ) -> None:
     anna = await instance.backend.add_user()
@@ -458,7 +458,7 @@ async def test_without_a_standby_the_primary_answers_and_the_log_says_so_once(
     assert lines()[1:] == [BACK]
 
 
-async def test_a_standby_that_is_frozen_holds_up_those_alone_who_came_first(
+async def test_a_frozen_standby_delays_only_the_first_reads(
     instance: Instance, lines: Callable[[], list[str]]
 ) -> None:
     anna = await instance.backend.add_user()
@@ -486,7 +486,7 @@ async def test_a_standby_that_is_frozen_holds_up_those_alone_who_came_first(
     assert await instance.reads_from_the_standby(anna, post)
 
 
-async def test_a_standby_that_falls_behind_is_left_until_it_has_caught_up(
+async def test_a_lagging_standby_is_not_used_until_it_has_caught_up(
     instance: Instance, lines: Callable[[], list[str]]
 ) -> None:
     anna, bob = await instance.backend.add_user(), await instance.backend.add_user()

@@ -57,7 +57,7 @@ def posts_of(backend: SqlBackend, options: PostOptions = DEFAULT_OPTIONS) -> Pos
 # Forced by what really happens
 
 
-async def test_an_edit_that_another_one_overtook_starts_from_that(
+async def test_a_retried_edit_starts_from_the_concurrent_one(
     serializable: SqlBackend, other: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     anna = await serializable.add_user()
@@ -75,7 +75,7 @@ async def test_an_edit_that_another_one_overtook_starts_from_that(
     assert (seen.post.content.title, seen.post.version) == ("New", 3)
 
 
-async def test_without_being_run_again_it_would_have_failed(
+async def test_without_retries_the_use_case_fails(
     serializable: SqlBackend, other: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     anna = await serializable.add_user()
@@ -100,7 +100,7 @@ async def test_a_quota_holds_where_transactions_are_serializable(serializable: S
     assert [type(error) for error in refused] == [QuotaReached]
 
 
-async def test_of_two_that_wait_for_each_other_both_succeed(postgres_url: str) -> None:
+async def test_two_deadlocked_use_cases_both_succeed(postgres_url: str) -> None:
     async with opened(postgres_url, deadlock_timeout="20ms") as backend:
         anna = await backend.add_user()
         posts = [await backend.add_post(anna) for _ in range(2)]
@@ -176,7 +176,7 @@ async def test_a_use_case_succeeds_at_the_last_attempt(
 
 
 @at_both_moments
-async def test_one_attempt_less_and_the_failure_is_told(
+async def test_with_one_attempt_less_the_failure_is_raised(
     postgres_url: str, other: "asyncpg.Connection[asyncpg.Record]", when: str
 ) -> None:
     async with opened(postgres_url) as backend:
@@ -197,7 +197,7 @@ async def test_one_attempt_less_and_the_failure_is_told(
         pytest.param("57P01", id="the server is shut down"),
     ],
 )
-async def test_a_commit_that_may_have_been_made_is_not_run_again(
+async def test_a_commit_with_an_unknown_outcome_is_not_retried(
     postgres_url: str, other: "asyncpg.Connection[asyncpg.Record]", code: str
 ) -> None:
     async with opened(postgres_url) as backend:
@@ -209,7 +209,7 @@ async def test_a_commit_that_may_have_been_made_is_not_run_again(
     assert await other.fetchval("SELECT last_value FROM refusals") == 1
 
 
-async def test_a_read_is_sent_again(
+async def test_a_read_is_retried(
     postgres_url: str, other: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     async with opened(postgres_url) as backend:

@@ -91,7 +91,7 @@ TEXTS = {
         ("🦊", list(TEXTS)),
     ],
 )
-async def test_a_search_finds_words_beginnings_and_phrases(
+async def test_a_search_finds_words_prefixes_and_phrases(
     backend: Backend, query: str, titles: list[str]
 ) -> None:
     anna = await backend.add_user()
@@ -101,7 +101,7 @@ async def test_a_search_finds_words_beginnings_and_phrases(
     assert await found(backend, anna, query) == titles
 
 
-async def test_a_search_finds_what_a_post_says_now(backend: Backend) -> None:
+async def test_a_search_finds_the_current_text(backend: Backend) -> None:
     anna = await backend.add_user()
     post = await backend.add_post(anna, title="Old", content="red fox")
     kept = await backend.add_post(anna, title="Kept", content="red fox")
@@ -118,7 +118,7 @@ async def test_a_search_finds_what_a_post_says_now(backend: Backend) -> None:
     assert await found(backend, anna, "fox") == []
 
 
-async def test_a_search_finds_nothing_of_a_user_who_is_gone(backend: Backend) -> None:
+async def test_a_search_finds_no_posts_of_a_removed_user(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     await backend.add_post(anna, title="Fox", content="red")
 
@@ -127,7 +127,7 @@ async def test_a_search_finds_nothing_of_a_user_who_is_gone(backend: Backend) ->
     assert await found(backend, bob, "fox") == []
 
 
-async def test_a_search_finds_drafts_for_their_owner_and_moderators_alone(
+async def test_a_search_finds_drafts_only_for_their_owner_and_moderators(
     backend: Backend,
 ) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
@@ -149,7 +149,7 @@ HARD_TEXTS = {
 
 
 @pytest.mark.parametrize("text", HARD_TEXTS.values(), ids=HARD_TEXTS)
-async def test_every_text_can_be_stored_and_taken_back(backend: Backend, text: str) -> None:
+async def test_every_text_can_be_stored_and_deleted(backend: Backend, text: str) -> None:
     anna = await backend.add_user()
     post = await backend.add_post(anna, title="Fox", content=text[:CONTENT_MAX])
     assert await found(backend, anna, "fox") == ["Fox"]

@@ -55,7 +55,9 @@ async def logged_in(database: Database, email: str, password: str, ports: FakePo
     return known.user
 
 
-async def test_what_is_told_is_what_is_there(database: Database, ports: FakePorts) -> None:
+async def test_the_reported_numbers_are_the_stored_ones(
+    database: Database, ports: FakePorts
+) -> None:
     seeded = await sown(database, ports, 30, 300)
 
     ((users,),) = await rows(database, func.count(USERS.c.id))
@@ -67,9 +69,7 @@ async def test_what_is_told_is_what_is_there(database: Database, ports: FakePort
     assert votes > 100
 
 
-async def test_there_is_a_user_of_each_role_to_log_in_as(
-    database: Database, ports: FakePorts
-) -> None:
+async def test_a_user_of_each_role_can_log_in(database: Database, ports: FakePorts) -> None:
     seeded = await sown(database, ports, 3, 0)
 
     assert set(seeded.emails) == {"admin", "moderator", "member"}
@@ -107,7 +107,7 @@ async def test_a_search_finds_every_post_with_the_word(
     assert len(page.items) == min(len(having), 100) > 0
 
 
-async def test_a_second_run_adds_more_and_ids_go_on_in_the_order_of_time(
+async def test_a_second_run_adds_more_with_ids_in_order_of_time(
     database: Database, ports: FakePorts
 ) -> None:
     first = await sown(database, ports, 10, 100)
@@ -137,7 +137,7 @@ class Stopped(Exception):
     pass
 
 
-async def test_what_was_told_before_it_was_stopped_is_there_and_no_more(
+async def test_a_stopped_run_has_stored_what_it_reported(
     database: Database, ports: FakePorts
 ) -> None:
     told: list[tuple[int, int]] = []
@@ -187,7 +187,7 @@ async def test_the_same_number_gives_the_same_data_and_another_one_gives_others(
     assert seen[0] != seen[2]
 
 
-async def test_the_audit_tells_that_users_were_added(database: Database, ports: FakePorts) -> None:
+async def test_the_audit_records_the_added_users(database: Database, ports: FakePorts) -> None:
     await sown(database, ports, 4, 0)
 
     (entry,) = (await SqlQueries(database).events(EventList(limit=10))).items

@@ -40,7 +40,7 @@ async def living(backend: Backend, user: User) -> set[int]:
     return {session.id for session in await backend.queries.sessions(user.id, LATER)}
 
 
-async def test_one_session_too_many_ends_the_one_used_longest_ago(backend: Backend) -> None:
+async def test_a_surplus_session_revokes_the_least_recently_used_one(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     of_bob = await backend.add_session(bob)
     first, second, *rest = await fill(backend, anna)
@@ -58,7 +58,7 @@ async def test_one_session_too_many_ends_the_one_used_longest_ago(backend: Backe
     assert found[0].revoked_at == LATER
 
 
-async def test_a_session_that_is_over_takes_no_place(backend: Backend) -> None:
+async def test_an_expired_or_revoked_session_does_not_count(backend: Backend) -> None:
     anna = await backend.add_user()
     expired = await backend.add_session(anna, expires_at=NOON + timedelta(minutes=1))
     first, *rest = await fill(backend, anna)
@@ -113,7 +113,7 @@ async def plans_on_postgresql(url: str) -> list[str]:
     return plans
 
 
-async def test_sessions_that_were_ended_are_not_read_again(
+async def test_revoked_sessions_are_not_read_again(
     backend: Backend, backend_url: str | None
 ) -> None:
     if backend_url is None:

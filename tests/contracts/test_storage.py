@@ -66,7 +66,7 @@ async def test_a_new_user_is_an_active_member_with_an_id(backend: Backend) -> No
 
 
 @pytest.mark.parametrize("role", Role)
-async def test_a_new_user_has_the_role_that_was_asked_for(backend: Backend, role: Role) -> None:
+async def test_a_new_user_has_the_given_role(backend: Backend, role: Role) -> None:
     user = await backend.add_user(role=role)
 
     found = await backend.queries.user(user.id)
@@ -84,7 +84,7 @@ async def test_an_access_token_is_stored_for_its_session(backend: Backend) -> No
         await uow.commit()
 
 
-async def test_a_new_session_goes_on_until_it_expires(backend: Backend) -> None:
+async def test_a_new_session_is_live_until_it_expires(backend: Backend) -> None:
     anna = await backend.add_user()
     new = NewSessionFactory.build(user_id=anna.id, user_agent=None, ip="2001:db8::1")
 
@@ -104,7 +104,7 @@ async def test_a_new_session_goes_on_until_it_expires(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("published", [True, False])
-async def test_a_new_post_is_of_version_one(backend: Backend, published: bool) -> None:
+async def test_a_new_post_has_version_one(backend: Backend, published: bool) -> None:
     anna = await backend.add_user()
     new = NewPostFactory.build(owner_id=anna.id, content__published=published)
 
@@ -154,7 +154,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
-async def test_text_comes_back_as_it_was_given(backend: Backend, text: str) -> None:
+async def test_text_is_stored_unchanged(backend: Backend, text: str) -> None:
     anna = await backend.add_user(name=text)
     session = await backend.add_session(anna, user_agent=text)
     post = await backend.add_post(anna, title=text, content=text * 100)
@@ -182,7 +182,7 @@ async def test_text_comes_back_as_it_was_given(backend: Backend, text: str) -> N
     ],
     ids=str,
 )
-async def test_moments_come_back_to_the_microsecond(backend: Backend, moment: datetime) -> None:
+async def test_timestamps_are_exact_to_the_microsecond(backend: Backend, moment: datetime) -> None:
     anna = await backend.add_user(created_at=moment)
     session = await backend.add_session(anna, created_at=moment, expires_at=moment)
     post = await backend.add_post(anna, created_at=moment)
@@ -221,7 +221,7 @@ async def titles(backend: Backend, viewer: User) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["no commit", "an exception", "cancellation"])
-async def test_work_without_commit_is_undone(backend: Backend, how: str) -> None:
+async def test_changes_without_a_commit_are_rolled_back(backend: Backend, how: str) -> None:
     anna = await backend.add_user()
     kept = await backend.add_post(anna, title="Kept")
     removed = await backend.add_post(anna, title="Removed")
@@ -254,7 +254,7 @@ async def test_work_without_commit_is_undone(backend: Backend, how: str) -> None
     await backend.add_user(email="eve@example.com")
 
 
-async def test_committed_work_lasts_whole(backend: Backend) -> None:
+async def test_all_committed_changes_are_stored(backend: Backend) -> None:
     anna = await backend.add_user()
     kept = await backend.add_post(anna, title="Kept")
     removed = await backend.add_post(anna, title="Removed")
@@ -271,7 +271,7 @@ async def test_committed_work_lasts_whole(backend: Backend) -> None:
     assert found.role is Role.ADMIN
 
 
-async def test_what_failed_after_the_commit_does_not_undo_it(backend: Backend) -> None:
+async def test_an_error_after_the_commit_does_not_undo_it(backend: Backend) -> None:
     anna = await backend.add_user()
 
     async def work() -> None:
@@ -285,7 +285,7 @@ async def test_what_failed_after_the_commit_does_not_undo_it(backend: Backend) -
     assert await titles(backend, anna) == ["Committed"]
 
 
-async def test_nobody_sees_work_before_its_commit(backend: Backend) -> None:
+async def test_changes_are_invisible_before_the_commit(backend: Backend) -> None:
     anna = await backend.add_user()
     kept = await backend.add_post(anna, title="Kept")
     removed = await backend.add_post(anna, title="Removed")
@@ -311,14 +311,14 @@ async def test_a_unit_of_work_sees_its_own_changes(backend: Backend) -> None:
         assert await uow.posts.details(post.id, anna.id, NOON) is None
 
 
-async def test_a_unit_of_work_may_do_nothing(backend: Backend) -> None:
+async def test_a_unit_of_work_may_be_empty(backend: Backend) -> None:
     async with backend.storage():
         pass
     async with backend.storage() as uow:
         await uow.commit()
 
 
-async def test_a_unit_of_work_is_over_with_its_commit(backend: Backend) -> None:
+async def test_a_commit_ends_the_unit_of_work(backend: Backend) -> None:
     anna = await backend.add_user()
 
     async with backend.storage() as uow:
@@ -337,7 +337,7 @@ async def add_orphan(uow: UnitOfWork) -> None:
     await uow.commit()
 
 
-async def test_a_unit_of_work_is_over_with_a_clash(backend: Backend) -> None:
+async def test_a_conflict_ends_the_unit_of_work(backend: Backend) -> None:
     anna = await backend.add_user()
     again = NewUserFactory.build(email=anna.email)
     clashes: list[tuple[type[DomainError], Callable[[UnitOfWork], Awaitable[object]]]] = [
@@ -403,7 +403,7 @@ async def test_similar_addresses_are_two_accounts(backend: Backend, one: str, ot
         assert found.user.id == user.id
 
 
-async def test_of_two_registrations_at_once_one_wins(backend: Backend) -> None:
+async def test_one_of_two_concurrent_registrations_succeeds(backend: Backend) -> None:
     attempts = await asyncio.gather(
         *(backend.add_user(email=email) for email in ("anna@example.com", "ANNA@example.com")),
         return_exceptions=True,
@@ -437,7 +437,7 @@ async def test_a_registration_waits_for_another_of_its_address(
         assert (await second).email == new.email
 
 
-async def test_a_user_is_got_by_their_address(backend: Backend) -> None:
+async def test_a_user_is_found_by_their_address(backend: Backend) -> None:
     anna = await backend.add_user(email="anna@example.com")
     await backend.add_user()
 
@@ -450,7 +450,7 @@ async def test_a_user_is_got_by_their_address(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("email", ["nobody@example.com", "", "\0", "\ud800"])
-async def test_nobody_is_got_by_an_unknown_address(backend: Backend, email: str) -> None:
+async def test_no_user_is_found_by_an_unknown_address(backend: Backend, email: str) -> None:
     await backend.add_user()
 
     async with backend.storage() as uow:
@@ -469,27 +469,27 @@ async def refuses_session(backend: Backend, user_id: UserId, password: PasswordH
     return True
 
 
-async def test_no_session_for_another_password(backend: Backend) -> None:
+async def test_a_session_is_refused_for_another_password(backend: Backend) -> None:
     anna = await backend.add_user()
 
     assert await refuses_session(backend, anna.id, PasswordHash("another hash"))
 
 
-async def test_no_session_for_a_password_that_was_changed(backend: Backend) -> None:
+async def test_a_session_is_refused_for_a_changed_password(backend: Backend) -> None:
     anna = await backend.add_user()
     await backend.change_password(anna, PasswordHash("a new hash"))
 
     assert await refuses_session(backend, anna.id, PASSWORD)
 
 
-async def test_no_session_for_a_deactivated_user(backend: Backend) -> None:
+async def test_a_session_is_refused_for_a_deactivated_user(backend: Backend) -> None:
     anna = await backend.add_user()
     await backend.deactivate(anna)
 
     assert await refuses_session(backend, anna.id, PASSWORD)
 
 
-async def test_no_session_for_a_user_who_is_gone(backend: Backend) -> None:
+async def test_a_session_is_refused_for_a_removed_user(backend: Backend) -> None:
     anna = await backend.add_user()
     await backend.remove_user(anna.id)
 
@@ -511,7 +511,7 @@ async def test_a_user_has_many_sessions(backend: Backend) -> None:
 # Who comes from an outside provider
 
 
-async def test_a_visitor_is_a_verified_user_without_a_password(backend: Backend) -> None:
+async def test_a_user_of_a_provider_is_verified_and_has_no_password(backend: Backend) -> None:
     new = NewUserFactory.build(email="anna@example.com", name=None)
 
     async with backend.storage() as uow:
@@ -533,7 +533,7 @@ async def test_a_visitor_is_a_verified_user_without_a_password(backend: Backend)
     ("issuer", "subject"),
     [("https://b.test", "1"), ("https://a.test", "2"), ("https://a.test", ""), ("", "1")],
 )
-async def test_a_visitor_is_known_by_issuer_and_subject_together(
+async def test_an_identity_is_issuer_and_subject_together(
     backend: Backend, issuer: str, subject: str
 ) -> None:
     async with backend.storage() as uow:
@@ -543,7 +543,7 @@ async def test_a_visitor_is_known_by_issuer_and_subject_together(
     assert await backend.queries.by_identity(issuer, subject) is None
 
 
-async def test_many_visitors_at_once_are_each_their_own(backend: Backend) -> None:
+async def test_concurrent_lookups_of_identities_do_not_mix(backend: Backend) -> None:
     known = {}
     for number in range(5):
         async with backend.storage() as uow:
@@ -560,7 +560,7 @@ async def test_many_visitors_at_once_are_each_their_own(backend: Backend) -> Non
     assert [user and user.id for user in found] == [known.get(subject) for subject in subjects]
 
 
-async def test_a_visitor_who_is_gone_is_not_known_any_more(backend: Backend) -> None:
+async def test_the_identity_of_a_removed_user_is_not_found(backend: Backend) -> None:
     async with backend.storage() as uow:
         user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
         await uow.commit()
@@ -570,7 +570,7 @@ async def test_a_visitor_who_is_gone_is_not_known_any_more(backend: Backend) -> 
     assert await backend.queries.by_identity("https://a", "1") is None
 
 
-async def test_a_visitor_is_not_added_with_the_address_of_another(backend: Backend) -> None:
+async def test_an_identity_is_not_added_with_a_taken_address(backend: Backend) -> None:
     anna = await backend.add_user()
 
     for email, subject in ((anna.email.upper(), "1"), ("new@example.com", "2")):
@@ -584,7 +584,7 @@ async def test_a_visitor_is_not_added_with_the_address_of_another(backend: Backe
     assert await backend.queries.by_identity("https://a.test", "2") is not None
 
 
-async def test_a_visitor_is_added_once(backend: Backend) -> None:
+async def test_an_identity_is_added_once(backend: Backend) -> None:
     async with backend.storage() as uow:
         user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
         await uow.commit()
@@ -618,7 +618,7 @@ def refreshed(session: Session) -> Session:
     return session
 
 
-async def test_a_refreshed_session_is_stored_with_the_token_that_continues_it(
+async def test_a_refreshed_session_is_stored_with_its_new_token(
     backend: Backend,
 ) -> None:
     anna = await backend.add_user()
@@ -634,7 +634,7 @@ async def test_a_refreshed_session_is_stored_with_the_token_that_continues_it(
         assert asdict(found.user) == asdict(anna)
 
 
-async def test_a_session_is_found_by_every_token_it_ever_had_and_by_no_other(
+async def test_a_session_is_found_by_each_of_its_refresh_tokens(
     backend: Backend,
 ) -> None:
     anna = await backend.add_user()
@@ -655,9 +655,7 @@ async def test_a_session_is_found_by_every_token_it_ever_had_and_by_no_other(
 
 
 @pytest.mark.parametrize("used", ["zeroth", "second", "of another session"])
-async def test_no_rotation_by_another_token_than_the_current_one(
-    backend: Backend, used: str
-) -> None:
+async def test_only_the_current_token_can_be_rotated(backend: Backend, used: str) -> None:
     anna = await backend.add_user()
     session = await backend.add_session(anna, refresh_hash="zeroth")
     await backend.add_session(anna, refresh_hash="of another session")
@@ -672,7 +670,7 @@ async def test_no_rotation_by_another_token_than_the_current_one(
     assert found.session.last_used_at == NOON
 
 
-async def test_an_ended_session_is_not_rotated(backend: Backend) -> None:
+async def test_a_revoked_session_is_not_rotated(backend: Backend) -> None:
     anna = await backend.add_user()
     session = await backend.add_session(anna, refresh_hash="first")
     async with backend.storage() as uow:
@@ -686,7 +684,7 @@ async def test_an_ended_session_is_not_rotated(backend: Backend) -> None:
     assert found[0].revoked_at == LATER
 
 
-async def test_a_session_whose_user_is_gone_is_not_rotated(backend: Backend) -> None:
+async def test_a_session_of_a_removed_user_is_not_rotated(backend: Backend) -> None:
     anna = await backend.add_user()
     session = await backend.add_session(anna, refresh_hash="zeroth")
     assert await rotate(backend, session, "zeroth", "first")
@@ -697,7 +695,7 @@ async def test_a_session_whose_user_is_gone_is_not_rotated(backend: Backend) -> 
         assert await backend.queries.refresh_lookup(hash_) is None
 
 
-async def test_of_many_rotations_at_once_one_succeeds(backend: Backend) -> None:
+async def test_one_of_many_concurrent_rotations_succeeds(backend: Backend) -> None:
     anna = await backend.add_user()
     session = await backend.add_session(anna, refresh_hash="first")
 
@@ -711,7 +709,7 @@ async def test_of_many_rotations_at_once_one_succeeds(backend: Backend) -> None:
     assert not found.is_rotated
 
 
-async def test_a_user_s_living_sessions_are_listed_the_one_used_last_first(
+async def test_live_sessions_are_listed_most_recently_used_first(
     backend: Backend,
 ) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
@@ -732,7 +730,7 @@ async def test_a_user_s_living_sessions_are_listed_the_one_used_last_first(
     assert asdict(listed[0]) == asdict(first)
 
 
-async def test_ending_one_session_leaves_the_others(backend: Backend) -> None:
+async def test_revoking_one_session_keeps_the_others(backend: Backend) -> None:
     anna = await backend.add_user()
     one, two = await backend.add_session(anna), await backend.add_session(anna)
 
@@ -743,7 +741,7 @@ async def test_ending_one_session_leaves_the_others(backend: Backend) -> None:
     assert await living(backend, anna) == [two.id]
 
 
-async def test_only_a_living_session_of_the_user_s_own_is_ended(backend: Backend) -> None:
+async def test_only_a_live_session_of_the_user_is_revoked(backend: Backend) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
     of_bert = await backend.add_session(bert)
     expired = await backend.add_session(anna, expires_at=LATER)
@@ -761,7 +759,7 @@ async def test_only_a_living_session_of_the_user_s_own_is_ended(backend: Backend
     assert found[0].revoked_at == NOON
 
 
-async def test_all_sessions_of_a_user_are_ended_but_the_one_that_is_to_go_on(
+async def test_all_sessions_of_a_user_but_the_given_one_are_revoked(
     backend: Backend,
 ) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
@@ -782,7 +780,7 @@ async def test_all_sessions_of_a_user_are_ended_but_the_one_that_is_to_go_on(
     assert await living(backend, bert) == [of_bert.id]
 
 
-async def test_a_missing_post_is_none(backend: Backend) -> None:
+async def test_a_missing_post_is_returned_as_none(backend: Backend) -> None:
     anna = await backend.add_user()
     post = await backend.add_post(anna)
     await backend.remove_post(post)
@@ -792,7 +790,7 @@ async def test_a_missing_post_is_none(backend: Backend) -> None:
             assert await uow.posts.details(missing, anna.id, NOON) is None
 
 
-async def test_a_post_is_got_as_its_viewer_sees_it(backend: Backend) -> None:
+async def test_a_post_is_returned_as_its_viewer_sees_it(backend: Backend) -> None:
     anna, bob = await backend.add_user(name="Anna"), await backend.add_user()
     post = await backend.add_post(anna, published=False)
     await backend.vote(post.id, bob)
@@ -807,7 +805,7 @@ async def test_a_post_is_got_as_its_viewer_sees_it(backend: Backend) -> None:
     assert asdict(to_anna.post) == asdict(post)
 
 
-async def test_a_post_of_nobody_is_refused(backend: Backend) -> None:
+async def test_a_post_of_a_missing_user_is_refused(backend: Backend) -> None:
     anna = await backend.add_user()
     await backend.remove_user(anna.id)
 
@@ -834,7 +832,7 @@ async def test_a_stale_save_changes_nothing(backend: Backend) -> None:
     assert (found.content.title, found.version) == ("Theirs", 2)
 
 
-async def test_a_save_that_changed_nothing_or_twice_is_stale(backend: Backend) -> None:
+async def test_a_save_of_the_same_or_a_later_version_is_stale(backend: Backend) -> None:
     anna = await backend.add_user()
     post = await backend.add_post(anna, title="First")
 
@@ -880,7 +878,7 @@ async def test_a_removed_post_is_neither_saved_nor_removed_again(backend: Backen
     assert await stored(backend, post) is None
 
 
-async def test_save_and_remove_touch_one_post_alone(backend: Backend) -> None:
+async def test_save_and_remove_change_only_one_post(backend: Backend) -> None:
     anna = await backend.add_user()
     kept = await backend.add_post(anna, title="Kept")
     post = await backend.add_post(anna)
@@ -904,7 +902,7 @@ async def test_a_post_with_votes_is_removed(backend: Backend) -> None:
     assert await stored(backend, post) is None
 
 
-async def test_entities_do_not_save_themselves(backend: Backend) -> None:
+async def test_a_changed_entity_is_not_stored_without_save(backend: Backend) -> None:
     anna = await backend.add_user(name="Anna")
     session = await backend.add_session(anna)
     async with backend.storage() as uow:
@@ -925,7 +923,7 @@ async def test_entities_do_not_save_themselves(backend: Backend) -> None:
     assert found[1].name == "Anna"
 
 
-async def test_a_saved_entity_does_not_save_itself_again(backend: Backend) -> None:
+async def test_a_change_after_save_is_not_stored(backend: Backend) -> None:
     anna = await backend.add_user()
     post = await backend.add_post(anna)
 
@@ -969,7 +967,7 @@ async def test_a_post_is_locked_until_its_unit_of_work_ends(
     assert found.version == (3 if first_one_commits else 2)
 
 
-async def test_no_edit_is_lost_among_many_at_once(backend: Backend) -> None:
+async def test_no_concurrent_edit_is_lost(backend: Backend) -> None:
     anna = await backend.add_user()
     post = await backend.add_post(anna, title="0")
 
@@ -1014,7 +1012,7 @@ async def write(uow: UnitOfWork, author: User, at: datetime) -> Post:
     return post
 
 
-async def test_recent_post_times_are_the_newest_first(backend: Backend) -> None:
+async def test_recent_post_times_are_newest_first(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     hours = [NOON + timedelta(hours=hour) for hour in range(4)]
     for author, at in (*((anna, hour) for hour in hours), (bob, hours[3])):
@@ -1031,7 +1029,7 @@ async def test_recent_post_times_are_the_newest_first(backend: Backend) -> None:
         assert list(await recent(NOBODY, hours[0], 10)) == []
 
 
-async def test_a_deleted_post_stays_among_the_recent_ones(backend: Backend) -> None:
+async def test_recent_post_times_include_deleted_posts(backend: Backend) -> None:
     anna = await backend.add_user()
     async with backend.storage() as uow:
         post = await write(uow, anna, LATER)
@@ -1042,7 +1040,7 @@ async def test_a_deleted_post_stays_among_the_recent_ones(backend: Backend) -> N
         assert list(await uow.posts.recent_post_times(anna.id, NOON, 10)) == [LATER]
 
 
-async def test_two_at_once_do_not_both_write_the_last_post_of_a_quota(backend: Backend) -> None:
+async def test_concurrent_writes_do_not_exceed_a_quota(backend: Backend) -> None:
     anna = await backend.add_user()
 
     async def write_unless_written() -> bool:
@@ -1056,7 +1054,7 @@ async def test_two_at_once_do_not_both_write_the_last_post_of_a_quota(backend: B
     assert sum(await asyncio.gather(*(write_unless_written() for _ in range(6)))) == 1
 
 
-async def test_an_identity_that_ended_is_remembered_and_may_begin_again(backend: Backend) -> None:
+async def test_an_ended_identity_is_remembered_and_can_be_added_again(backend: Backend) -> None:
     async with backend.storage() as uow:
         user = await uow.identities.add(NewUserFactory.build(), issuer="https://a", subject="1")
         assert await uow.identities.ended_at("https://a", "1") is None

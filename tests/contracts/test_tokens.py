@@ -207,7 +207,7 @@ moments = st.integers(0, 250_000_000_000).map(lambda n: datetime.fromtimestamp(n
 @quick
 @given(user=ids, session=ids, issued_at=moments, life=st.integers(1, 10**9))
 @example(user=2**63 - 1, session=2**63 - 1, issued_at=ISSUED_AT, life=1)
-async def test_a_token_says_what_it_was_issued_for(
+async def test_a_token_has_the_claims_that_it_was_issued_for(
     tokens: Technology, user: int, session: int, issued_at: datetime, life: int
 ) -> None:
     claims = Claims(
@@ -223,7 +223,7 @@ async def test_a_token_says_what_it_was_issued_for(
     assert await tokens.verify(token, claims.expires_at - timedelta(microseconds=1)) == claims
 
 
-async def test_a_token_is_valid_with_the_commit_of_its_unit_of_work(tokens: Technology) -> None:
+async def test_a_token_is_valid_after_the_commit_of_its_unit_of_work(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
     undone = await tokens.issue_and_undo(CLAIMS)
 
@@ -232,7 +232,7 @@ async def test_a_token_is_valid_with_the_commit_of_its_unit_of_work(tokens: Tech
         assert await refuses(tokens, undone)
 
 
-async def test_a_token_goes_into_a_header_as_it_is(tokens: Technology) -> None:
+async def test_a_token_is_valid_in_a_header_unchanged(tokens: Technology) -> None:
     # RFC 6750, section 2.1: b64token.
     assert re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", await tokens.issue(CLAIMS))
 
@@ -241,13 +241,13 @@ async def test_no_two_tokens_are_the_same(tokens: Technology) -> None:
     assert len({await tokens.issue(CLAIMS) for _ in range(100)}) == 100
 
 
-async def test_a_token_works_again_and_again(tokens: Technology) -> None:
+async def test_a_token_can_be_verified_repeatedly(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
 
     assert [await tokens.verify(token, NOW) for _ in range(3)] == [CLAIMS] * 3
 
 
-async def test_tokens_do_not_disturb_one_another(tokens: Technology) -> None:
+async def test_tokens_are_independent_of_each_other(tokens: Technology) -> None:
     other_claims = replace(CLAIMS, user_id=UserId(8), session_id=SessionId(42))
     token, other = await tokens.issue(CLAIMS), await tokens.issue(other_claims)
 
@@ -323,7 +323,7 @@ async def test_garbage_is_refused(tokens: Technology, garbage: str) -> None:
 
 @quick
 @given(text=st.text(st.characters(exclude_categories=[])))
-async def test_no_text_is_a_token_by_chance(tokens: Technology, text: str) -> None:
+async def test_no_other_text_is_accepted_as_a_token(tokens: Technology, text: str) -> None:
     assert await refuses(tokens, text)
 
 
@@ -331,7 +331,7 @@ ADDITIONS = [" ", "\n", "\r\n", "\t", "\0", "=", ".", "a", "A", "\ud800", "é", 
 
 
 @pytest.mark.parametrize("addition", ADDITIONS, ids=lambda text: ascii(text[:6]))
-async def test_nothing_may_stand_around_a_token(tokens: Technology, addition: str) -> None:
+async def test_a_token_with_text_around_it_is_refused(tokens: Technology, addition: str) -> None:
     token = await tokens.issue(CLAIMS)
     await tokens.verify(token, NOW)
 
@@ -351,7 +351,7 @@ characters = st.sampled_from("AQgwz019-_.=+/ \n\0é\ud800") | st.characters(excl
     put=st.text(characters, max_size=3),
     remembered=st.booleans(),
 )
-async def test_no_change_of_a_token_but_none_verifies(
+async def test_a_changed_token_is_refused(
     tokens: Technology, place: int, taken: int, put: str, remembered: bool
 ) -> None:
     token = await tokens.issue(CLAIMS)
@@ -365,7 +365,7 @@ async def test_no_change_of_a_token_but_none_verifies(
     assert await tokens.verify(token, NOW) == CLAIMS
 
 
-async def test_no_other_last_character_verifies(tokens: Technology) -> None:
+async def test_a_token_with_another_last_character_is_refused(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
 
     for code in range(128):
@@ -373,7 +373,7 @@ async def test_no_other_last_character_verifies(tokens: Technology) -> None:
             assert await refuses(tokens, token[:-1] + chr(code))
 
 
-async def test_no_part_of_a_token_verifies(tokens: Technology) -> None:
+async def test_a_part_of_a_token_is_refused(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
 
     for cut in range(1, len(token)):
@@ -381,7 +381,7 @@ async def test_no_part_of_a_token_verifies(tokens: Technology) -> None:
         assert await refuses(tokens, token[cut:])
 
 
-async def test_parts_of_two_tokens_make_none(tokens: Technology) -> None:
+async def test_parts_of_two_tokens_are_refused(tokens: Technology) -> None:
     token = await tokens.issue(CLAIMS)
     other = await tokens.issue(replace(CLAIMS, user_id=UserId(1)))
 

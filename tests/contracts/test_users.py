@@ -32,7 +32,7 @@ async def password_of(backend: Backend, user: User) -> str:
     return found.password
 
 
-async def test_a_user_is_got_whole_with_the_hash_of_the_password(backend: Backend) -> None:
+async def test_a_user_is_returned_with_the_hash_of_the_password(backend: Backend) -> None:
     anna = await backend.add_user()
 
     async with backend.storage() as uow:
@@ -44,7 +44,7 @@ async def test_a_user_is_got_whole_with_the_hash_of_the_password(backend: Backen
     assert found.password == PASSWORD
 
 
-async def test_a_saved_user_is_stored_whole_and_keeps_the_password(backend: Backend) -> None:
+async def test_a_saved_user_keeps_the_password(backend: Backend) -> None:
     anna, other = await backend.add_user(), await backend.add_user()
     changed = {
         "email": "new@example.com",
@@ -72,7 +72,7 @@ async def test_a_saved_user_is_stored_whole_and_keeps_the_password(backend: Back
     assert await backend.queries.credentials(anna.email) is None
 
 
-async def test_nobody_takes_the_address_of_somebody_else(backend: Backend) -> None:
+async def test_a_taken_address_is_refused(backend: Backend) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
 
     async with backend.storage() as uow:
@@ -85,7 +85,7 @@ async def test_nobody_takes_the_address_of_somebody_else(backend: Backend) -> No
     assert (await stored(backend, anna)).email == anna.email
 
 
-async def test_ones_own_address_may_be_spelt_otherwise(backend: Backend) -> None:
+async def test_a_user_may_change_the_case_of_their_address(backend: Backend) -> None:
     anna = await backend.add_user()
 
     async with backend.storage() as uow:
@@ -98,7 +98,7 @@ async def test_ones_own_address_may_be_spelt_otherwise(backend: Backend) -> None
     assert (await stored(backend, anna)).email == anna.email.upper()
 
 
-async def test_a_password_changes_only_from_the_one_that_is_known(backend: Backend) -> None:
+async def test_a_password_changes_only_from_the_current_hash(backend: Backend) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
 
     async with backend.storage() as uow:
@@ -117,7 +117,7 @@ async def test_a_password_changes_only_from_the_one_that_is_known(backend: Backe
 
 
 @pytest.mark.parametrize("by", ["id", "address"])
-async def test_a_user_who_is_got_is_locked_until_the_unit_of_work_ends(
+async def test_a_returned_user_is_locked_until_the_unit_of_work_ends(
     backend: Backend, by: str
 ) -> None:
     anna = await backend.add_user()
@@ -144,7 +144,7 @@ async def test_a_user_who_is_got_is_locked_until_the_unit_of_work_ends(
     assert (await stored(backend, anna)).is_active
 
 
-async def test_a_removed_user_takes_along_what_is_theirs_alone(backend: Backend) -> None:
+async def test_removing_a_user_removes_only_what_is_theirs(backend: Backend) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
     own, other = await backend.add_post(anna), await backend.add_post(bert)
     session, kept = await backend.add_session(anna), await backend.add_session(bert)
@@ -165,7 +165,7 @@ async def test_a_removed_user_takes_along_what_is_theirs_alone(backend: Backend)
     assert (seen.votes, seen.voted) == (1, True)
 
 
-async def test_a_removed_user_is_found_by_nothing_and_leaves_the_address(backend: Backend) -> None:
+async def test_a_removed_user_is_not_found_and_their_address_is_free(backend: Backend) -> None:
     anna = await backend.add_user(email="anna@example.com", role=Role.ADMIN)
     bert = await backend.add_user()
     post = await backend.add_post(anna, title="Hello", content="world")
@@ -215,7 +215,7 @@ async def test_the_identity_of_a_removed_user_is_free(backend: Backend) -> None:
     assert found.id == again.id
 
 
-async def test_admins_are_those_who_are_active(backend: Backend) -> None:
+async def test_only_active_admins_are_listed(backend: Backend) -> None:
     admins = [await backend.add_user(role=Role.ADMIN) for _ in range(3)]
     await backend.add_user(role=Role.MODERATOR)
     await backend.deactivate(admins[1])
@@ -224,7 +224,7 @@ async def test_admins_are_those_who_are_active(backend: Backend) -> None:
         assert await uow.users.admins() == [admins[0].id, admins[2].id]
 
 
-async def test_one_at_a_time_counts_the_admins(backend: Backend) -> None:
+async def test_listing_the_admins_locks_them(backend: Backend) -> None:
     admins = [await backend.add_user(role=Role.ADMIN) for _ in range(2)]
 
     async def demote(admin: User) -> int:
@@ -241,7 +241,7 @@ async def test_one_at_a_time_counts_the_admins(backend: Backend) -> None:
     assert sorted(await asyncio.gather(*map(demote, admins))) == [1, 2]
 
 
-async def test_sessions_end_all_but_the_one_that_is_kept(backend: Backend) -> None:
+async def test_all_sessions_but_the_kept_one_are_revoked(backend: Backend) -> None:
     anna, bert = await backend.add_user(), await backend.add_user()
     first, kept, over = [await backend.add_session(anna) for _ in range(3)]
     other = await backend.add_session(bert)
@@ -257,7 +257,7 @@ async def test_sessions_end_all_but_the_one_that_is_kept(backend: Backend) -> No
     assert [pair and pair[0].revoked_at for pair in found] == [NOON, None, NOON, None]
 
 
-async def test_all_sessions_end(backend: Backend) -> None:
+async def test_all_sessions_are_revoked(backend: Backend) -> None:
     anna = await backend.add_user()
     sessions = [await backend.add_session(anna) for _ in range(2)]
 
@@ -269,7 +269,7 @@ async def test_all_sessions_end(backend: Backend) -> None:
     assert [pair and pair[0].revoked_at for pair in found] == [LATER, LATER]
 
 
-async def test_users_are_walked_newest_first_and_each_is_met_once(backend: Backend) -> None:
+async def test_users_are_paged_newest_first_without_repetition(backend: Backend) -> None:
     users = [await backend.add_user() for _ in range(5)]
 
     walked: list[User] = []
@@ -282,6 +282,6 @@ async def test_users_are_walked_newest_first_and_each_is_met_once(backend: Backe
     assert [asdict(user) for user in walked] == [asdict(user) for user in reversed(users)]
 
 
-async def test_a_place_of_another_form_is_refused(backend: Backend) -> None:
+async def test_a_malformed_sort_key_is_refused(backend: Backend) -> None:
     with pytest.raises(InvalidCursor):
         await backend.queries.users(2, (1, 2))

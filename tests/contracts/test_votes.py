@@ -42,7 +42,7 @@ async def test_a_vote_counts_once_however_often_it_is_cast(backend: Backend) -> 
     assert await seen(backend, other.id, bob) == (0, False)
 
 
-async def test_a_vote_is_taken_back_once(backend: Backend) -> None:
+async def test_a_vote_is_withdrawn_once(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     post = await backend.add_post(anna)
     for voter in (anna, bob):
@@ -66,7 +66,7 @@ async def test_a_vote_changes_nothing_else_of_a_post(backend: Backend) -> None:
     assert (found.post.version, found.post.updated_at) == (1, post.updated_at)
 
 
-async def test_a_vote_without_commit_is_undone(backend: Backend) -> None:
+async def test_a_vote_without_a_commit_is_rolled_back(backend: Backend) -> None:
     anna = await backend.add_user()
     post = await backend.add_post(anna)
 
@@ -88,7 +88,7 @@ async def test_a_vote_for_a_missing_post_or_of_a_missing_user_is_refused(backend
     assert await seen(backend, post.id, anna) == (0, False)
 
 
-async def test_many_votes_at_once_are_all_counted(backend: Backend) -> None:
+async def test_concurrent_votes_are_all_counted(backend: Backend) -> None:
     anna = await backend.add_user()
     voters = [await backend.add_user() for _ in range(12)]
     post = await backend.add_post(anna)
@@ -100,7 +100,7 @@ async def test_many_votes_at_once_are_all_counted(backend: Backend) -> None:
     assert await seen(backend, post.id, voters[0]) == (5, False)
 
 
-async def test_one_voter_who_casts_and_withdraws_at_once_has_one_vote_or_none(
+async def test_a_voter_who_casts_and_withdraws_concurrently_has_at_most_one_vote(
     backend: Backend,
 ) -> None:
     anna = await backend.add_user()
@@ -113,7 +113,7 @@ async def test_one_voter_who_casts_and_withdraws_at_once_has_one_vote_or_none(
     assert await seen(backend, post.id, anna) in [(0, False), (1, True)]
 
 
-async def test_the_votes_of_a_removed_user_are_counted_off(backend: Backend) -> None:
+async def test_the_votes_of_a_removed_user_are_subtracted(backend: Backend) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     posts = [await backend.add_post(owner) for owner in (anna, anna, bob)]
     for post in posts:
@@ -125,7 +125,7 @@ async def test_the_votes_of_a_removed_user_are_counted_off(backend: Backend) -> 
     assert [await seen(backend, post.id, anna) for post in posts[:2]] == [(1, True)] * 2
 
 
-async def test_a_post_goes_with_its_votes_while_they_are_cast(backend: Backend) -> None:
+async def test_a_post_is_removed_while_votes_are_cast(backend: Backend) -> None:
     anna = await backend.add_user()
     voters = [await backend.add_user() for _ in range(6)]
     post, other = await backend.add_post(anna), await backend.add_post(anna)

@@ -50,7 +50,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 10])
-async def test_every_order_has_all_posts_in_it(backend: Backend, limit: int) -> None:
+async def test_every_order_shows_all_posts(backend: Backend, limit: int) -> None:
     anna, bob = await backend.add_user(), await backend.add_user()
     posts = [await backend.add_post(anna, content=f"word{n % 2}") for n in range(6)]
     ids = [post.id for post in posts]
@@ -78,7 +78,7 @@ async def test_every_order_has_all_posts_in_it(backend: Backend, limit: int) -> 
         (Sort.TOP, (ID_MAX, ID_MAX), 2, (-1, 0)),
     ],
 )
-async def test_every_order_goes_on_strictly_behind_any_key(
+async def test_every_order_continues_strictly_after_any_key(
     backend: Backend, sort: Sort, first: tuple[int, ...], behind: int, last: tuple[int, ...]
 ) -> None:
     anna = await backend.add_user()
@@ -135,7 +135,7 @@ CHANGES = st.lists(
     votes=st.lists(st.integers(0, 2), max_size=8),
     changes=CHANGES,
 )
-async def test_a_walk_while_others_write_shows_every_standing_post_once(
+async def test_paging_during_writes_shows_every_standing_post_once(
     backend: Backend, sort: Sort, limit: int, votes: list[int], changes: list[tuple[str, int]]
 ) -> None:
     anna, bob, eve = [await backend.add_user() for _ in range(3)]
@@ -182,7 +182,7 @@ LONG = 100_000
 
 @pytest.mark.parametrize("limit", [1, 5, 100])
 @pytest.mark.parametrize("character", ["a", "🦊", "\x01", '"'])
-async def test_a_page_ends_after_a_mebibyte_of_content_and_the_walk_goes_on(
+async def test_a_page_ends_after_one_mebibyte_and_the_list_continues(
     backend: Backend, character: str, limit: int
 ) -> None:
     anna = await backend.add_user()
@@ -223,7 +223,7 @@ class Weighing:
         return records
 
 
-async def test_no_more_is_loaded_than_fits_on_the_page(backend: Backend) -> None:
+async def test_no_more_content_is_loaded_than_fits_on_the_page(backend: Backend) -> None:
     if not isinstance(backend, SqlBackend):
         return
     anna = await backend.add_user()

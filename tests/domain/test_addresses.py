@@ -38,7 +38,7 @@ def test_an_address_has_one_normal_form(text: str, normal: str) -> None:
     ],
     ids=ascii,
 )
-def test_what_is_no_address_is_refused_without_repeating_it(text: str) -> None:
+def test_an_invalid_address_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(BadEmail) as refusal:
         normal_address(text)
     assert not text or text not in str(refusal.value)
@@ -104,7 +104,7 @@ def test_the_key_of_a_key_is_itself(text: str) -> None:
 
 
 @given(st.emails())
-def test_the_normal_form_has_the_key_of_what_was_written(text: str) -> None:
+def test_an_address_and_its_normal_form_have_the_same_key(text: str) -> None:
     try:
         normal = normal_address(text)
     except BadEmail:

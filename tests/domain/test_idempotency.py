@@ -8,7 +8,7 @@ from domain.posts import PostContent
 DRAFT = PostContent(title="Hello", content="First post.")
 
 
-def test_drafts_that_ask_for_the_same_post_are_one() -> None:
+def test_equal_drafts_have_one_fingerprint() -> None:
     same = PostContent(title="Hello", content="First post.", published=True)
 
     assert fingerprint(same) == fingerprint(DRAFT)
@@ -23,7 +23,7 @@ def test_drafts_that_ask_for_the_same_post_are_one() -> None:
         PostContent(title="HelloFirst", content=" post."),
     ],
 )
-def test_drafts_that_ask_for_another_post_are_not(other: PostContent) -> None:
+def test_different_drafts_have_different_fingerprints(other: PostContent) -> None:
     assert fingerprint(other) != fingerprint(DRAFT)
 
 
@@ -34,7 +34,7 @@ class DraftWithSummary(PostContent):
     summary: str | None = None
 
 
-def test_a_field_that_is_added_to_drafts_counts() -> None:
+def test_an_added_field_changes_the_fingerprint() -> None:
     drafts = [
         DraftWithSummary(title="Hello", content="First post.", summary=summary)
         for summary in (None, "Short", "Long")
@@ -43,5 +43,5 @@ def test_a_field_that_is_added_to_drafts_counts() -> None:
     assert len({fingerprint(draft) for draft in drafts}) == 3
 
 
-def test_an_added_field_at_its_default_leaves_the_fingerprint_as_it_was() -> None:
+def test_an_added_field_at_its_default_keeps_the_fingerprint() -> None:
     assert fingerprint(DraftWithSummary(title="Hello", content="First post.")) == fingerprint(DRAFT)

@@ -9,7 +9,7 @@ from tests.fakes.clock import NOON
 
 
 @pytest.mark.parametrize("purpose", Purpose)
-def test_a_code_admits_to_the_account_of_its_user_until_it_expires(purpose: Purpose) -> None:
+def test_a_code_is_valid_for_its_user_until_it_expires(purpose: Purpose) -> None:
     anna, bert = UserFactory.build(), UserFactory.build()
     code = new_code(anna, purpose, anna.email, "token", NOON)
 
@@ -21,7 +21,7 @@ def test_a_code_admits_to_the_account_of_its_user_until_it_expires(purpose: Purp
     assert not code.is_valid_for(anna, NOON)
 
 
-def test_what_is_stored_of_a_token_depends_on_its_purpose_and_does_not_tell_it() -> None:
+def test_the_stored_hash_depends_on_the_purpose_and_hides_the_token() -> None:
     hashes = {code_hash(token, purpose) for token in ("a token", "another") for purpose in Purpose}
 
     assert len(hashes) == 2 * len(Purpose)
@@ -31,7 +31,7 @@ def test_what_is_stored_of_a_token_depends_on_its_purpose_and_does_not_tell_it()
     assert code.code_hash not in repr(code)
 
 
-def test_a_code_dies_with_the_address_that_it_was_mailed_to_unless_it_undoes_the_change() -> None:
+def test_a_change_of_address_invalidates_codes_except_undo_codes() -> None:
     anna = UserFactory.build(email="new@example.com", pending_email="next@example.com")
 
     def is_valid(purpose: Purpose, email: str) -> bool:
@@ -66,7 +66,7 @@ VERIFICATION, RESET, UNDO = Purpose
         (UNDO, OTHER, {"is_active": False}, None),
     ],
 )
-def test_a_code_is_mailed_where_it_is_of_use(
+def test_a_code_is_only_mailed_to_an_address_that_can_use_it(
     purpose: Purpose, email: str, changes: dict[str, Any], expected: str | None
 ) -> None:
     user = UserFactory.build(email=OWN, **changes)

@@ -6,7 +6,7 @@ from domain.errors import Invalid
 from domain.pages import LIMIT_DEFAULT, LIMIT_MAX, PAGE_BYTES, InvalidCursor, Page, page_length
 
 
-def test_a_page_is_compared_by_what_is_on_it() -> None:
+def test_pages_compare_by_their_content() -> None:
     assert Page(["a"], next=(1,)) == Page(["a"], next=(1,))
     assert Page(["a"], next=(1,)) != Page(["a"], next=None)
 
@@ -15,17 +15,17 @@ def test_limits_are_those_of_the_contract() -> None:
     assert (LIMIT_DEFAULT, LIMIT_MAX) == (20, 100)
 
 
-def test_a_bad_cursor_came_back_changed() -> None:
+def test_an_invalid_cursor_is_of_the_kind_invalid() -> None:
     assert issubclass(InvalidCursor, Invalid)
 
 
-def test_a_page_of_short_texts_has_them_all() -> None:
+def test_a_page_has_all_short_texts() -> None:
     assert page_length(["a"] * LIMIT_MAX) == LIMIT_MAX
     assert page_length([]) == 0
 
 
 @pytest.mark.parametrize("character", ["a", "é", "🦊", "\x01", '"', "\n"])
-def test_a_page_ends_with_the_text_that_brings_it_to_a_mebibyte(character: str) -> None:
+def test_a_page_ends_with_the_text_that_reaches_one_mebibyte(character: str) -> None:
     size = len(json.dumps(character, ensure_ascii=False).encode()) - 2
     half = character * (PAGE_BYTES // 2 // size)
 

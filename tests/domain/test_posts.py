@@ -128,7 +128,7 @@ def test_an_edit_changes_the_content_and_counts_the_version_up() -> None:
 
 
 @pytest.mark.parametrize("published", [True, False])
-def test_a_patch_leaves_the_fields_that_it_does_not_name(published: bool) -> None:
+def test_a_patch_keeps_fields_that_it_does_not_name(published: bool) -> None:
     edited = post(content__published=published)
     before = edited.content
 
@@ -137,7 +137,7 @@ def test_a_patch_leaves_the_fields_that_it_does_not_name(published: bool) -> Non
     assert edited.content == replace(before, title="New")
 
 
-def test_an_empty_patch_changes_nothing_and_is_checked_all_the_same() -> None:
+def test_an_empty_patch_changes_nothing_but_is_checked() -> None:
     edited = post()
     before = asdict(edited)
 
@@ -154,7 +154,7 @@ def test_a_patch_of_an_unknown_field_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("role", [Role.MODERATOR, Role.ADMIN])
-def test_moderators_edit_the_posts_of_others_who_stay_their_owners(role: Role) -> None:
+def test_moderators_edit_posts_of_others_and_keep_the_owner(role: Role) -> None:
     edited = post()
 
     edited.edit(post_patch(), actor=UserFactory.build(role=role), now=LATER)
@@ -162,7 +162,7 @@ def test_moderators_edit_the_posts_of_others_who_stay_their_owners(role: Role) -
     assert edited.owner_id == AUTHOR.id
 
 
-def test_a_stranger_edits_nothing_and_is_not_told_what_is_wrong_with_the_content() -> None:
+def test_a_stranger_is_refused_before_the_content_is_checked() -> None:
     edited = post()
     before = asdict(edited)
 
@@ -185,7 +185,7 @@ def test_an_unexpected_version_is_neither_edited_nor_deleted(versions: frozenset
 # Rules
 
 
-def test_rules_run_in_order_on_the_content_that_the_one_before_left() -> None:
+def test_rules_run_in_order_on_the_content_of_the_previous_rule() -> None:
     seen: list[PostContent] = []
     changed = PostContentFactory.build(title="Changed")
     context = writing(PostContentFactory.build())
@@ -199,7 +199,7 @@ def test_rules_run_in_order_on_the_content_that_the_one_before_left() -> None:
     assert seen == [context.draft, changed]
 
 
-def test_the_first_rule_that_is_broken_ends_it() -> None:
+def test_the_first_broken_rule_ends_the_check() -> None:
     def refuse(_: WriteContext) -> None:
         raise BadTitle
 
@@ -210,5 +210,5 @@ def test_the_first_rule_that_is_broken_ends_it() -> None:
         checked(writing(PostContentFactory.build()), (refuse, refuse_too))
 
 
-def test_a_missing_post_is_named_as_the_contract_says() -> None:
+def test_a_missing_post_has_the_detail_of_the_contract() -> None:
     assert PostNotFound(7).detail == "Post with id: 7 was not found"

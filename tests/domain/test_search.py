@@ -24,21 +24,21 @@ from domain.search import QUERY_MAX, Term, terms_of
         ("fox\0den", [Term(("fox", "den"))]),
     ],
 )
-def test_a_query_is_read_as_words_beginnings_and_phrases(query: str, terms: list[Term]) -> None:
+def test_a_query_has_words_prefixes_and_phrases(query: str, terms: list[Term]) -> None:
     assert list(terms_of(query)) == terms
 
 
 @pytest.mark.parametrize("query", ["", " ", '"', '""', "*", "&|!():<->", "'; --", "\0", "🦊 ☃"])
-def test_a_query_without_a_word_looks_for_nothing(query: str) -> None:
+def test_a_query_without_a_word_has_no_terms(query: str) -> None:
     assert terms_of(query) == ()
 
 
-def test_what_is_behind_the_first_characters_does_not_count() -> None:
+def test_a_query_is_cut_off_at_its_maximum_length() -> None:
     assert terms_of("a" * (QUERY_MAX + 1)) == (Term(("a" * QUERY_MAX,)),)
 
 
 @given(st.text(max_size=600))
-def test_every_input_gives_words_without_anything_else_in_them(query: str) -> None:
+def test_every_input_gives_words_of_letters_digits_and_marks(query: str) -> None:
     for term in terms_of(query):
         assert term.words
         for word in term.words:

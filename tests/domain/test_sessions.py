@@ -31,17 +31,17 @@ def is_valid_for(
     return session.is_valid_for(user, issued_at=issued_at, now=now)
 
 
-def test_a_session_admits_its_user() -> None:
+def test_a_session_is_valid_for_its_user() -> None:
     assert is_valid_for(*login())
 
 
-def test_a_session_admits_nobody_else() -> None:
+def test_a_session_is_not_valid_for_another_user() -> None:
     session, user = login()
 
     assert not is_valid_for(session, UserFactory.build(id=user.id + 1))
 
 
-def test_a_session_ends_at_the_moment_it_expires() -> None:
+def test_a_session_is_not_valid_at_its_expiry() -> None:
     session, user = login()
 
     assert is_valid_for(session, user, now=session.expires_at - INSTANT)
@@ -50,18 +50,18 @@ def test_a_session_ends_at_the_moment_it_expires() -> None:
 
 
 @pytest.mark.parametrize("since", [-timedelta(days=1), timedelta(0), timedelta(days=1)])
-def test_a_revoked_session_admits_nobody(since: timedelta) -> None:
+def test_a_revoked_session_is_not_valid(since: timedelta) -> None:
     assert not is_valid_for(*login(revoked_at=NOON + since))
 
 
-def test_a_deactivated_user_is_not_admitted() -> None:
+def test_a_session_is_not_valid_for_a_deactivated_user() -> None:
     session, user = login()
     user.is_active = False
 
     assert not is_valid_for(session, user)
 
 
-def test_a_token_from_before_the_user_s_tokens_are_valid_is_dead() -> None:
+def test_a_token_from_before_tokens_valid_from_is_refused() -> None:
     session, user = login()
     user.tokens_valid_from = ISSUED_AT + timedelta(seconds=1)
 
@@ -69,7 +69,7 @@ def test_a_token_from_before_the_user_s_tokens_are_valid_is_dead() -> None:
     assert is_valid_for(session, user, issued_at=ISSUED_AT + timedelta(seconds=1))
 
 
-def test_a_token_of_the_same_second_lives_because_tokens_know_whole_seconds_alone() -> None:
+def test_a_token_of_the_same_second_is_valid_because_tokens_have_whole_seconds() -> None:
     session, user = login()
     user.tokens_valid_from = ISSUED_AT + timedelta(seconds=1) - INSTANT
 
@@ -77,17 +77,17 @@ def test_a_token_of_the_same_second_lives_because_tokens_know_whole_seconds_alon
     assert not is_valid_for(session, user, issued_at=ISSUED_AT - timedelta(seconds=1))
 
 
-def test_what_is_kept_of_a_refresh_token_is_its_sha256() -> None:
+def test_the_sha256_of_a_refresh_token_is_stored() -> None:
     known = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
     assert refresh_hash("test") == known
 
 
-def test_a_new_session_does_not_show_what_continues_it() -> None:
+def test_the_repr_of_a_new_session_hides_its_refresh_hash() -> None:
     assert "deadbeef" not in repr(NewSessionFactory.build(refresh_hash="deadbeef"))
 
 
-def test_the_words_of_a_refusal_are_those_of_the_contract() -> None:
+def test_errors_have_the_details_of_the_contract() -> None:
     assert NotAuthenticated().detail == "Not authenticated"
     assert InvalidToken().detail == "Could not validate credentials"
     for error in (NotAuthenticated, InvalidToken, InvalidCredentials):
@@ -108,7 +108,7 @@ def test_the_words_of_a_refusal_are_those_of_the_contract() -> None:
         (None, ""),
     ],
 )
-def test_an_ipv6_address_stands_for_its_64(ip: str | None, network: str) -> None:
+def test_the_network_of_an_ipv6_address_is_its_64(ip: str | None, network: str) -> None:
     assert network_of(ip) == network
 
 
@@ -125,5 +125,5 @@ def test_an_ipv6_address_stands_for_its_64(ip: str | None, network: str) -> None
         (None, None),
     ],
 )
-def test_an_ipv6_address_belongs_to_the_site_of_its_48(ip: str | None, site: str | None) -> None:
+def test_the_site_of_an_ipv6_address_is_its_48(ip: str | None, site: str | None) -> None:
     assert site_of(ip) == site

@@ -20,7 +20,7 @@ from tests.factories import UserDraftFactory, UserFactory
 from tests.fakes.clock import NOON
 
 
-def test_a_registration_keeps_what_was_asked_for() -> None:
+def test_a_registration_has_the_fields_of_the_draft() -> None:
     draft = UserDraft(email="Anna@example.com", name="Anna")
 
     new = register(draft, now=NOON)
@@ -29,7 +29,7 @@ def test_a_registration_keeps_what_was_asked_for() -> None:
     assert new.role is Role.MEMBER
 
 
-def test_a_registration_has_the_role_that_is_given() -> None:
+def test_a_registration_has_the_given_role() -> None:
     assert register(UserDraftFactory.build(), now=NOON, role=Role.ADMIN).role is Role.ADMIN
 
 
@@ -37,7 +37,7 @@ def test_a_name_may_be_left_out() -> None:
     assert register(UserDraftFactory.build(name=None), now=NOON).name is None
 
 
-def test_blanks_around_a_name_are_cut_off() -> None:
+def test_a_name_is_trimmed() -> None:
     assert register(UserDraftFactory.build(name="  Anna B. "), now=NOON).name == "Anna B."
 
 
@@ -58,7 +58,7 @@ def test_a_name_of_another_length_is_refused(name: str) -> None:
     "name",
     ["山田\u3000太郎", "मि\u200dश्र", "👩‍👩‍👧‍👦", "O'Brien-Łukasz", "e\u0301", "\U0001fae9"],
 )
-def test_names_are_written_in_many_ways(name: str) -> None:
+def test_names_may_have_any_script(name: str) -> None:
     assert register(UserDraftFactory.build(name=name), now=NOON).name == name
 
 
@@ -81,11 +81,11 @@ def test_an_address_is_registered_in_its_normal_form() -> None:
         register(UserDraftFactory.build(email="anna.example.com"), now=NOON)
 
 
-def test_who_is_not_found_is_named_by_id() -> None:
+def test_the_error_for_a_missing_user_names_the_id() -> None:
     assert UserNotFound(7).detail == "User with id: 7 was not found"
 
 
-def test_an_edit_changes_what_it_names_alone() -> None:
+def test_an_edit_changes_only_the_fields_that_it_names() -> None:
     anna = UserFactory.build(name="Anna", email="anna@example.com", is_verified=True)
 
     anna.edit(ProfileChange())
@@ -108,7 +108,7 @@ def test_another_address_is_pending_until_it_is_confirmed() -> None:
     assert anna.is_verified
 
 
-def test_the_present_address_cancels_a_pending_one_and_is_verified_by_itself() -> None:
+def test_a_code_for_the_current_address_verifies_it_and_an_edit_cancels_the_pending_one() -> None:
     anna = UserFactory.build(email="anna@example.com", pending_email="new@example.com")
 
     anna.confirm_email("anna@example.com")
@@ -144,7 +144,7 @@ def test_an_edit_keeps_the_rules_of_registration(
     assert anna.name == "Anna"
 
 
-def test_deactivation_calls_tokens_in_once() -> None:
+def test_only_the_first_deactivation_moves_tokens_valid_from() -> None:
     anna = UserFactory.build()
     later, latest = NOON + timedelta(hours=1), NOON + timedelta(hours=2)
 
@@ -158,7 +158,9 @@ def test_deactivation_calls_tokens_in_once() -> None:
 @pytest.mark.parametrize(
     ("role", "is_active"), [(Role.MEMBER, None), (Role.MODERATOR, True), (None, False)]
 )
-def test_the_last_admin_stays_an_active_one(role: Role | None, is_active: bool | None) -> None:
+def test_the_last_admin_cannot_be_demoted_or_deactivated(
+    role: Role | None, is_active: bool | None
+) -> None:
     admin = UserFactory.build(role=Role.ADMIN)
 
     with pytest.raises(LastAdmin):
@@ -167,13 +169,13 @@ def test_the_last_admin_stays_an_active_one(role: Role | None, is_active: bool |
     other.administer(role=role, is_active=is_active, admins=[admin.id, other.id], now=NOON)
 
 
-def test_the_last_admin_may_be_confirmed_in_office() -> None:
+def test_the_last_admin_may_be_made_admin_again() -> None:
     admin = UserFactory.build(role=Role.ADMIN)
 
     admin.administer(role=Role.ADMIN, is_active=True, admins=[admin.id], now=NOON)
 
 
-def test_an_admin_is_left_when_it_is_another_one() -> None:
+def test_an_admin_may_leave_while_another_one_remains() -> None:
     one, two = UserId(1), UserId(2)
 
     for admins in ([two], [one, two], []):

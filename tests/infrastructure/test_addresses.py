@@ -28,7 +28,7 @@ def postgres(url: str) -> PostgresAddress:
         ("sqlite:///gatepost.db?timeout=30", "gatepost.db", 30),
     ],
 )
-def test_a_file_of_sqlite_is_taken_with_its_timeout(
+def test_an_address_of_sqlite_is_a_path_with_a_timeout(
     url: str, path: str, timeout: float | None
 ) -> None:
     assert parse(url) == SqliteAddress(Path(path), timeout)
@@ -45,11 +45,11 @@ def test_a_file_of_sqlite_is_taken_with_its_timeout(
         "postgresql://gatepost:secret@/gatepost?host=%2Fcloudsql%2Fproject%3Aregion%3Ainstance",
     ],
 )
-def test_what_asyncpg_and_the_server_know_goes_on_to_them(url: str) -> None:
+def test_options_of_asyncpg_and_the_server_are_passed_on(url: str) -> None:
     assert postgres(url).hosts == (url,)
 
 
-def test_every_host_has_an_address_of_its_own() -> None:
+def test_every_host_has_its_own_address() -> None:
     address = postgres("postgresql://gatepost:se,cret@a.example.com:5432,b.example.com/gatepost")
 
     assert address.hosts == (
@@ -66,7 +66,7 @@ def test_options_of_the_client_are_not_sent_to_the_server() -> None:
     assert address == PostgresAddress((f"{HOST}?sslmode=require",), 0, 5)
 
 
-def test_certificates_are_files_that_are_there(tmp_path: Path) -> None:
+def test_certificates_must_be_existing_files(tmp_path: Path) -> None:
     root = tmp_path / "root.crt"
     root.touch()
 
@@ -75,7 +75,7 @@ def test_certificates_are_files_that_are_there(tmp_path: Path) -> None:
         parse(f"{HOST}?sslmode=verify-full&sslrootcert={root}.missing")
 
 
-def test_a_certificate_is_verified_only_with_an_authority_to_ask(
+def test_verifying_a_certificate_needs_an_authority(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -104,7 +104,7 @@ def test_a_certificate_is_verified_only_with_an_authority_to_ask(
         ("sslmode=", "must have a value"),
     ],
 )
-def test_another_option_is_refused_with_what_to_write(options: str, reason: str) -> None:
+def test_an_unknown_option_is_refused_with_an_alternative(options: str, reason: str) -> None:
     with pytest.raises(BadAddress) as refusal:
         parse(f"{HOST}?{options}")
 
@@ -122,7 +122,7 @@ def test_another_option_is_refused_with_what_to_write(options: str, reason: str)
         ("sqlite:///gatepost.db ?timeout=1", "no space"),
     ],
 )
-def test_what_would_be_part_of_a_file_s_name_is_refused(url: str, reason: str) -> None:
+def test_options_that_would_become_part_of_a_file_name_are_refused(url: str, reason: str) -> None:
     with pytest.raises(BadAddress, match=reason):
         parse(url)
 
@@ -148,7 +148,7 @@ def test_what_would_be_part_of_a_file_s_name_is_refused(url: str, reason: str) -
         "postgresql://gatepost:secret@db.example.com/gatepost?secret",
     ],
 )
-def test_another_address_is_refused_and_not_repeated(url: str) -> None:
+def test_an_invalid_address_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(BadAddress, match=r"^must be ") as refusal:
         parse(url)
 

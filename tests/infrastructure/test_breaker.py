@@ -29,7 +29,7 @@ class Server:
             await asyncio.sleep(0)
 
 
-async def test_calls_go_through_while_nothing_has_failed() -> None:
+async def test_calls_pass_while_nothing_has_failed() -> None:
     server = Server()
 
     await server.breaker.admit()
@@ -37,7 +37,7 @@ async def test_calls_go_through_while_nothing_has_failed() -> None:
     assert server.probes == 0
 
 
-async def test_who_comes_during_the_first_probe_waits_for_it_and_goes_on_when_it_succeeds() -> None:
+async def test_calls_during_the_first_probe_wait_and_pass_when_it_succeeds() -> None:
     server = Server()
     server.breaker.trip()
     waiting = [asyncio.create_task(server.breaker.admit()) for _ in range(3)]
@@ -50,7 +50,7 @@ async def test_who_comes_during_the_first_probe_waits_for_it_and_goes_on_when_it
     assert (server.probes, server.breaker.is_open) == (1, False)
 
 
-async def test_after_a_probe_that_failed_calls_fail_at_once() -> None:
+async def test_calls_fail_at_once_after_a_failed_probe() -> None:
     server = Server()
     server.breaker.trip()
     waiting = asyncio.create_task(server.breaker.admit())
@@ -65,7 +65,7 @@ async def test_after_a_probe_that_failed_calls_fail_at_once() -> None:
     server.breaker.reset()
 
 
-async def test_it_is_probed_again_until_it_answers() -> None:
+async def test_probes_repeat_until_one_succeeds() -> None:
     server = Server()
     server.breaker.trip()
     for verdict in (OSError(), OSError(), None):
@@ -79,7 +79,7 @@ async def test_it_is_probed_again_until_it_answers() -> None:
     await server.breaker.admit()
 
 
-async def test_a_call_that_succeeds_is_as_good_as_a_probe() -> None:
+async def test_a_successful_call_closes_the_breaker() -> None:
     server = Server()
     server.breaker.trip()
     await server.says(OSError())
@@ -90,7 +90,7 @@ async def test_a_call_that_succeeds_is_as_good_as_a_probe() -> None:
     assert not server.breaker.is_open
 
 
-async def test_many_failures_at_once_start_one_probe() -> None:
+async def test_concurrent_failures_start_one_probe() -> None:
     server = Server()
 
     for _ in range(5):

@@ -67,7 +67,7 @@ def test_links_to_services_are_recognized(links: dict[str, str], service: str) -
         ("HOST", "10.96.0.11"),
     ],
 )
-def test_a_typing_error_is_no_link(name: str, value: str) -> None:
+def test_a_misspelled_setting_is_not_taken_for_a_link(name: str, value: str) -> None:
     assert service_links({f"GATEPOST_{name}": value}, "GATEPOST_") == set()
 
 
@@ -92,24 +92,26 @@ def test_no_setting_looks_like_a_link() -> None:
         ("A='two\nlines'", {"A": "two\nlines"}),
     ],
 )
-def test_a_file_is_read_to_the_letter(tmp_path: Path, written: str, read: dict[str, str]) -> None:
+def test_values_in_a_file_are_not_expanded(
+    tmp_path: Path, written: str, read: dict[str, str]
+) -> None:
     (tmp_path / ".env").write_bytes(written.encode())
 
     assert read_env_file(tmp_path / ".env") == read
 
 
-def test_no_file_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_file_is_empty(tmp_path: Path) -> None:
     assert read_env_file(tmp_path / ".env") == {}
 
 
-def test_a_byte_order_mark_is_let_pass(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(TEXT.encode("utf-8-sig"))
 
     assert read_env_file(tmp_path / ".env") == {"GATEPOST_ISSUER": "für"}
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
     (tmp_path / ".env").write_bytes(TEXT.encode(encoding))
 
     with pytest.raises(BadEnvironment, match=r"\.env: is not UTF-8"):
@@ -119,7 +121,7 @@ def test_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("written", "line"), [("A=b\nhunter2\n", 2), ("A=b\n\nB='hunter2\n", 3), ("= hunter2", 1)]
 )
-def test_a_line_that_can_not_be_read_is_named_and_not_repeated(
+def test_an_invalid_line_is_named_by_number_and_not_repeated(
     tmp_path: Path, written: str, line: int
 ) -> None:
     (tmp_path / ".env").write_text(written)
@@ -130,13 +132,13 @@ def test_a_line_that_can_not_be_read_is_named_and_not_repeated(
     assert str(refusal.value) == f"{tmp_path}/.env: line {line} is no NAME=value"
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadEnvironment, match="Is a directory"):
         read_env_file(tmp_path)
 
 
 @pytest.mark.parametrize("value", ['"hunter2"', "'hunter2'", '""', "hunter2\udcfc"])
-def test_a_value_that_was_spoilt_on_its_way_is_named_and_not_repeated(value: str) -> None:
+def test_a_corrupt_value_is_named_and_not_repeated(value: str) -> None:
     with pytest.raises(BadEnvironment, match=r"^GATEPOST_X: is ") as refusal:
         check_variable("GATEPOST_X", value)
 
@@ -144,5 +146,5 @@ def test_a_value_that_was_spoilt_on_its_way_is_named_and_not_repeated(value: str
 
 
 @pytest.mark.parametrize("value", ["", '"', "a'b", "'a\"", "für"])
-def test_other_values_are_let_pass(value: str) -> None:
+def test_other_values_are_accepted(value: str) -> None:
     check_variable("GATEPOST_X", value)

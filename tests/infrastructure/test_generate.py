@@ -55,7 +55,7 @@ def newest(tree: Path) -> Path:
     return max((tree / VERSIONS).glob("*.py"))
 
 
-def test_a_new_row_becomes_a_revision_of_the_next_number(tree: Path) -> None:
+def test_a_new_row_class_becomes_a_revision_with_the_next_number(tree: Path) -> None:
     before = newest(tree).name
     # A concept without a module in this package.
     (tree / "infrastructure" / "database" / "health.py").write_text(ROW)
@@ -81,7 +81,7 @@ def test_without_a_difference_nothing_is_written(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Two Words", "../../etc"])
-def test_a_name_that_is_no_name_is_refused_in_one_line(tree: Path, name: str) -> None:
+def test_an_invalid_name_is_refused_in_one_line(tree: Path, name: str) -> None:
     done = generate(tree, name)
 
     assert done.returncode == 1

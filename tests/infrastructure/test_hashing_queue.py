@@ -57,7 +57,7 @@ class Attempts:
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("seconds", [0.01, COST_12, 5.0])
-async def test_strangers_from_sixty_networks_leave_a_place_for_a_known_one(
+async def test_strangers_from_sixty_networks_leave_a_place_for_a_known_requester(
     release: Event, threads: int, seconds: float
 ) -> None:
     attempts = Attempts(HashingQueue(threads=threads, seconds=seconds), release)
@@ -71,7 +71,7 @@ async def test_strangers_from_sixty_networks_leave_a_place_for_a_known_one(
     await attempts.finish()
 
 
-async def test_a_third_of_the_places_is_kept(release: Event) -> None:
+async def test_a_third_of_the_places_is_reserved(release: Event) -> None:
     attempts = Attempts(HashingQueue(threads=4, seconds=COST_12), release)
 
     assert await attempts.accepted(*map(stranger, range(60))) == 8
@@ -92,7 +92,7 @@ async def test_no_network_fills_the_queue(release: Event, threads: int, is_known
     await attempts.finish()
 
 
-async def test_a_place_is_free_again_when_the_work_is_done(release: Event) -> None:
+async def test_finished_work_frees_its_place(release: Event) -> None:
     queue = HashingQueue(threads=1, seconds=COST_12)
     attempts = Attempts(queue, release)
 
@@ -105,7 +105,7 @@ async def test_a_place_is_free_again_when_the_work_is_done(release: Event) -> No
     assert queue.refused > 0
 
 
-async def test_whoever_gives_up_while_waiting_leaves_the_place(release: Event) -> None:
+async def test_cancelled_work_frees_its_place(release: Event) -> None:
     queue = HashingQueue(threads=1, seconds=0.01)
     running = asyncio.create_task(queue.run(release.wait, stranger(1)))
     waiting = [asyncio.create_task(queue.run(release.wait, stranger(1))) for _ in range(20)]
@@ -122,7 +122,7 @@ async def test_whoever_gives_up_while_waiting_leaves_the_place(release: Event) -
     assert await running
 
 
-async def test_work_that_fails_leaves_its_place(release: Event) -> None:
+async def test_failed_work_frees_its_place(release: Event) -> None:
     queue = HashingQueue(threads=1, seconds=COST_12)
 
     for _ in range(10):
@@ -163,7 +163,7 @@ def test_threads_are_half_of_the_cores_that_the_container_may_use(
     assert hashing_threads(root=root, environment={}, cpus=16) == threads
 
 
-def test_without_control_groups_the_machine_counts(tmp_path: Path) -> None:
+def test_without_control_groups_the_cpus_of_the_machine_count(tmp_path: Path) -> None:
     assert hashing_threads(root=tmp_path, environment={}, cpus=6) == 3
 
 

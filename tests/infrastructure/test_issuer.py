@@ -114,9 +114,7 @@ async def refuses(tokens: IssuerTokens, token: str, now: datetime = NOW) -> bool
     return str(refusal.value) == InvalidToken.detail
 
 
-async def test_a_token_says_who_its_bearer_is_and_for_how_long(
-    tokens: IssuerTokens, key: RSAKey
-) -> None:
+async def test_a_token_has_the_identity_and_the_expiry(tokens: IssuerTokens, key: RSAKey) -> None:
     said = SAID | {"email": "anna@example.com", "email_verified": True, "name": "Anna"}
 
     assert await tokens.verify(signed(key, said), NOW) == ExternalClaims(
@@ -128,14 +126,14 @@ async def test_a_token_says_who_its_bearer_is_and_for_how_long(
     )
 
 
-async def test_keys_may_come_from_an_address_that_is_set(provider: Provider, key: RSAKey) -> None:
+async def test_keys_may_come_from_a_configured_address(provider: Provider, key: RSAKey) -> None:
     provider.discovery = {}
 
     await provider.tokens(f"{ISSUER}/keys").verify(signed(key, SAID), NOW)
 
 
 @pytest.mark.parametrize("claim", ["iss", "aud", "sub", "iat", "exp"])
-async def test_a_claim_that_is_missing_refuses_the_token(
+async def test_a_token_without_a_required_claim_is_refused(
     tokens: IssuerTokens, key: RSAKey, claim: str
 ) -> None:
     said = {name: value for name, value in SAID.items() if name != claim}
@@ -169,7 +167,7 @@ BAD_CLAIMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS)
-async def test_a_bad_claim_refuses_the_token(
+async def test_a_token_with_a_bad_claim_is_refused(
     tokens: IssuerTokens, key: RSAKey, changes: dict[str, Any]
 ) -> None:
     assert await refuses(tokens, signed(key, SAID | changes))
@@ -180,7 +178,7 @@ async def test_our_audience_may_be_one_of_several(tokens: IssuerTokens, key: RSA
 
 
 @pytest.mark.parametrize("verified", [False, None, 1, "absent"])
-async def test_an_address_counts_only_when_the_provider_calls_it_verified(
+async def test_an_address_counts_only_if_the_provider_has_verified_it(
     tokens: IssuerTokens, key: RSAKey, verified: object
 ) -> None:
     said = SAID | {"email": "anna@example.com"}
@@ -209,7 +207,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
-async def test_a_header_that_is_not_understood_refuses_the_token(
+async def test_a_token_with_an_unknown_header_is_refused(
     provider: Provider, tokens: IssuerTokens, key: RSAKey, header: dict[str, Any]
 ) -> None:
     private = key.private_key
@@ -232,7 +230,7 @@ async def test_other_algorithms_are_refused(
 
 
 @pytest.mark.parametrize(("own", "other"), [("RS256", "PS256"), ("PS256", "RS256")])
-async def test_a_key_that_names_its_algorithm_verifies_by_no_other(own: str, other: str) -> None:
+async def test_a_key_verifies_only_by_the_algorithm_that_it_names(own: str, other: str) -> None:
     key = RSAKey.import_key({**rsa_key("a").as_dict(private=True), "alg": own})
     bare = RSAKey.import_key(rsa_key("a").as_dict(private=True))
     tokens = Provider(key).tokens()
@@ -241,7 +239,9 @@ async def test_a_key_that_names_its_algorithm_verifies_by_no_other(own: str, oth
     assert await refuses(tokens, signed(bare, SAID, algorithm=other))
 
 
-async def test_the_public_key_is_no_secret(tokens: IssuerTokens, key: RSAKey) -> None:
+async def test_the_public_key_is_not_accepted_as_an_hmac_secret(
+    tokens: IssuerTokens, key: RSAKey
+) -> None:
     _, payload, _ = signed(key, SAID).split(".")
     header = urlsafe_b64encode(b'{"alg":"HS256","kid":"a"}').decode().rstrip("=")
     digest = hmac.digest(key.as_pem(private=False), f"{header}.{payload}".encode(), "sha256")
@@ -280,9 +280,7 @@ async def test_a_provider_may_sign_with_each_algorithm_of_a_key_pair(algorithm: 
 
 @pytest.mark.parametrize("spelled", [ISSUER, f"{ISSUER}/"])
 @pytest.mark.parametrize("said", [ISSUER, f"{ISSUER}/"])
-async def test_a_final_slash_of_the_issuer_is_a_matter_of_spelling(
-    key: RSAKey, spelled: str, said: str
-) -> None:
+async def test_a_final_slash_of_the_issuer_is_ignored(key: RSAKey, spelled: str, said: str) -> None:
     provider = Provider(key)
     provider.discovery["issuer"] = said
 
@@ -293,7 +291,7 @@ async def test_a_final_slash_of_the_issuer_is_a_matter_of_spelling(
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-async def test_a_verified_address_as_text_counts_where_a_setting_says_so(
+async def test_email_verified_as_text_counts_if_a_setting_allows_it(
     provider: Provider, key: RSAKey, trusted: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = provider.tokens(email_verified_as_text=trusted)
@@ -307,7 +305,7 @@ async def test_a_verified_address_as_text_counts_where_a_setting_says_so(
 
 
 @pytest.mark.parametrize("verified", ["True", "false", "1", "", "yes"])
-async def test_no_other_text_calls_an_address_verified(
+async def test_no_other_text_counts_as_verified(
     provider: Provider, key: RSAKey, verified: str
 ) -> None:
     said = SAID | {"email": "anna@example.com", "email_verified": verified}
@@ -328,7 +326,7 @@ REASONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-async def test_why_a_signed_token_is_refused_is_logged(
+async def test_the_reason_for_refusing_a_signed_token_is_logged(
     tokens: IssuerTokens, key: RSAKey, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await refuses(tokens, signed(key, SAID | REASONS[reason]))
@@ -337,7 +335,7 @@ async def test_why_a_signed_token_is_refused_is_logged(
     assert "hunter2" not in caplog.text
 
 
-async def test_a_token_that_nobody_signed_is_not_logged(
+async def test_refusing_an_unsigned_token_is_not_logged(
     tokens: IssuerTokens, key: RSAKey, caplog: pytest.LogCaptureFixture
 ) -> None:
     impostor = RSAKey.generate_key(2048, {"kid": "a"})
@@ -356,9 +354,7 @@ UNFIT: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("make", UNFIT.values(), ids=UNFIT)
 @pytest.mark.filterwarnings("ignore")  # joserfc's, of weak keys
-async def test_an_unfit_key_is_passed_over_and_the_others_are_taken(
-    key: RSAKey, make: Callable[[], Any]
-) -> None:
+async def test_an_unfit_key_is_skipped(key: RSAKey, make: Callable[[], Any]) -> None:
     unfit = make()
     provider = Provider(key)
     provider.keys += [{}, {"kty": "oct", "k": "c2VjcmV0", "kid": "s"}, {"kty": "RSA", "kid": "x"}]
@@ -372,16 +368,14 @@ async def test_an_unfit_key_is_passed_over_and_the_others_are_taken(
     assert await refuses(tokens, signed(bare, SAID))
 
 
-async def test_keys_are_asked_for_once(
-    provider: Provider, tokens: IssuerTokens, key: RSAKey
-) -> None:
+async def test_keys_are_fetched_once(provider: Provider, tokens: IssuerTokens, key: RSAKey) -> None:
     for _ in range(3):
         await asyncio.gather(*(tokens.verify(signed(key, SAID), NOW) for _ in range(10)))
 
     assert provider.asked == 1
 
 
-async def test_garbage_asks_for_nothing(provider: Provider, tokens: IssuerTokens) -> None:
+async def test_garbage_causes_no_fetch(provider: Provider, tokens: IssuerTokens) -> None:
     for garbage in ("", "x", "a.b.c", "é.é.é", "." * 5000, "a" * 10_000_000, "\ud800.a.b"):
         assert await refuses(tokens, garbage)
 
@@ -392,7 +386,7 @@ async def test_a_token_that_is_too_long_is_refused(tokens: IssuerTokens, key: RS
     assert await refuses(tokens, signed(key, SAID | {"x": "x" * TOKEN_MAX}))
 
 
-async def test_a_new_key_is_asked_for_when_a_token_names_it(
+async def test_a_token_with_a_new_key_causes_a_fetch(
     provider: Provider, tokens: IssuerTokens, key: RSAKey
 ) -> None:
     await tokens.verify(signed(key, SAID), NOW)
@@ -405,7 +399,7 @@ async def test_a_new_key_is_asked_for_when_a_token_names_it(
     assert provider.asked == 2
 
 
-async def test_unknown_keys_cause_one_request_a_minute_and_not_one_each(
+async def test_unknown_keys_cause_one_fetch_a_minute(
     provider: Provider, tokens: IssuerTokens, key: RSAKey
 ) -> None:
     await tokens.verify(signed(key, SAID), NOW)
@@ -425,7 +419,7 @@ def replace_kid(key: RSAKey, kid: str) -> RSAKey:
     return RSAKey.import_key({**key.as_dict(private=True), "kid": kid})
 
 
-async def test_while_the_provider_is_down_the_keys_in_hand_go_on(
+async def test_fetched_keys_are_used_while_the_provider_is_down(
     provider: Provider, tokens: IssuerTokens, key: RSAKey
 ) -> None:
     await tokens.verify(signed(key, SAID), NOW)
@@ -439,7 +433,7 @@ async def test_while_the_provider_is_down_the_keys_in_hand_go_on(
     assert await refuses(tokens, signed(rsa_key("b"), said), later)
 
 
-async def test_without_any_key_it_is_not_the_token_s_fault(
+async def test_without_any_key_the_service_is_unavailable(
     provider: Provider, tokens: IssuerTokens, key: RSAKey
 ) -> None:
     provider.down = True
@@ -455,7 +449,7 @@ async def test_without_any_key_it_is_not_the_token_s_fault(
     "discovery",
     [{}, {"issuer": "https://evil.test", "jwks_uri": f"{ISSUER}/keys"}, {"issuer": ISSUER}],
 )
-async def test_a_discovery_document_of_somebody_else_is_not_followed(
+async def test_a_discovery_document_of_another_issuer_is_refused(
     provider: Provider, tokens: IssuerTokens, key: RSAKey, discovery: dict[str, Any]
 ) -> None:
     provider.discovery = discovery
@@ -465,7 +459,7 @@ async def test_a_discovery_document_of_somebody_else_is_not_followed(
     assert provider.asked == 0
 
 
-async def test_a_key_that_was_taken_back_dies_within_the_hour_and_nobody_waits_for_it(
+async def test_a_withdrawn_key_is_refused_within_the_hour_by_a_background_fetch(
     provider: Provider, tokens: IssuerTokens, key: RSAKey
 ) -> None:
     await tokens.verify(signed(key, SAID), NOW)
@@ -491,7 +485,7 @@ async def test_a_remembered_signature_does_not_outlive_the_token(
     assert len(tokens._verified) == 0
 
 
-async def test_only_so_many_signatures_are_remembered_and_none_that_was_refused(
+async def test_a_bounded_number_of_valid_signatures_is_remembered(
     provider: Provider, key: RSAKey
 ) -> None:
     tokens = provider.tokens(remembered=3)
@@ -502,7 +496,7 @@ async def test_only_so_many_signatures_are_remembered_and_none_that_was_refused(
     assert len(tokens._verified) == 3
 
 
-async def test_nothing_is_issued_here(tokens: IssuerTokens) -> None:
+async def test_no_tokens_are_issued(tokens: IssuerTokens) -> None:
     claims = Claims(user_id=UserId(7), session_id=SessionId(41), issued_at=NOW, expires_at=NOW)
 
     with pytest.raises(NotImplementedError):

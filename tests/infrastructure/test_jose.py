@@ -108,12 +108,14 @@ async def refuses(tokens: JoseTokens, token: str, now: datetime = NOW) -> bool:
     return type(error) is InvalidToken and error.__cause__ is error.__context__ is None
 
 
-async def test_a_token_signed_again_unchanged_verifies(tokens: JoseTokens, token: str) -> None:
+async def test_a_token_that_is_signed_again_unchanged_verifies(
+    tokens: JoseTokens, token: str
+) -> None:
     # Or else the refusals below would prove nothing.
     assert await tokens.verify(signed(*opened(token)), NOW) == CLAIMS
 
 
-async def test_a_token_says_ids_and_times_only(token: str) -> None:
+async def test_a_token_has_only_ids_and_times(token: str) -> None:
     header, payload = (json.loads(text) for text in opened(token))
 
     assert header == {"alg": "HS256", "kid": KEY.kid, "typ": "at+jwt"}
@@ -133,7 +135,7 @@ def opened_header(key: SigningKey) -> bytes:
     return f'{{"alg":"{key.algorithm}","kid":"{key.kid}","typ":"at+jwt"}}'.encode()
 
 
-async def test_a_header_is_written_in_one_way(token: str) -> None:
+async def test_a_header_has_one_spelling(token: str) -> None:
     # Headers are compared as texts: should an update of python-jose write them in another way, all
     # tokens issued before it would die with it. Let that be a decision, then.
     assert opened(token)[0] == opened_header(KEY)
@@ -218,7 +220,7 @@ async def test_json_in_another_encoding_is_refused(
 
 
 @pytest.mark.parametrize("none", list(map("".join, itertools.product("nN", "oO", "nN", "eE"))))
-async def test_no_spelling_of_alg_none_is_accepted(
+async def test_every_spelling_of_alg_none_is_refused(
     tokens: JoseTokens, token: str, none: str
 ) -> None:
     _, payload = opened(token)
@@ -244,7 +246,7 @@ def with_claim(token: str, name: str, value: str | None) -> str:
 
 
 @pytest.mark.parametrize("name", MISSING)
-async def test_no_claim_may_be_missing(tokens: JoseTokens, token: str, name: str) -> None:
+async def test_a_missing_claim_is_refused(tokens: JoseTokens, token: str, name: str) -> None:
     assert await refuses(tokens, with_claim(token, name, None))
 
 
@@ -253,7 +255,7 @@ NOT_A_VALUE = ["null", "true", "false", "[]", "{}", '""', "NaN", "Infinity", "-I
 
 @pytest.mark.parametrize("value", NOT_A_VALUE)
 @pytest.mark.parametrize("name", [*MISSING, "nbf"])
-async def test_a_claim_of_another_kind_is_refused(
+async def test_a_claim_of_another_type_is_refused(
     tokens: JoseTokens, token: str, name: str, value: str
 ) -> None:
     assert await refuses(tokens, with_claim(token, name, value))
@@ -340,7 +342,7 @@ GOOD_CLAIMS = {
 
 
 @pytest.mark.parametrize(("name", "value"), GOOD_CLAIMS.values(), ids=GOOD_CLAIMS.keys())
-async def test_a_claim_that_says_nothing_against_the_token_is_passed_over(
+async def test_an_unknown_claim_is_ignored(
     tokens: JoseTokens, token: str, name: str, value: str
 ) -> None:
     assert await tokens.verify(with_claim(token, name, value), NOW) == CLAIMS
@@ -348,7 +350,7 @@ async def test_a_claim_that_says_nothing_against_the_token_is_passed_over(
 
 @pytest.mark.parametrize("name", MISSING)
 @pytest.mark.parametrize("first", [True, False])
-async def test_no_claim_may_be_said_twice(
+async def test_a_repeated_claim_is_refused(
     tokens: JoseTokens, token: str, name: str, first: bool
 ) -> None:
     header, payload = opened(token)
@@ -376,7 +378,7 @@ PAYLOADS = {
 
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
-async def test_a_payload_that_is_no_set_of_claims_is_refused(
+async def test_a_payload_that_is_no_json_object_is_refused(
     tokens: JoseTokens, token: str, payload: bytes
 ) -> None:
     header, _ = opened(token)
@@ -385,7 +387,9 @@ async def test_a_payload_that_is_no_set_of_claims_is_refused(
 
 
 @pytest.mark.parametrize("tail", [b"{}", b"x", b"\0", b","])
-async def test_nothing_may_follow_the_claims(tokens: JoseTokens, token: str, tail: bytes) -> None:
+async def test_text_after_the_claims_is_refused(
+    tokens: JoseTokens, token: str, tail: bytes
+) -> None:
     header, payload = opened(token)
 
     assert await refuses(tokens, signed(header, payload + tail))
@@ -477,15 +481,13 @@ async def test_spare_bits_of_the_payload_must_be_zero_although_the_signature_cov
 
 
 @given(segment=st.text("AQgwEIxyz09-_", max_size=9))
-def test_of_the_texts_that_mean_the_same_bytes_one_has_the_right_form(segment: str) -> None:
+def test_only_the_canonical_base64_of_the_same_bytes_is_accepted(segment: str) -> None:
     is_canonical = len(segment) % 4 != 1 and encoded(decoded(segment)) == segment
 
     assert bool(PAYLOAD_AND_SIGNATURE.fullmatch(f"{segment}.{segment}")) == is_canonical
 
 
-async def test_three_segments_are_a_token_and_no_other_number(
-    tokens: JoseTokens, token: str
-) -> None:
+async def test_a_token_has_exactly_three_segments(tokens: JoseTokens, token: str) -> None:
     header, payload, signature = token.split(".")
 
     for parts in (
@@ -515,7 +517,7 @@ async def test_a_shortened_signature_is_refused(tokens: JoseTokens, token: str) 
 # --- Time ---
 
 
-async def test_a_token_of_a_machine_whose_clock_is_a_little_ahead_is_accepted(
+async def test_a_token_from_a_clock_slightly_ahead_is_accepted(
     tokens: JoseTokens, token: str
 ) -> None:
     assert await tokens.verify(token, ISSUED_AT - LEEWAY) == CLAIMS
@@ -523,7 +525,7 @@ async def test_a_token_of_a_machine_whose_clock_is_a_little_ahead_is_accepted(
 
 
 @pytest.mark.parametrize("expires_after", [0, -1])
-async def test_the_leeway_admits_no_token_that_expires_before_it_is_issued(
+async def test_the_leeway_does_not_allow_an_expiry_before_the_issue(
     tokens: JoseTokens, token: str, expires_after: int
 ) -> None:
     ahead = with_claim(token, "iat", str(IAT + 3))
@@ -532,7 +534,7 @@ async def test_the_leeway_admits_no_token_that_expires_before_it_is_issued(
     await tokens.verify(with_claim(ahead, "exp", str(IAT + 4)), NOW)
 
 
-async def test_the_leeway_does_not_lengthen_a_life(tokens: JoseTokens, token: str) -> None:
+async def test_the_leeway_does_not_extend_the_expiry(tokens: JoseTokens, token: str) -> None:
     assert await tokens.verify(token, CLAIMS.expires_at - timedelta(microseconds=1)) == CLAIMS
     assert await refuses(tokens, token, CLAIMS.expires_at)
 
@@ -550,7 +552,7 @@ async def test_a_remembered_signature_does_not_outlive_the_token(
     assert await refuses(tokens, token, ISSUED_AT - 2 * LEEWAY)
 
 
-async def test_a_remembered_signature_speaks_for_no_other_payload(
+async def test_a_remembered_signature_is_not_valid_for_another_payload(
     tokens: JoseTokens, token: str
 ) -> None:
     await tokens.verify(token, NOW)
@@ -560,14 +562,16 @@ async def test_a_remembered_signature_speaks_for_no_other_payload(
     assert await refuses(tokens, f"{header}.{other}.{signature}")
 
 
-async def test_a_remembered_signature_is_the_verifiers_own(tokens: JoseTokens, token: str) -> None:
+async def test_a_remembered_signature_belongs_to_one_verifier(
+    tokens: JoseTokens, token: str
+) -> None:
     await tokens.verify(token, NOW)
 
     assert await refuses(jose(hs256_key(OTHER_SECRET)), token)
 
 
 @pytest.mark.parametrize("remembered", [0, 1, 3])
-async def test_only_so_many_signatures_are_remembered(remembered: int) -> None:
+async def test_a_bounded_number_of_signatures_is_remembered(remembered: int) -> None:
     tokens = jose(KEY, remembered=remembered)
     several = [await issued(tokens, CLAIMS) for _ in range(5)]
 
@@ -576,7 +580,7 @@ async def test_only_so_many_signatures_are_remembered(remembered: int) -> None:
         assert len(tokens._verified) <= remembered
 
 
-async def test_the_signature_used_longest_ago_is_forgotten_first() -> None:
+async def test_the_least_recently_used_signature_is_forgotten_first() -> None:
     tokens = jose(KEY, remembered=2)
     first, second, third = [await issued(tokens, CLAIMS) for _ in range(3)]
 
@@ -594,7 +598,7 @@ async def test_refused_tokens_are_not_remembered(tokens: JoseTokens, token: str)
     assert not tokens._verified
 
 
-async def test_a_token_seen_to_be_expired_is_forgotten(tokens: JoseTokens, token: str) -> None:
+async def test_an_expired_token_is_forgotten(tokens: JoseTokens, token: str) -> None:
     await tokens.verify(token, NOW)
     assert await refuses(tokens, token, CLAIMS.expires_at)
 
@@ -604,7 +608,7 @@ async def test_a_token_seen_to_be_expired_is_forgotten(tokens: JoseTokens, token
 # --- Keys ---
 
 
-async def test_the_last_key_signs_and_all_of_them_verify(tokens: JoseTokens, token: str) -> None:
+async def test_the_last_key_signs_and_all_keys_verify(tokens: JoseTokens, token: str) -> None:
     newer = hs256_key(OTHER_SECRET)
     both = jose(KEY, newer)
     new_token = await issued(both, CLAIMS)
@@ -616,7 +620,7 @@ async def test_the_last_key_signs_and_all_of_them_verify(tokens: JoseTokens, tok
     assert await jose(newer).verify(new_token, NOW) == CLAIMS
 
 
-async def test_a_key_does_not_verify_under_the_name_of_another(token: str) -> None:
+async def test_a_key_does_not_verify_under_the_kid_of_another(token: str) -> None:
     tokens = jose(KEY, hs256_key(OTHER_SECRET))
     header, payload = opened(token)
     other_name = header.decode().replace(KEY.kid, hs256_key(OTHER_SECRET).kid)
@@ -625,12 +629,12 @@ async def test_a_key_does_not_verify_under_the_name_of_another(token: str) -> No
 
 
 @pytest.mark.parametrize("keys", [[], [KEY, KEY]], ids=["no key", "the same key twice"])
-def test_a_set_of_keys_without_sense_is_refused(keys: list[SigningKey]) -> None:
+def test_a_senseless_set_of_keys_is_refused(keys: list[SigningKey]) -> None:
     with pytest.raises(UnfitKey):
         jose(*keys)
 
 
-def test_the_name_of_a_secret_is_lasting_and_does_not_tell_it() -> None:
+def test_the_kid_of_a_secret_is_stable_and_hides_it() -> None:
     assert hs256_key(SECRET).kid == KEY.kid
     assert hs256_key(OTHER_SECRET).kid != KEY.kid
     # No plain digest of the secret, that tables of likely secrets could be searched for.
@@ -638,7 +642,7 @@ def test_the_name_of_a_secret_is_lasting_and_does_not_tell_it() -> None:
         assert not hashlib.new(name, SECRET).digest().startswith(decoded(KEY.kid)[:4])
 
 
-def test_no_text_of_keys_and_tokens_shows_a_secret() -> None:
+def test_reprs_of_keys_and_tokens_hide_secrets() -> None:
     jwk = new_jwk("ES256")
     shown = "".join(f"{x!r}{x}" for x in (KEY, jwk_key(jwk), jose(KEY, jwk_key(jwk))))
 
@@ -701,13 +705,13 @@ def test_random_secrets_are_strong_enough(read: Callable[[bytes], bytes | str]) 
         assert weakness(secret if isinstance(secret, bytes) else secret.encode()) is None
 
 
-def test_an_asymmetric_key_is_no_secret() -> None:
+def test_an_asymmetric_key_is_not_accepted_as_a_secret() -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     with pytest.raises(UnfitKey, match="asymmetric"):
         hs256_key(pem(private.public_key()))
 
 
-def test_without_the_cryptography_package_nothing_starts() -> None:
+def test_the_start_fails_without_the_cryptography_package() -> None:
     # python-jose would go on with other code, which is slower and not constant in time.
     program = "import sys; sys.modules['cryptography'] = None; import infrastructure.tokens.jose"
     ended = subprocess.run(
@@ -749,7 +753,7 @@ def ec_public(jwk: dict[str, str]) -> ec.EllipticCurvePublicKey:
     return numbers.public_key()
 
 
-async def test_anybody_verifies_rs256_with_the_public_key() -> None:
+async def test_other_libraries_verify_rs256_with_the_public_key() -> None:
     tokens = jose(jwk_key(JWKS["RS256"]))
     message, _, signature = (await issued(tokens, CLAIMS)).rpartition(".")
 
@@ -758,7 +762,7 @@ async def test_anybody_verifies_rs256_with_the_public_key() -> None:
     )
 
 
-async def test_anybody_verifies_es256_with_the_public_key() -> None:
+async def test_other_libraries_verify_es256_with_the_public_key() -> None:
     tokens = jose(jwk_key(JWKS["ES256"]))
     public = ec_public(dict(tokens.public_keys[0]))
 
@@ -825,7 +829,7 @@ async def test_a_public_key_used_as_an_hmac_secret_signs_nothing(algorithm: str)
             assert await refuses(tokens, signed(claimed, payload, sign))
 
 
-async def test_keys_of_several_technologies_go_together() -> None:
+async def test_keys_of_several_algorithms_can_be_combined() -> None:
     keys = [KEY, *(jwk_key(jwk) for jwk in JWKS.values())]
     every = jose(*keys)
 
@@ -860,7 +864,7 @@ def test_a_key_without_a_kid_is_named_by_its_thumbprint(algorithm: str) -> None:
 
 
 @asymmetric
-async def test_tokens_of_a_key_with_a_kid_of_its_own_say_that_kid(algorithm: str) -> None:
+async def test_tokens_name_the_own_kid_of_their_key(algorithm: str) -> None:
     key = jwk_key({**JWKS[algorithm], "kid": "2026 ü"})
     tokens = jose(key)
 
@@ -932,7 +936,7 @@ def test_an_unfit_key_is_refused_and_not_repeated(jwk: object) -> None:
         assert f"{jwk['d']}" not in f"{refusal.value}".replace("2048", "")
 
 
-async def test_an_rsa_key_without_its_factors_will_do() -> None:
+async def test_an_rsa_key_without_its_factors_is_accepted() -> None:
     tokens = jose(jwk_key(rsa_jwk(2048)))
 
     token = await issued(tokens, CLAIMS)

@@ -35,7 +35,7 @@ def test_a_key_that_is_added_is_read_as_the_newest(path: Path, algorithm: str) -
     assert [entry.made for entry in kept] == [int(NOW.timestamp())] * 2
 
 
-def test_the_file_is_a_private_jwk_set_of_its_owner_alone(path: Path) -> None:
+def test_the_file_is_a_jwk_set_that_only_its_owner_can_access(path: Path) -> None:
     key = keyfile.add(path, "RS256", NOW)
     keyfile.add(path, "ES256", NOW)
 
@@ -52,7 +52,7 @@ def test_the_file_is_a_private_jwk_set_of_its_owner_alone(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_retired_key_is_gone_and_the_others_stay(path: Path) -> None:
+def test_retiring_a_key_keeps_the_others(path: Path) -> None:
     first, second, third = (keyfile.add(path, "ES256", NOW) for _ in range(3))
 
     keyfile.retire(path, second.kid, "ES256")
@@ -79,14 +79,14 @@ def test_a_key_made_elsewhere_keeps_its_kid(path: Path, jwk: dict[str, str], kid
 
 
 @pytest.mark.parametrize("kid", ["", "k" * 256, "a\nb", 7, ["mine"], True])
-def test_a_kid_that_is_no_name_is_refused(path: Path, kid: object) -> None:
+def test_an_invalid_kid_is_refused(path: Path, kid: object) -> None:
     write(path, {"keys": [new_jwk("ES256") | {"kid": kid}]})
 
     with pytest.raises(UnfitKey, match="kid must be a string of 1 to 255 printable characters"):
         keyfile.read(path)
 
 
-def test_two_keys_of_one_kid_are_refused(path: Path) -> None:
+def test_two_keys_with_one_kid_are_refused(path: Path) -> None:
     write(path, {"keys": [new_jwk("ES256") | {"kid": "mine"}, OCT | {"kid": "mine"}]})
 
     with pytest.raises(UnfitKey, match="two keys have the kid mine"):
@@ -94,7 +94,7 @@ def test_two_keys_of_one_kid_are_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644, 0o601])
-def test_a_file_that_others_may_use_is_refused(path: Path, mode: int) -> None:
+def test_a_file_that_other_users_can_access_is_refused(path: Path, mode: int) -> None:
     keyfile.add(path, "ES256", NOW)
     path.chmod(mode)
 

@@ -51,7 +51,7 @@ def written(form: Format = "json", stderr: io.StringIO | None = None) -> Iterato
         it.logs.stop()
 
 
-def test_in_json_a_request_is_an_object_of_what_is_known() -> None:
+def test_in_json_a_request_is_an_object_without_null_members() -> None:
     with written() as it:
         it.logs.request("GET", "/posts/7", **ANSWERED)
         line = it.line()
@@ -68,7 +68,7 @@ def test_in_json_a_request_is_an_object_of_what_is_known() -> None:
     }
 
 
-def test_on_the_console_a_request_is_a_line_for_people() -> None:
+def test_on_the_console_a_request_is_a_readable_line() -> None:
     with written("console") as it:
         it.logs.request("GET", "/posts/7", **ANSWERED | {"email": "anna@example.com"})
         (line,) = it.lines()
@@ -81,7 +81,7 @@ def test_on_the_console_a_request_is_a_line_for_people() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_what_others_log_goes_the_same_way_and_shows_no_secret(form: Format) -> None:
+def test_records_of_other_loggers_are_redacted_too(form: Format) -> None:
     def fail(password: str) -> None:
         raise ValueError(f"{password=}")
 
@@ -103,7 +103,7 @@ def test_what_others_log_goes_the_same_way_and_shows_no_secret(form: Format) -> 
     assert len(lines) == 2 or form == "console"
 
 
-def test_lines_come_in_order_and_the_last_before_the_end_too() -> None:
+def test_lines_are_written_in_order_and_completely() -> None:
     with written() as it:
         for number in range(5000):
             it.logger.info("line %d", number)
@@ -112,7 +112,7 @@ def test_lines_come_in_order_and_the_last_before_the_end_too() -> None:
     assert [json.loads(line)["message"] for line in lines] == [f"line {n}" for n in range(5000)]
 
 
-def test_what_is_logged_after_the_end_is_written_at_once() -> None:
+def test_lines_after_stop_are_written_at_once() -> None:
     with written() as it:
         it.logs.stop()
         it.logger.error("too late to start")
@@ -134,7 +134,7 @@ class Stuck(io.StringIO):
         return super().write(text)
 
 
-def test_when_nobody_reads_the_oldest_lines_are_dropped_and_counted() -> None:
+def test_without_a_reader_the_oldest_lines_are_dropped_and_counted() -> None:
     stuck = Stuck()
     with written(stderr=stuck) as it:
         it.logger.info("under way")
@@ -160,7 +160,7 @@ class Full(io.StringIO):
         return super().write(text)
 
 
-def test_lines_that_can_not_be_written_are_counted_and_later_ones_come() -> None:
+def test_unwritable_lines_are_counted_and_later_ones_are_written() -> None:
     full = Full()
     with written(stderr=full) as it:
         it.logger.info("lost")
@@ -179,7 +179,7 @@ class Unspeakable:
         raise RuntimeError
 
 
-def test_a_line_that_can_not_be_made_harms_neither_the_others_nor_who_logs() -> None:
+def test_a_line_that_cannot_be_formatted_affects_no_other() -> None:
     with written() as it:
         it.logger.info("first", extra={"fields": {"it": Unspeakable()}})
         it.logger.info("second %d", "no number")

@@ -115,7 +115,7 @@ ACTIONS = st.lists(
 
 @given(actions=ACTIONS)
 @settings(max_examples=300, deadline=None)
-def test_whatever_happens_every_answer_is_fresh_and_everybody_is_answered(
+def test_every_lookup_gets_a_fresh_result_in_every_schedule(
     actions: list[tuple[str, int]],
 ) -> None:
     asyncio.run(play(actions))
@@ -175,7 +175,7 @@ async def play(actions: list[tuple[str, int]]) -> None:
     await last
 
 
-async def test_those_who_come_while_one_is_in_flight_go_out_together_in_the_next() -> None:
+async def test_lookups_during_a_query_share_the_next_one() -> None:
     database = SteppedDatabase()
     find = shared(database)
 
@@ -190,7 +190,7 @@ async def test_those_who_come_while_one_is_in_flight_go_out_together_in_the_next
     assert [await task for task in asking] == [(1,)] * 4
 
 
-async def test_what_is_not_there_is_none() -> None:
+async def test_a_missing_key_gives_none() -> None:
     database = SteppedDatabase()
     asking = asyncio.create_task(shared(database)(99))
     await settled()
@@ -199,7 +199,7 @@ async def test_what_is_not_there_is_none() -> None:
     assert await asking is None
 
 
-async def test_a_batch_has_a_bound() -> None:
+async def test_the_size_of_a_batch_is_bounded() -> None:
     database = SteppedDatabase()
     find = shared(database)
     asking = [asyncio.create_task(find(0)) for _ in range(BATCH_MAX + 6)]
@@ -213,7 +213,7 @@ async def test_a_batch_has_a_bound() -> None:
     assert all(task.done() for task in asking)
 
 
-async def test_a_failure_is_for_its_own_batch_and_the_next_starts_afresh() -> None:
+async def test_a_failed_batch_does_not_affect_the_next_one() -> None:
     database = SteppedDatabase()
     find = shared(database)
     first = asyncio.create_task(find(0))
@@ -230,7 +230,7 @@ async def test_a_failure_is_for_its_own_batch_and_the_next_starts_afresh() -> No
     assert await second == (1,)
 
 
-async def test_each_who_waited_gets_a_failure_of_their_own() -> None:
+async def test_each_lookup_of_a_failed_batch_gets_its_own_exception() -> None:
     database = SteppedDatabase()
     find = shared(database)
     first = asyncio.create_task(find(0))
@@ -248,7 +248,7 @@ async def test_each_who_waited_gets_a_failure_of_their_own() -> None:
     assert errors[0] is not errors[1]
 
 
-async def test_a_mistake_of_ours_is_not_called_an_outage() -> None:
+async def test_a_programming_error_is_not_reported_as_an_outage() -> None:
     database = SteppedDatabase()
     find = shared(database)
     first = asyncio.create_task(find(0))
@@ -264,7 +264,7 @@ async def test_a_mistake_of_ours_is_not_called_an_outage() -> None:
         await second
 
 
-async def test_a_cancelled_first_one_lets_the_others_go_on() -> None:
+async def test_cancelling_the_first_lookup_does_not_affect_the_others() -> None:
     database = SteppedDatabase()
     find = shared(database)
     first = asyncio.create_task(find(0))
@@ -281,7 +281,7 @@ async def test_a_cancelled_first_one_lets_the_others_go_on() -> None:
     assert await second == (1,)
 
 
-async def test_nobody_is_asked_for_who_has_gone() -> None:
+async def test_a_cancelled_lookup_is_left_out_of_the_query() -> None:
     database = SteppedDatabase()
     find = shared(database)
     first = asyncio.create_task(find(0))
@@ -298,7 +298,7 @@ async def test_nobody_is_asked_for_who_has_gone() -> None:
     assert database.sent == [[0]]
 
 
-async def test_a_database_that_answers_at_once_shares_nothing() -> None:
+async def test_an_embedded_database_does_not_share_lookups() -> None:
     database = SteppedDatabase()
     database.is_remote = False
     find = lookup(database, one=ANY_CLAUSE, many=ANY_CLAUSE, key=["id"])

@@ -29,9 +29,7 @@ HAPPENED = AuditEntry(
     [(POST, POST_STORED), (USER, UserFactory.build(role=Role.MODERATOR)), (EVENT, HAPPENED)],
     ids=["post", "user", "event"],
 )
-def test_an_entity_comes_back_whole_from_its_columns(
-    mapping: Mapping[object], entity: User
-) -> None:
+def test_an_entity_is_rebuilt_from_its_columns(mapping: Mapping[object], entity: User) -> None:
     values = mapping.values(entity)
 
     again = mapping.of([*(values[column.name] for column in mapping.columns), "of another table"])
@@ -57,7 +55,7 @@ def test_a_field_without_a_column_is_refused_in_one_line() -> None:
         Mapping(PostRow, PostWithSummary)
 
 
-def test_an_update_sets_neither_key_nor_owner_and_expects_the_version_before() -> None:
+def test_an_update_keeps_key_and_owner_and_expects_the_previous_version() -> None:
     sql = str(POST.update.compile(dialect=DIALECT))
 
     assert "SET title=?, content=?, published=?, created_at=?, updated_at=?, version=? " in sql

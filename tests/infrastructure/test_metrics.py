@@ -31,7 +31,7 @@ async def scrape(metrics: Metrics) -> Scrape:
     return Scrape(httpx.Response(200, content=body, headers={"Content-Type": media_type}))
 
 
-async def test_connections_are_told_that_work_and_requests_that_wait_for_one(
+async def test_busy_connections_and_waiting_requests_are_counted(
     postgres_url: str,
 ) -> None:
     database = open_database(postgres_url, connections=2, timeout=20)
@@ -59,7 +59,7 @@ async def test_connections_are_told_that_work_and_requests_that_wait_for_one(
     assert (idle(f"{CONNECTIONS}_in_use"), idle(f"{CONNECTIONS}_waiting")) == (0, 0)
 
 
-async def test_a_connection_that_can_not_be_made_is_not_in_use() -> None:
+async def test_a_failed_connection_is_not_counted_as_busy() -> None:
     database = open_database("postgresql://127.0.0.1:1/nowhere", connections=2)
     metrics = metrics_of(database)
 
@@ -71,7 +71,7 @@ async def test_a_connection_that_can_not_be_made_is_not_in_use() -> None:
     assert (seen(f"{CONNECTIONS}_in_use"), seen(f"{CONNECTIONS}_waiting")) == (0, 0)
 
 
-async def test_lookups_are_told_by_their_queries_and_keys(postgres_url: str) -> None:
+async def test_queries_and_keys_of_lookups_are_counted(postgres_url: str) -> None:
     database = open_database(postgres_url)
     metrics = metrics_of(database)
     queries = SqlQueries(database)
@@ -87,7 +87,7 @@ async def test_lookups_are_told_by_their_queries_and_keys(postgres_url: str) -> 
         assert after(metric) - before(metric) == difference
 
 
-async def test_passwords_are_told_that_wait_or_were_refused(postgres_url: str) -> None:
+async def test_waiting_and_refused_passwords_are_counted(postgres_url: str) -> None:
     passwords = BcryptPasswords(cost=12)
     metrics = metrics_of(open_database(postgres_url), passwords)
 

@@ -212,7 +212,9 @@ async def test_a_body_that_is_longer_than_a_head_may_be_is_read(app: Application
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", GET[:20]])
-async def test_a_client_that_sends_no_whole_head_is_closed(app: Application, sent: bytes) -> None:
+async def test_a_connection_without_a_complete_head_is_closed(
+    app: Application, sent: bytes
+) -> None:
     async with running(app, bounds(head=SHORT)) as server:
         client = await server.connect()
         client.send(sent)
@@ -221,7 +223,7 @@ async def test_a_client_that_sends_no_whole_head_is_closed(app: Application, sen
     assert not app.entered
 
 
-async def test_a_second_head_has_no_more_time_than_the_first(app: Application) -> None:
+async def test_a_second_head_has_the_same_time_limit(app: Application) -> None:
     async with running(app, bounds(head=SHORT)) as server:
         client = await server.connect()
         client.send(GET + GET[:20])
@@ -230,7 +232,7 @@ async def test_a_second_head_has_no_more_time_than_the_first(app: Application) -
     assert app.entered == 1
 
 
-async def test_a_connection_between_two_requests_may_wait_for_longer(app: Application) -> None:
+async def test_an_idle_connection_may_wait_longer(app: Application) -> None:
     async with running(app, bounds(head=SHORT)) as server:
         client = await server.connect()
         client.send(GET)
@@ -243,7 +245,7 @@ async def test_a_connection_between_two_requests_may_wait_for_longer(app: Applic
         assert await client.answer() == b"0"
 
 
-async def test_a_body_without_a_byte_for_too_long_ends_the_connection(app: Application) -> None:
+async def test_a_stalled_body_closes_the_connection(app: Application) -> None:
     async with running(app, bounds(body_pause=SHORT)) as server:
         client = await server.connect()
         client.send(HEAD + b"Content-Length: 10\r\n\r\nhalf")
@@ -253,7 +255,7 @@ async def test_a_body_without_a_byte_for_too_long_ends_the_connection(app: Appli
     assert app.seen == []
 
 
-async def test_a_body_that_takes_too_long_as_a_whole_ends_the_connection(app: Application) -> None:
+async def test_a_body_that_takes_too_long_closes_the_connection(app: Application) -> None:
     async with running(app, bounds(body=SHORT)) as server:
         client = await server.connect()
         client.send(HEAD + b"Content-Length: 100000\r\n\r\n")
@@ -266,7 +268,7 @@ async def test_a_body_that_takes_too_long_as_a_whole_ends_the_connection(app: Ap
     assert app.seen == []
 
 
-async def test_a_client_is_not_closed_for_what_the_service_takes_its_time_with(
+async def test_a_slow_endpoint_does_not_close_the_connection(
     app: Application,
 ) -> None:
     app.go_on.clear()
@@ -282,7 +284,7 @@ async def test_a_client_is_not_closed_for_what_the_service_takes_its_time_with(
 
 
 @pytest.mark.parametrize("protocol", [FastProtocol, BoundedProtocol])
-async def test_a_client_that_reads_no_answer_is_closed(
+async def test_a_client_that_does_not_read_its_response_is_closed(
     app: Application, protocol: type[BoundedProtocol]
 ) -> None:
     app.answer = b"a" * 50_000_000
@@ -295,7 +297,7 @@ async def test_a_client_that_reads_no_answer_is_closed(
         assert not server.connections
 
 
-async def test_a_client_that_reads_slowly_gets_its_answer(app: Application) -> None:
+async def test_a_client_that_reads_slowly_gets_its_response(app: Application) -> None:
     app.answer = b"a" * 40_000_000
     async with running(app, bounds(unread=SHORT)) as server:
         client = await server.connect()
@@ -308,7 +310,7 @@ async def test_a_client_that_reads_slowly_gets_its_answer(app: Application) -> N
             await asyncio.sleep(0.002)  # all in all, longer than `unread`
 
 
-async def test_a_full_server_closes_the_connection_that_is_idle_for_longest(
+async def test_a_full_server_closes_the_longest_idle_connection(
     app: Application,
 ) -> None:
     async with running(app, bounds(connections=2)) as server:
@@ -351,7 +353,7 @@ BODIES = {
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("upgrade", [b"h2c", b"websocket"])
-async def test_the_body_of_a_request_for_an_upgrade_is_no_request(
+async def test_the_body_of_an_upgrade_request_is_not_parsed_as_a_request(
     app: Application, upgrade: bytes, body: str, at_once: bool
 ) -> None:
     rest, content = BODIES[body]
@@ -374,7 +376,7 @@ async def test_the_body_of_a_request_for_an_upgrade_is_no_request(
     assert app.seen == [("POST", "/", SMUGGLED), ("GET", "/", b"")]
 
 
-async def test_a_trailer_field_is_no_header(app: Application) -> None:
+async def test_a_trailer_field_is_not_a_header(app: Application) -> None:
     async with running(app, bounds()) as server:
         client = await server.connect()
         client.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
@@ -394,7 +396,9 @@ async def test_trailer_fields_that_do_not_end_are_refused(app: Application, unit
     assert app.seen == []
 
 
-async def test_what_is_no_http_is_refused_after_the_answers_to_what_was(app: Application) -> None:
+async def test_invalid_http_is_refused_after_the_responses_to_valid_requests(
+    app: Application,
+) -> None:
     async with running(app, bounds()) as server:
         client, good = await server.connect(), await server.connect()
         client.send(b"\x16\x03\x01\x02\x00\x01")
@@ -406,7 +410,7 @@ async def test_what_is_no_http_is_refused_after_the_answers_to_what_was(app: App
     assert app.entered == 2
 
 
-async def test_a_client_that_goes_on_after_a_refusal_is_closed_soon(app: Application) -> None:
+async def test_a_client_that_keeps_sending_after_a_refusal_is_closed(app: Application) -> None:
     async with running(app, bounds(linger=SHORT)) as server:
         client = await server.connect()
         client.send(b"\x16\x03\x01\x02\x00\x01")
@@ -419,7 +423,7 @@ async def test_a_client_that_goes_on_after_a_refusal_is_closed_soon(app: Applica
         assert not server.connections
 
 
-async def test_a_body_that_breaks_off_into_nonsense_is_refused(app: Application) -> None:
+async def test_a_body_with_invalid_chunks_is_refused(app: Application) -> None:
     async with running(app, bounds()) as server:
         client = await server.connect()
         client.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n")
@@ -428,7 +432,7 @@ async def test_a_body_that_breaks_off_into_nonsense_is_refused(app: Application)
     assert app.seen == []
 
 
-async def test_requests_that_nobody_waits_for_do_not_pile_up(app: Application) -> None:
+async def test_the_number_of_pipelined_requests_is_bounded(app: Application) -> None:
     app.go_on.clear()
     async with running(app, bounds()) as server:
         client = await server.connect()
@@ -472,7 +476,7 @@ async def test_the_application_learns_of_a_client_who_left_within_the_answer(
     assert app.state[OUTCOME] == (0, None)
 
 
-async def test_nothing_is_said_of_a_client_who_left_with_the_answer(app: Application) -> None:
+async def test_a_client_who_leaves_after_the_response_is_not_reported(app: Application) -> None:
     async with running(app, bounds()) as server:
         client = await server.connect()
         client.send(GET)

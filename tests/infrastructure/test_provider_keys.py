@@ -46,7 +46,7 @@ def provider() -> HangingProvider:
     return HangingProvider()
 
 
-async def test_all_who_wait_for_a_silent_provider_share_one_fetch(
+async def test_concurrent_requests_share_one_fetch(
     provider: HangingProvider,
 ) -> None:
     keys = provider.client()
@@ -98,7 +98,7 @@ async def test_the_pause_is_counted_from_the_end_of_a_fetch(provider: HangingPro
     assert await keys.get("a")
 
 
-async def test_a_request_that_is_given_up_does_not_end_the_fetch_of_the_others(
+async def test_a_cancelled_request_does_not_cancel_the_shared_fetch(
     provider: HangingProvider,
 ) -> None:
     keys = provider.client(timeout=20)
@@ -113,7 +113,7 @@ async def test_a_request_that_is_given_up_does_not_end_the_fetch_of_the_others(
     assert len(provider.asked) == 2  # discovery and keys, once
 
 
-async def test_closing_ends_a_fetch_that_is_under_way(provider: HangingProvider) -> None:
+async def test_closing_cancels_a_fetch_in_flight(provider: HangingProvider) -> None:
     keys = provider.client(timeout=20)
     waiting = asyncio.create_task(keys.get("a"))
     await asyncio.sleep(0)
@@ -156,7 +156,7 @@ async def test_a_discovered_address_must_be_https_in_production(
         ({"issuer": "https://evil.test"}, None, "its discovery document names another issuer"),
     ],
 )
-async def test_an_answer_that_can_not_be_used_is_named(
+async def test_an_unusable_response_is_reported(
     provider: HangingProvider,
     discovery: object,
     answer: object,

@@ -55,7 +55,7 @@ FOR, PROTO = "X-Forwarded-For", "X-Forwarded-Proto"
         (None, ["192.0.2.1"], None),
     ],
 )
-async def test_the_client_is_the_last_one_that_is_no_trusted_proxy(
+async def test_the_client_is_the_last_untrusted_address(
     peer: str | None, forwarded: list[str], client: str | None
 ) -> None:
     assert (await seen(peer, *[(FOR, value) for value in forwarded]))[0] == client

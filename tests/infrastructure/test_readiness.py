@@ -29,7 +29,7 @@ def readiness_of(database: Counting) -> Readiness:
     return Readiness(cast("Database", database))
 
 
-async def test_one_look_is_for_all_who_ask_within_half_a_second() -> None:
+async def test_one_check_answers_all_calls_within_half_a_second() -> None:
     database = Counting()
     readiness = readiness_of(database)
 
@@ -40,7 +40,7 @@ async def test_one_look_is_for_all_who_ask_within_half_a_second() -> None:
     assert (database.looks, HOLDS) == (1, 0.5)
 
 
-async def test_who_asks_later_sees_what_is_then() -> None:
+async def test_a_later_call_checks_again() -> None:
     database = Counting()
     readiness = readiness_of(database)
     await readiness()
@@ -52,7 +52,7 @@ async def test_who_asks_later_sees_what_is_then() -> None:
     assert database.looks == 2
 
 
-async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
+async def test_a_cancelled_call_does_not_affect_the_others() -> None:
     database = Counting()
     readiness = readiness_of(database)
     first = asyncio.create_task(readiness())

@@ -28,7 +28,7 @@ RANDOM = "qp87n0w46hvA7AykPDSiYe3j0xotZD83kfJdI_SOlTk"
         ("pepper: hunter2", "hunter2"),
     ],
 )
-def test_what_looks_like_a_secret_is_hidden(text: str, secret: str) -> None:
+def test_text_with_the_shape_of_a_secret_is_hidden(text: str, secret: str) -> None:
     assert secret not in redacted_text(text)
     assert REDACTED in redacted_text(text)
 
@@ -46,7 +46,7 @@ def test_what_looks_like_a_secret_is_hidden(text: str, secret: str) -> None:
         'duplicate key value violates unique constraint "uq_users_email_key"',
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_ordinary_text_is_kept(text: str) -> None:
     assert redacted_text(text) == text
 
 
@@ -55,19 +55,17 @@ def test_what_is_no_secret_stays(text: str) -> None:
     ["password", "new_password", "newPassword", "PASSWORD", "refresh_token", "Authorization"],
 )
 @pytest.mark.parametrize("value", ["hunter2", 4711, ["hunter2"], {"a": "hunter2"}, b"bytes"])
-def test_a_field_with_the_name_of_a_secret_is_hidden_whatever_it_is(
-    name: str, value: object
-) -> None:
+def test_a_field_with_the_name_of_a_secret_is_hidden(name: str, value: object) -> None:
     assert redacted({name: value}) == {name: REDACTED}
 
 
-def test_names_of_secrets_are_known_by_their_words() -> None:
+def test_names_of_secrets_are_recognized_by_their_words() -> None:
     names = ["code", "secret_key", "X-API-Key", "pepper", "cookie", "pin"]
 
     assert redacted(dict.fromkeys(names, 1)) == dict.fromkeys(names, REDACTED)
 
 
-def test_fields_are_hidden_within_others_too() -> None:
+def test_nested_fields_are_hidden() -> None:
     fields = {"details": {"user": {"id": 1, "password": "hunter2"}}, "tried": [f"at {RANDOM}"]}
 
     assert redacted(fields) == {
@@ -76,13 +74,13 @@ def test_fields_are_hidden_within_others_too() -> None:
     }
 
 
-def test_what_is_no_plain_value_is_shown_by_its_repr_without_secrets() -> None:
+def test_other_values_are_shown_by_their_redacted_repr() -> None:
     shown = redacted({"error": ValueError("password=hunter2"), "flag": True, "nothing": None})
 
     assert shown == {"error": f"ValueError('password={REDACTED}')", "flag": True}
 
 
-def test_fields_that_only_sound_alike_stay() -> None:
+def test_fields_with_similar_names_are_kept() -> None:
     fields = {"keys_file": "keys.json", "monkey": "x", "status": 401, "encoded": "y"}
 
     assert redacted(fields) == fields

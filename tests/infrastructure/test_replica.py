@@ -81,7 +81,7 @@ def pair(caplog: pytest.LogCaptureFixture) -> Pair:
     return Pair(caplog)
 
 
-async def test_a_standby_that_nobody_looked_at_is_not_read_from(pair: Pair) -> None:
+async def test_an_unprobed_standby_is_not_used(pair: Pair) -> None:
     assert not await pair.serves()
     assert pair.standby.asked == 0
 
@@ -90,7 +90,7 @@ async def test_a_standby_that_nobody_looked_at_is_not_read_from(pair: Pair) -> N
     assert pair.log == [BACK]
 
 
-async def test_after_the_first_failure_nobody_asks_before_the_next_look(pair: Pair) -> None:
+async def test_after_a_failure_the_standby_is_not_used_until_the_next_probe(pair: Pair) -> None:
     await pair.look()
     await pair.fail()
     asked = pair.standby.asked
@@ -100,7 +100,7 @@ async def test_after_the_first_failure_nobody_asks_before_the_next_look(pair: Pa
     assert pair.standby.asked == asked
 
 
-async def test_a_standby_that_is_down_is_told_once_and_so_is_its_return(pair: Pair) -> None:
+async def test_an_outage_of_the_standby_and_its_end_are_logged_once(pair: Pair) -> None:
     pair.standby.down.add("looks")
     await pair.look(5)
     assert pair.log == [f"{AWAY}DatabaseUnavailable"]
@@ -110,7 +110,7 @@ async def test_a_standby_that_is_down_is_told_once_and_so_is_its_return(pair: Pa
     assert pair.log == [f"{AWAY}DatabaseUnavailable", BACK]
 
 
-async def test_what_the_primary_had_five_looks_ago_is_what_the_standby_must_have(
+async def test_the_standby_must_have_replayed_what_the_primary_had_five_probes_ago(
     pair: Pair,
 ) -> None:
     behind = 10 * (LAG_MAX - 1)
@@ -125,7 +125,7 @@ async def test_what_the_primary_had_five_looks_ago_is_what_the_standby_must_have
     assert pair.log[-1] == f"{AWAY}it is more than 5 seconds behind"
 
 
-async def test_a_standby_that_starts_far_behind_is_not_read_from(pair: Pair) -> None:
+async def test_a_standby_that_starts_far_behind_is_not_used(pair: Pair) -> None:
     pair.primary.position = 10
     await pair.look(3)
     assert not await pair.serves()
@@ -135,7 +135,7 @@ async def test_a_standby_that_starts_far_behind_is_not_read_from(pair: Pair) -> 
     assert await pair.serves()
 
 
-async def test_what_is_no_standby_any_more_is_not_read_from(pair: Pair) -> None:
+async def test_a_promoted_standby_is_not_used(pair: Pair) -> None:
     await pair.look()
     pair.standby.position = None
     await pair.look()
@@ -144,7 +144,7 @@ async def test_what_is_no_standby_any_more_is_not_read_from(pair: Pair) -> None:
     assert pair.log == [BACK, f"{AWAY}it is no standby"]
 
 
-async def test_a_primary_that_does_not_answer_says_nothing_of_the_standby(pair: Pair) -> None:
+async def test_a_primary_that_does_not_answer_does_not_exclude_the_standby(pair: Pair) -> None:
     await pair.look()
     pair.primary.down.add("looks")
     await pair.look(10)
@@ -153,7 +153,7 @@ async def test_a_primary_that_does_not_answer_says_nothing_of_the_standby(pair: 
     assert pair.log == [BACK]
 
 
-async def test_who_fails_again_soon_after_coming_back_stays_away_for_longer(pair: Pair) -> None:
+async def test_a_standby_that_fails_again_soon_stays_excluded_for_longer(pair: Pair) -> None:
     await pair.look()
     looks = []
     for _ in range(7):
@@ -166,7 +166,7 @@ async def test_who_fails_again_soon_after_coming_back_stays_away_for_longer(pair
     assert await pair.looks_until_it_serves() == 1
 
 
-async def test_failures_of_many_at_once_are_one(pair: Pair) -> None:
+async def test_concurrent_failures_count_as_one(pair: Pair) -> None:
     await pair.look()
     for _ in range(5):
         await pair.fail()

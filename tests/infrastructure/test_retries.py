@@ -50,7 +50,7 @@ async def test_any_other_error_is_raised_at_once(error: Exception) -> None:
     assert work.runs == 1
 
 
-async def test_who_is_cancelled_during_a_pause_is_gone() -> None:
+async def test_a_cancellation_during_a_pause_ends_the_retries() -> None:
     running = asyncio.create_task(retrying(Work(*[SerializationFailure()] * ATTEMPTS)))
     await asyncio.sleep(0)
     running.cancel()

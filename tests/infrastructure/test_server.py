@@ -46,7 +46,7 @@ async def everything(client: socket.socket) -> bytes:
     return await asyncio.to_thread(lambda: b"".join(iter(lambda: client.recv(4096), b"")))
 
 
-async def test_a_request_on_a_connection_that_nobody_accepted_yet_is_answered(
+async def test_a_request_on_an_unaccepted_connection_is_answered_before_the_stop(
     client: socket.socket,
 ) -> None:
     client.sendall(REQUEST)
@@ -57,7 +57,7 @@ async def test_a_request_on_a_connection_that_nobody_accepted_yet_is_answered(
     assert b"connection: close\r\n" in answer
 
 
-async def test_a_request_that_comes_a_moment_after_its_connection_is_answered(
+async def test_a_request_shortly_after_its_connection_is_answered_before_the_stop(
     client: socket.socket,
 ) -> None:
     client.sendall(REQUEST[:20])
@@ -71,7 +71,7 @@ async def test_a_connection_without_a_request_is_closed(client: socket.socket) -
     assert await everything(client) == b""
 
 
-def test_a_host_with_several_addresses_is_listened_to_at_each_of_them_on_one_port() -> None:
+def test_a_host_with_several_addresses_has_one_port_on_each() -> None:
     listeners = listen("*", 0)  # which every machine has two of, and "localhost" many
 
     try:
@@ -84,7 +84,7 @@ def test_a_host_with_several_addresses_is_listened_to_at_each_of_them_on_one_por
             each.close()
 
 
-def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
+def test_a_port_in_use_is_an_error_and_leaves_no_socket_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match="in use"):
@@ -136,7 +136,7 @@ async def protocol(sink: Sink) -> FastProtocol:
     return protocol
 
 
-async def test_head_and_body_of_an_answer_are_written_together(
+async def test_head_and_body_of_a_response_are_written_together(
     protocol: FastProtocol, sink: Sink
 ) -> None:
     for _ in range(3):
@@ -147,7 +147,7 @@ async def test_head_and_body_of_an_answer_are_written_together(
     assert all(it.startswith(b"HTTP/1.1 200") and it.endswith(b"hello") for it in sink.written)
 
 
-async def test_an_answer_is_written_before_its_connection_is_closed(
+async def test_a_response_is_written_before_its_connection_is_closed(
     protocol: FastProtocol, sink: Sink
 ) -> None:
     protocol.data_received(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -157,7 +157,7 @@ async def test_an_answer_is_written_before_its_connection_is_closed(
     assert [it[-5:] for it in sink.written] == [b"hello"]
 
 
-async def test_nothing_is_written_to_a_client_who_has_gone(
+async def test_nothing_is_written_to_a_disconnected_client(
     protocol: FastProtocol, sink: Sink
 ) -> None:
     protocol.data_received(REQUEST)

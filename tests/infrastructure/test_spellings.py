@@ -49,7 +49,7 @@ def test_an_origin_is_as_browsers_send_it(written: str, sent: str) -> None:
         "https://[::1",
     ],
 )
-def test_what_no_browser_sends_is_no_origin_and_is_not_repeated(written: str) -> None:
+def test_an_invalid_origin_is_refused_and_not_repeated(written: str) -> None:
     with pytest.raises(ValueError, match="must be an origin") as refusal:
         origin(written)
 
@@ -91,7 +91,7 @@ def test_a_proxy_is_a_network_of_the_kind_that_its_peer_address_has(
         "",
     ],
 )
-def test_names_and_ports_are_no_proxies(written: str) -> None:
+def test_names_and_ports_are_refused_as_proxies(written: str) -> None:
     with pytest.raises(ValueError, match="must be addresses or networks"):
         network(written)
 
@@ -105,7 +105,9 @@ ISSUERS = {
 
 
 @pytest.mark.parametrize(("written", "meant"), ISSUERS.items())
-def test_an_issuer_s_host_is_in_lower_case_and_its_path_as_it_is(written: str, meant: str) -> None:
+def test_the_host_of_an_issuer_is_in_lower_case_and_its_path_unchanged(
+    written: str, meant: str
+) -> None:
     assert issuer(written) == meant
 
 
@@ -119,7 +121,7 @@ def test_an_issuer_s_host_is_in_lower_case_and_its_path_as_it_is(written: str, m
         "https://",
     ],
 )
-def test_an_address_that_no_token_names_is_no_issuer(written: str) -> None:
+def test_an_address_that_no_token_has_is_refused_as_issuer(written: str) -> None:
     with pytest.raises(ValueError, match=r"must be") as refusal:
         issuer(written)
 

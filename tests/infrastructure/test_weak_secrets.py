@@ -25,7 +25,7 @@ def test_a_published_secret_is_recognized_however_it_was_copied(
 
 
 @pytest.mark.parametrize("secret", PUBLISHED)
-def test_a_secret_that_differs_from_a_published_one_is_another(secret: bytes) -> None:
+def test_a_secret_that_differs_from_a_published_one_is_accepted(secret: bytes) -> None:
     assert weakness(secret[:-1] + b"~") is None
 
 
