@@ -16,6 +16,7 @@ BIN = .venv/bin
 export PYTHONDONTWRITEBYTECODE =
 RUN = .venv/.run
 DEV = .venv/.dev
+DOCS = .venv/.docs
 
 PARALLEL = -n auto --dist worksteal
 
@@ -66,6 +67,10 @@ CANARY = tests/api/test_fastpath.py tests/infrastructure/test_lookups.py tests/i
 .PHONY: unit
 unit: $(DEV) ## run the tests that need no database and no HTTP
 	$(BIN)/pytest tests/domain tests/application $(ARGS)
+
+.PHONY: docs
+docs: $(DOCS) ## build the pages of docs/ and the reference as a site, in build/site
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 .PHONY: gates
 gates: $(DEV) ## check format, style, walls and types
@@ -127,6 +132,7 @@ lock: $(DEV) ## lock the dependencies again; newer ones with ARGS=--upgrade
 	$(COMPILE) --output-file requirements/run.txt --group build pyproject.toml
 	$(COMPILE) --output-file requirements/dev.txt --group build --group dev pyproject.toml \
 		--constraints requirements/run.txt --constraints requirements/install.txt
+	$(COMPILE) --output-file requirements/docs.txt --group docs --constraints requirements/dev.txt
 
 define FIT_FOR_USE
 import sys
@@ -157,7 +163,7 @@ test -e $(RUN) || $(PYTHON) -c "$$FIT_FOR_USE"; \
 trap 'rm -rf .venv' EXIT; \
 trap 'exit 1' HUP INT TERM; \
 test -e $(RUN) || $(PYTHON) -m venv --clear .venv; \
-rm -f $(RUN) $(DEV); \
+rm -f $(RUN) $(DEV) $(DOCS); \
 echo 'Installing $< into .venv'; \
 $(PIP) --no-compile --require-hashes --requirement requirements/install.txt; \
 $(call WITH_UV,--require-hashes --requirement $<); \
@@ -171,3 +177,8 @@ $(RUN): requirements/run.txt pyproject.toml
 
 $(DEV): requirements/dev.txt pyproject.toml
 	$(call INSTALL,$(RUN) $(DEV))
+
+$(DOCS): requirements/docs.txt $(RUN)
+	@echo 'Installing $< into .venv'
+	@$(call WITH_UV,--require-hashes --requirement $<)
+	@touch $(DOCS)
