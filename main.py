@@ -6,7 +6,7 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import FastAPI
 
@@ -14,6 +14,7 @@ from api.app import create_app
 from application.background import background
 from application.ports.limits import Limit, Limits
 from application.ports.mail import Mailer
+from application.ports.queries import PostQueries
 from application.ports.tokens import Tokens
 from application.services import Ports, Services
 from domain.passwords import PasswordPolicy
@@ -22,11 +23,9 @@ from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.common_passwords import is_common
 from infrastructure.database.driver.engine import open_database
-from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.purge import remove_closed_accounts_forever
 from infrastructure.database.queries import SqlQueries
-from infrastructure.database.replica import Replica, ReplicaPosts
 from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.hashing_queue import hashing_threads
 from infrastructure.limits import FIXED_RATES, ProcessLimits, SharedLimits, rate
@@ -40,6 +39,9 @@ from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
 from infrastructure.tokens.opaque import OpaqueTokens
 from infrastructure.tracing import close_tracing, open_tracing
+
+if TYPE_CHECKING:
+    from infrastructure.database.replica import Replica
 
 T = TypeVar("T")
 
@@ -169,9 +171,12 @@ async def with_database(settings: Settings, use: Callable[[Database], Awaitable[
         await database.close()
 
 
-def build_replica(settings: Settings, database: Database) -> Replica | None:
+def build_replica(settings: Settings, database: Database) -> "Replica | None":
     if settings.replica is None:
         return None
+    from infrastructure.database.driver.postgresql import PostgresDatabase
+    from infrastructure.database.replica import Replica
+
     size = settings.database_connections
     return Replica(PostgresDatabase(settings.replica, size=size, name="the replica"), database)
 
@@ -180,7 +185,7 @@ def build_ports(
     settings: Settings,
     database: Database,
     *,
-    replica: Replica | None = None,
+    replica: "Replica | None" = None,
     technologies: Technologies = TOKENS,
 ) -> Ports:
     """Build every adapter. Raises `BadSettings`, and `UnfitKey` for unfit signing keys."""
@@ -191,7 +196,7 @@ def build_ports(
     return Ports(
         queries=queries,
         storage=SqlStorage(database, counts_writes=settings.replica is not None),
-        replica=ReplicaPosts(replica, queries) if replica else None,
+        replica=_replica_posts(replica, queries),
         tokens=tokens,
         passwords=BcryptPasswords(
             cost=settings.bcrypt_cost, peppers=settings.peppers, threads=hashing_threads()
@@ -211,6 +216,14 @@ def build_ports(
             drafts_until_verified=settings.drafts_until_verified,
         ),
     )
+
+
+def _replica_posts(replica: "Replica | None", primary: PostQueries) -> PostQueries | None:
+    if replica is None:
+        return None
+    from infrastructure.database.replica import ReplicaPosts
+
+    return ReplicaPosts(replica, primary)
 
 
 def build_mailer(settings: Settings) -> Mailer:

@@ -1,7 +1,7 @@
 """The schema's revisions: what the code expects, what a database has, and getting there.
 
-Alembic is imported where it is needed: that takes a quarter of a second, and most starts of the
-service find nothing to migrate.
+Alembic and asyncpg are imported where they are needed: that takes a quarter of a second, and most
+starts of the service find nothing to migrate.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 from sqlalchemy import (
     Connection,
     Select,
@@ -26,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from infrastructure.database.driver import connections, sqlite
+from infrastructure.database.driver import sqlite
 from infrastructure.database.driver.addresses import postgres_address, sqlite_path
 from infrastructure.database.driver.statements import Database, SchemaMissing
 
@@ -115,6 +114,7 @@ def migrate(url: str, revision: str = "head") -> str | None:
     Raises `MigrationFailed` when the database can't be used, has a revision that this code does not
     know, or refuses a step; `ForeignSchema` when it is another application's.
     """
+    import asyncpg
     from alembic import command
     from alembic.migration import MigrationContext
     from alembic.util import CommandError
@@ -174,6 +174,8 @@ def _run_on_sqlite(path: Path, work: Callable[[Connection], object]) -> None:
 
 async def _run_on_postgresql(url: str, work: Callable[[Connection], object]) -> None:
     from sqlalchemy.ext.asyncio import create_async_engine
+
+    from infrastructure.database.driver import connections
 
     async def connect() -> object:
         connection, _ = await connections.connect(postgres_address(url), within=10)

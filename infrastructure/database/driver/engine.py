@@ -1,7 +1,6 @@
 """From a URL to a database."""
 
 from infrastructure.database.driver.addresses import SqliteAddress, parse
-from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.sqlite import SqliteDatabase
 from infrastructure.database.driver.statements import Database
 
@@ -15,4 +14,7 @@ def open_database(url: str, *, connections: int = 5, timeout: float = TIME_LIMIT
     address = parse(url)
     if isinstance(address, SqliteAddress):
         return SqliteDatabase(address.path, timeout=address.timeout or timeout)
+    # Imported here, for who has SQLite: asyncpg is slow to import.
+    from infrastructure.database.driver.postgresql import PostgresDatabase
+
     return PostgresDatabase(url, size=connections, timeout=timeout)
