@@ -25,7 +25,7 @@ from domain.users import User
 from infrastructure.database.driver.statements import Database, Record
 from infrastructure.database.posts import POST, POSTS
 from infrastructure.database.unit_of_work import SqlUnitOfWork
-from infrastructure.database.users import USER_COLUMNS, USERS, user_of
+from infrastructure.database.users import USER, USERS
 from infrastructure.database.votes import VOTES
 
 BATCH = 512
@@ -105,13 +105,13 @@ async def _seed_users(
     ]
     async with database.transaction() as transaction:
         uow = SqlUnitOfWork(transaction)
-        added = await _add(uow, USERS, rows, USER_COLUMNS)
+        added = await _add(uow, USERS, rows, USER.columns)
         details = {"users": len(added)}
         uow.record(
             Event(name="users_seeded", actor_id=None, subject="users", at=now, details=details)
         )
         await uow.commit()
-    return sorted(map(user_of, added), key=lambda user: user.id)
+    return sorted(map(USER.of, added), key=lambda user: user.id)
 
 
 async def _seed_posts(

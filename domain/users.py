@@ -182,6 +182,19 @@ class NewUser:
     role: Role
     created_at: datetime
 
+    def stored_as(self, user_id: int) -> User:
+        """The user that it becomes when it is stored under this id."""
+        return User(
+            id=UserId(user_id),
+            email=self.email,
+            name=self.name,
+            role=self.role,
+            is_active=True,
+            is_verified=False,
+            created_at=self.created_at,
+            tokens_valid_from=self.created_at,
+        )
+
 
 def register(draft: UserDraft, *, now: datetime, role: Role = Role.MEMBER) -> NewUser:
     """The user that `draft` asks for. `REGISTRATION_RULES` see the address in its normal form.

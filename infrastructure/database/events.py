@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, Select, bindparam, insert, select, text
+from sqlalchemy import ColumnElement, Index, Select, bindparam, select, text
 from sqlmodel import Field
 
 from application.ports.queries import AuditEntry, EventList
@@ -52,9 +52,6 @@ class EventRow(Row, table=True):
 EVENT = Mapping(EventRow, AuditEntry)
 EVENTS = EVENT.table
 
-_ADD = insert(EVENTS).values(
-    {column: bindparam(column.name) for column in EVENTS.c if column is not EVENTS.c.id}
-)
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "before": EVENTS.c.id < bindparam("before"),
     "actor_id": EVENTS.c.actor_id == bindparam("actor_id"),
@@ -75,7 +72,7 @@ def record(transaction: Transaction, event: Event) -> None:
     """Store `event` with the commit, and with it the request that the change came with."""
     info = REQUEST_INFO.get()
     entry = AuditEntry(id=EventId(0), event=event, request_id=info.request_id, ip=info.ip)
-    transaction.defer(_ADD, **EVENT.values(entry))
+    transaction.defer(EVENT.insert, **EVENT.values(entry))
 
 
 def log(event: Event) -> None:

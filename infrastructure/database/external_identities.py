@@ -1,5 +1,6 @@
 """Identities of users at an outside provider: row and repository."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import ClassVar
@@ -16,7 +17,7 @@ from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.rows import Row, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.requester import REQUESTER, Requester
-from infrastructure.database.users import USER_COLUMNS, USERS, user_of
+from infrastructure.database.users import USER, USERS
 
 
 class IdentityRow(Row, table=True):
@@ -47,29 +48,14 @@ ENDED_IDENTITIES = table(EndedIdentityRow)
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 _BY_KEY = (
-    select(*USER_COLUMNS, USERS.c.writes)
+    select(*USER.columns, USERS.c.writes)
     .join(IDENTITIES, IDENTITIES.c.user_id == USERS.c.id)
     .where(IDENTITIES.c.key == bindparam("key"))
 )
 _BY_KEYS = (
-    select(IDENTITIES.c.key, *USER_COLUMNS, USERS.c.writes)
+    select(IDENTITIES.c.key, *USER.columns, USERS.c.writes)
     .join(USERS, USERS.c.id == IDENTITIES.c.user_id)
     .where(IDENTITIES.c.key == any_(bindparam("key", type_=ARRAY(String))))
-)
-_ADD_USER = (
-    insert(USERS)
-    .values(
-        email=bindparam("email"),
-        email_key=bindparam("email_key"),
-        name=bindparam("name"),
-        role=bindparam("role"),
-        is_active=True,
-        is_verified=True,
-        password_hash="",  # matches no password
-        created_at=bindparam("created_at"),
-        tokens_valid_from=bindparam("tokens_valid_from"),
-    )
-    .returning(*USER_COLUMNS)
 )
 _ENDED_AT = select(ENDED_IDENTITIES.c.ended_at).where(
     ENDED_IDENTITIES.c.key_hash == bindparam("key_hash")
@@ -106,9 +92,8 @@ async def by_identity(find: Lookup, issuer: str, subject: str) -> User | None:
     record = await find(_key(issuer, subject))
     if record is None:
         return None
-    *columns, writes = record
-    user = user_of(columns)
-    REQUESTER.set(Requester(user.id, writes))
+    user = USER.of(record)
+    REQUESTER.set(Requester(user.id, writes=record[-1]))
     return user
 
 
@@ -117,17 +102,15 @@ class SqlIdentities(Identities):
         self._transaction = transaction
 
     async def add(self, user: NewUser, *, issuer: str, subject: str) -> User:
-        (record,) = await self._transaction.fetch(
-            _ADD_USER,
-            email=user.email,
-            email_key=email_key(user.email),
-            name=user.name,
-            role=user.role.value,
-            created_at=user.created_at,
-            # The first token of the user was issued before the user is stored.
-            tokens_valid_from=_EVER,
+        # The first token of the user was issued before the user is stored.
+        new = replace(user.stored_as(0), is_verified=True, tokens_valid_from=_EVER)
+        values = USER.values(new) | {"email_key": email_key(user.email)}
+        ((user_id,),) = await self._transaction.fetch(
+            USER.insert,
+            **values,
+            password_hash="",  # matches no password
         )
-        added = user_of(record)
+        added = replace(new, id=UserId(user_id))
         key = _key(issuer, subject)
         await self._transaction.fetch(_ADD, key=key, user_id=added.id)
         REQUESTER.set(Requester(added.id, 0))

@@ -87,7 +87,7 @@ class SqlOutbox(Outbox):
         )
         values = MESSAGE.values(message) | {"due_at": now, "host": host_of(email)}
         del values["id"]
-        await self._transaction.add(MESSAGE.insert, **values)
+        await self._transaction.add(MESSAGE.insert_numbered, **values)
 
     async def claim(
         self, now: datetime, *, until: datetime, busy: Collection[str] = ()

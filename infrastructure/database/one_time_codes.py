@@ -13,7 +13,7 @@ from domain.users import User, UserId
 from infrastructure.database.driver.mapping import Mapping
 from infrastructure.database.driver.rows import Row, primary_key, reference, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
-from infrastructure.database.users import USER_COLUMNS, USERS, user_of
+from infrastructure.database.users import USER, USERS
 
 
 class OneTimeCodeRow(Row, table=True):
@@ -33,7 +33,7 @@ CODE = Mapping(OneTimeCodeRow, OneTimeCode)
 CODES = CODE.table
 
 _BY_HASH = (
-    select(*CODE.columns, *USER_COLUMNS)
+    select(*CODE.columns, *USER.columns)
     .join(USERS, USERS.c.id == CODES.c.user_id)
     .where(CODES.c.code_hash == bindparam("code_hash"))
 )
@@ -66,7 +66,7 @@ async def code(database: Database, code_hash: str) -> tuple[OneTimeCode, User] |
     records = await database.fetch(_BY_HASH, code_hash=code_hash)
     if not records:
         return None
-    found, user = CODE.of(records[0]), user_of(records[0][len(CODE.columns) :])
+    found, user = CODE.of(records[0]), USER.of(records[0][len(CODE.columns) :])
     # Codes from before revision 0012 have no address: they were deleted when the address changed.
     return replace(found, email=found.email or user.email), user
 

@@ -30,6 +30,7 @@ from domain.sessions import (
 )
 from domain.users import User, UserId
 from infrastructure.database.driver.lookups import Lookup, lookup
+from infrastructure.database.driver.mapping import Mapping
 from infrastructure.database.driver.rows import (
     IDS,
     Instant,
@@ -41,7 +42,7 @@ from infrastructure.database.driver.rows import (
 )
 from infrastructure.database.driver.statements import Database, Record, Transaction
 from infrastructure.database.requester import REQUESTER, Requester
-from infrastructure.database.users import OPEN, USER_COLUMNS, USERS, user_of
+from infrastructure.database.users import OPEN, USER, USERS
 
 _UNREVOKED: dict[str, Any] = dict.fromkeys(
     ("postgresql_where", "sqlite_where"), text("revoked_at IS NULL")
@@ -69,7 +70,8 @@ class SessionRow(Row, table=True):
     network: str | None
 
 
-SESSIONS = table(SessionRow)
+SESSION = Mapping(SessionRow, Session)
+SESSIONS = SESSION.table
 
 
 class RotatedRefreshTokenRow(Row, table=True):
@@ -84,18 +86,7 @@ class RotatedRefreshTokenRow(Row, table=True):
 
 ROTATED_TOKENS = table(RotatedRefreshTokenRow)
 
-SESSION_COLUMNS = (
-    SESSIONS.c.id,
-    SESSIONS.c.user_id,
-    SESSIONS.c.created_at,
-    SESSIONS.c.last_used_at,
-    SESSIONS.c.expires_at,
-    SESSIONS.c.revoked_at,
-    SESSIONS.c.user_agent,
-    SESSIONS.c.ip,
-)
-
-_SESSION_USER = select(*SESSION_COLUMNS, *USER_COLUMNS, USERS.c.writes).join(
+_SESSION_USER = select(*SESSION.columns, *USER.columns, USERS.c.writes).join(
     USERS, and_(USERS.c.id == SESSIONS.c.user_id, OPEN)
 )
 _FROM_NETWORK = (
@@ -138,7 +129,7 @@ _ADD = (
         )
         .with_for_update(read=True),
     )
-    .returning(*SESSION_COLUMNS)
+    .returning(*SESSION.columns)
 )
 
 
@@ -181,7 +172,7 @@ def _is_live(*conditions: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...
 
 
 _BY_USER = (
-    select(*SESSION_COLUMNS)
+    select(*SESSION.columns)
     .where(*_is_live())
     .order_by(SESSIONS.c.last_used_at.desc(), SESSIONS.c.id.desc())
     .limit(SESSIONS_MAX)
@@ -194,21 +185,6 @@ _REVOKE_ALL = _REVOKE.where(*_is_live(SESSIONS.c.id != bindparam("but")))
 _REVOKE_SURPLUS = _REVOKE.where(
     *_is_live(SESSIONS.c.id.not_in(_BY_USER.with_only_columns(SESSIONS.c.id)))
 )
-
-
-def session_of(record: Record) -> Session:
-    """The session in the `SESSION_COLUMNS` of a record."""
-    id_, user_id, created_at, last_used_at, expires_at, revoked_at, user_agent, ip = record
-    return Session(
-        id=SessionId(id_),
-        user_id=UserId(user_id),
-        created_at=created_at,
-        last_used_at=last_used_at,
-        expires_at=expires_at,
-        revoked_at=revoked_at,
-        user_agent=user_agent,
-        ip=ip,
-    )
 
 
 def session_lookup(database: Database) -> Lookup:
@@ -226,13 +202,12 @@ async def session_user(find: Lookup, session_id: SessionId) -> tuple[Session, Us
 
 
 def _session_user_of(record: Record) -> tuple[Session, User]:
-    width = len(SESSION_COLUMNS)
-    return session_of(record[:width]), user_of(record[width:-1])
+    return SESSION.of(record), USER.of(record[len(SESSION.columns) :])
 
 
 async def sessions(database: Database, user_id: UserId, now: datetime) -> list[Session]:
     records = await database.fetch_long(_BY_USER, reader=user_id, owner=user_id, now=now)
-    return [session_of(record) for record in records]
+    return [SESSION.of(record) for record in records]
 
 
 async def refresh_lookup(database: Database, refresh_hash: str) -> RefreshLookup | None:
@@ -269,7 +244,7 @@ class SqlSessions(Sessions):
         await self._transaction.fetch(
             _REVOKE_SURPLUS, owner=session.user_id, now=session.created_at
         )
-        return session_of(records[0])
+        return SESSION.of(records[0])
 
     async def rotate(self, session: Session, *, used_hash: str, new_hash: str) -> bool:
         rotated = await self._transaction.fetch(

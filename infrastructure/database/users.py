@@ -10,7 +10,6 @@ from sqlalchemy import (
     column,
     delete,
     func,
-    insert,
     literal_column,
     not_,
     select,
@@ -26,12 +25,12 @@ from application.ports.storage import Users
 from domain.addresses import email_key
 from domain.pages import InvalidCursor, Page
 from domain.users import EmailTaken, NewUser, Role, User, UserId
+from infrastructure.database.driver.mapping import Mapping
 from infrastructure.database.driver.rows import (
     BigId,
     Row,
     primary_key,
     server_default,
-    table,
     timestamp_column,
 )
 from infrastructure.database.driver.statements import Database, Record, Transaction
@@ -64,32 +63,21 @@ class UserRow(Row, table=True):
     is_closed: bool = server_default("false")
     """Whether the user was removed and only what was theirs is still to be deleted."""
     # Counts committed changes by the user, where a replica is read from.
-    writes: int = Field(sa_type=BigId, sa_column_kwargs={"server_default": "0"})
+    writes: int = server_default("0", sa_type=BigId)
 
 
-USERS = table(UserRow)
-
-USER_COLUMNS = (
-    USERS.c.id,
-    USERS.c.email,
-    USERS.c.name,
-    USERS.c.role,
-    USERS.c.is_active,
-    USERS.c.is_verified,
-    USERS.c.created_at,
-    USERS.c.tokens_valid_from,
-    USERS.c.pending_email,
-)
+USER = Mapping(UserRow, User)
+USERS = USER.table
 
 OPEN = not_(USERS.c.is_closed)
 """Of users who were not removed. Whatever leads to a user, or to what is theirs, asks for it."""
 
-_BY_ID = select(*USER_COLUMNS).where(USERS.c.id == bindparam("id"), OPEN)
-_BY_EMAIL = select(USERS.c.password_hash, *USER_COLUMNS).where(
+_BY_ID = select(*USER.columns).where(USERS.c.id == bindparam("id"), OPEN)
+_BY_EMAIL = select(USERS.c.password_hash, *USER.columns).where(
     USERS.c.email_key == bindparam("email_key"), OPEN
 )
 _NEWEST = (
-    select(*USER_COLUMNS)
+    select(*USER.columns)
     .where(OPEN)
     .order_by(USERS.c.id.desc())
     .limit(bindparam("limit", type_=USERS.c.id.type))
@@ -101,41 +89,13 @@ _PASSWORD_PREFIXES = (
     .where(USERS.c.password_hash != "")
     .group_by(literal_column("1"))  # by the first column
 )
-_ADD = (
-    insert(USERS)
-    .values(
-        email=bindparam("email"),
-        email_key=bindparam("email_key"),
-        name=bindparam("name"),
-        role=bindparam("role"),
-        is_active=True,
-        is_verified=False,
-        password_hash=bindparam("password_hash"),
-        created_at=bindparam("created_at"),
-        tokens_valid_from=bindparam("created_at"),
-    )
-    .returning(*USER_COLUMNS)
-)
 _LOCK = (
-    select(USERS.c.password_hash, *USER_COLUMNS)
+    select(USERS.c.password_hash, *USER.columns)
     .where(USERS.c.id == bindparam("id"), OPEN)
     .with_for_update()
 )
 _LOCK_BY_EMAIL = _BY_EMAIL.with_for_update()
-_SAVE = (
-    update(USERS)
-    .values(
-        email=bindparam("new_email"),
-        email_key=bindparam("new_email_key"),
-        pending_email=bindparam("new_pending_email"),
-        name=bindparam("new_name"),
-        role=bindparam("new_role"),
-        is_active=bindparam("new_is_active"),
-        is_verified=bindparam("new_is_verified"),
-        tokens_valid_from=bindparam("new_tokens_valid_from"),
-    )
-    .where(USERS.c.id == bindparam("key"))
-)
+_SAVE = USER.update.values(email_key=bindparam("email_key"))
 _CHANGE_PASSWORD = (
     update(USERS)
     .values(password_hash=bindparam("new_hash"))
@@ -177,25 +137,9 @@ _ADMINS = (
 )
 
 
-def user_of(record: Record) -> User:
-    """The user in the `USER_COLUMNS` of a record."""
-    id_, email, name, role, is_active, is_verified, created_at, valid_from, pending = record
-    return User(
-        id=UserId(id_),
-        email=email,
-        name=name,
-        role=Role(role),
-        is_active=is_active,
-        is_verified=is_verified,
-        created_at=created_at,
-        tokens_valid_from=valid_from,
-        pending_email=pending,
-    )
-
-
 async def user(database: Database, user_id: UserId) -> User | None:
     records = await database.fetch(_BY_ID, id=user_id)
-    return user_of(records[0]) if records else None
+    return USER.of(records[0]) if records else None
 
 
 async def password_prefixes(database: Database, length: int) -> dict[str, int]:
@@ -211,7 +155,7 @@ async def users(database: Database, limit: int, after: tuple[int, ...] | None) -
         records = await database.fetch_long(_BEFORE, limit=limit + 1, before=after[0])
     else:
         raise InvalidCursor
-    items = [user_of(record) for record in records[:limit]]
+    items = [USER.of(record) for record in records[:limit]]
     return Page(items, next=(items[-1].id,) if len(records) > limit else None)
 
 
@@ -227,7 +171,7 @@ async def credentials(database: Database, email: str) -> Credentials | None:
 
 def _credentials_of(record: Record) -> Credentials:
     password_hash, *columns = record
-    return Credentials(user=user_of(columns), password=PasswordHash(password_hash))
+    return Credentials(user=USER.of(columns), password=PasswordHash(password_hash))
 
 
 def _is_storable(key: str) -> bool:
@@ -240,16 +184,9 @@ class SqlUsers(Users):
         self._transaction = transaction
 
     async def add(self, user: NewUser, password: PasswordHash) -> User:
-        (record,) = await self._transaction.fetch(
-            _ADD,
-            email=user.email,
-            email_key=email_key(user.email),
-            name=user.name,
-            role=user.role.value,
-            password_hash=password,
-            created_at=user.created_at,
-        )
-        return user_of(record)
+        values = USER.values(user.stored_as(0)) | {"email_key": email_key(user.email)}
+        ((user_id,),) = await self._transaction.fetch(USER.insert, **values, password_hash=password)
+        return user.stored_as(user_id)
 
     async def get(self, user_id: UserId) -> Credentials | None:
         records = await self._transaction.fetch(_LOCK, id=user_id)
@@ -263,18 +200,8 @@ class SqlUsers(Users):
         return _credentials_of(records[0]) if records else None
 
     async def save(self, user: User) -> None:
-        await self._transaction.fetch(
-            _SAVE,
-            key=user.id,
-            new_email=user.email,
-            new_email_key=email_key(user.email),
-            new_pending_email=user.pending_email,
-            new_name=user.name,
-            new_role=user.role.value,
-            new_is_active=user.is_active,
-            new_is_verified=user.is_verified,
-            new_tokens_valid_from=user.tokens_valid_from,
-        )
+        values = USER.values(user) | {"email_key": email_key(user.email)}
+        await self._transaction.fetch(_SAVE, **values)
 
     async def change_password(
         self, user_id: UserId, *, current_hash: PasswordHash, new_hash: PasswordHash

@@ -16,16 +16,7 @@ class FakeUsers(Users):
         state = await self._uow.state()
         if state.account(user.email):
             raise self._uow.refuse(EmailTaken)
-        added = User(
-            id=UserId(self._uow.new_id()),
-            email=user.email,
-            name=user.name,
-            role=user.role,
-            is_active=True,
-            is_verified=False,
-            created_at=user.created_at,
-            tokens_valid_from=user.created_at,
-        )
+        added = user.stored_as(self._uow.new_id())
         state.put(added.id, Account(added.id, added, password))
         return added
 

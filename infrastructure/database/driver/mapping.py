@@ -39,13 +39,18 @@ class Mapping(Generic[E]):
         key = [column == bindparam(column.name) for column in self.table.primary_key]
         version = [columns.version] if "version" in paths else []
         fixed = [c.name for c in columns if c.primary_key or c.foreign_keys]
-        given = [c for c in columns if c.name in paths or c.server_default is None]
-        self.insert = (
-            insert(self.table)
-            .values({column: bindparam(column.name) for column in given})
-            .returning(*self.table.primary_key)
-        )
-        """Takes the fields, and the other columns that have no default in the database."""
+        given: dict[Any, Any] = {
+            column: bindparam(column.name)
+            for column in columns
+            if column.name in paths or column.server_default is None
+        }
+        unnumbered = {column: bind for column, bind in given.items() if column.identity is None}
+        self.insert = insert(self.table).values(unnumbered).returning(*self.table.primary_key)
+        """Takes the fields, and the other columns that have no default in the database. Returns the
+        id, if the database hands it out.
+        """
+        self.insert_numbered = insert(self.table).values(given).returning(*self.table.primary_key)
+        """The same with an id that the database has handed out before."""
         self.locked = select(*self.columns).where(*key).with_for_update()
         self.update = (
             update(self.table)
@@ -111,7 +116,7 @@ class Repository(Generic[EntityT]):
     async def add(self, new: New[EntityT]) -> EntityT:
         values = self.mapping.values(new.stored_as(0))
         del values["id"]
-        return new.stored_as(await self._transaction.add(self.mapping.insert, **values))
+        return new.stored_as(await self._transaction.add(self.mapping.insert_numbered, **values))
 
     async def get(self, id_: int) -> EntityT | None:
         """The entity, locked for other units of work until this one ends."""
