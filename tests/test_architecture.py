@@ -80,7 +80,7 @@ def test_no_file_is_longer_than_400_lines() -> None:
 
 
 @pytest.mark.parametrize("layer", ["application", "domain"])
-def test_no_class_does_too_much_or_needs_too_much(layer: str) -> None:
+def test_classes_have_a_bounded_number_of_methods_and_parameters(layer: str) -> None:
     # A port may ask for more: what it lists are questions, none of which it answers.
     for path in [path for path in modules(layer) if "ports" not in Path(path).parts]:
         for node in classes(path):
@@ -92,7 +92,7 @@ def test_no_class_does_too_much_or_needs_too_much(layer: str) -> None:
                     assert len(own) <= PARAMETERS, f"{node.name} in {path}"
 
 
-def test_settings_are_read_where_all_is_put_together_and_nowhere_else() -> None:
+def test_only_the_composition_root_reads_settings() -> None:
     readers = [
         path
         for path in SOURCES
@@ -102,13 +102,13 @@ def test_settings_are_read_where_all_is_put_together_and_nowhere_else() -> None:
     assert readers == ROOT_MODULES
 
 
-def test_adapters_are_used_by_their_ports_alone() -> None:
+def test_adapters_are_used_only_through_their_ports() -> None:
     for path in (*ROOT_MODULES, Path("infrastructure/metrics.py")):
         called = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}
         assert "isinstance" not in called, path
 
 
-def test_nothing_inside_reads_the_clock() -> None:
+def test_domain_and_application_never_read_the_clock() -> None:
     for path in modules("application", "domain"):
         # `now` by itself is what rules are given.
         assert "datetime.now" not in (ROOT / path).read_text(), path
@@ -116,7 +116,7 @@ def test_nothing_inside_reads_the_clock() -> None:
 
 
 @pytest.mark.parametrize("layer", ["domain", "application"])
-def test_what_has_behaviour_is_tested_under_its_own_name(layer: str) -> None:
+def test_every_module_with_behaviour_has_a_test_of_its_name(layer: str) -> None:
     """Data alone is tested with whoever uses it, and the wiring in `services` by all tests."""
     behaving = {
         path.stem

@@ -104,7 +104,7 @@ def test_there_is_one_newest_revision() -> None:
     assert heads == [schema.newest()]
 
 
-def test_a_database_is_migrated_up_and_down_and_up_again(url: str) -> None:
+def test_a_database_is_migrated_up_down_and_up(url: str) -> None:
     assert tables(url) == set()
 
     schema.migrate(url)
@@ -120,7 +120,7 @@ def test_a_database_is_migrated_up_and_down_and_up_again(url: str) -> None:
     assert ready(url) == []
 
 
-def test_every_revision_alone_goes_up_and_down(url: str) -> None:
+def test_each_revision_migrates_up_and_down(url: str) -> None:
     script = ScriptDirectory.from_config(schema.config())
     revisions = [step.revision for step in script.walk_revisions()]
 
@@ -155,7 +155,7 @@ def test_models_and_schema_do_not_drift_apart(url: str) -> None:
         ("add_constraint", "ALTER TABLE users DROP CONSTRAINT uq_users_email_key"),
     ],
 )
-def test_a_drift_of_any_kind_would_be_seen(postgres_url: str, kind: str, statement: str) -> None:
+def test_every_kind_of_drift_is_detected(postgres_url: str, kind: str, statement: str) -> None:
     execute(postgres_url, statement)
 
     assert [change.partition(" ")[0] for change in drift(postgres_url)] == [kind]
@@ -210,7 +210,7 @@ def test_the_keys_of_addresses_are_recomputed_both_ways(url: str) -> None:
         assert found == {email: both[side] for email, both in keys.items()}
 
 
-def test_of_more_than_100_sessions_of_a_user_those_used_longest_ago_end(url: str) -> None:
+def test_sessions_beyond_100_are_revoked_least_recently_used_first(url: str) -> None:
     schema.migrate(url, "0008")
     at = (lambda seconds: seconds * 10**6) if url.startswith("sqlite") else in_2100
     users = ("email_key", "email", "role", "is_active", "is_verified", "password_hash")
@@ -250,7 +250,7 @@ def test_a_database_at_an_older_revision_is_not_ready(url: str) -> None:
     assert ready(url) == ["migrations"]
 
 
-def test_a_revision_of_other_code_is_refused_and_left_alone(url: str) -> None:
+def test_an_unknown_revision_is_refused_and_not_changed(url: str) -> None:
     schema.migrate(url)
     pretend(url, "0000")
 
@@ -278,7 +278,7 @@ def let_others_migrate(url: str, statement: str, *revisions: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_the_schema_of_another_application_is_refused_and_left_alone(url: str, kind: str) -> None:
+def test_the_schema_of_another_application_is_refused_and_not_changed(url: str, kind: str) -> None:
     let_others_migrate(url, *FOREIGN[kind])
     before = tables(url)
 
@@ -289,7 +289,7 @@ def test_the_schema_of_another_application_is_refused_and_left_alone(url: str, k
     assert ready(url) == ["migrations"]
 
 
-def test_a_schema_of_its_own_is_the_way_out(empty_postgres_url: str) -> None:
+def test_a_separate_schema_can_be_used_instead(empty_postgres_url: str) -> None:
     let_others_migrate(empty_postgres_url, *FOREIGN["a random revision"])
     execute(empty_postgres_url, "CREATE SCHEMA ours")
     url = f"{empty_postgres_url}?search_path=ours"
@@ -301,7 +301,7 @@ def test_a_schema_of_its_own_is_the_way_out(empty_postgres_url: str) -> None:
     assert tables(empty_postgres_url) == {"users"}
 
 
-def test_a_newer_revision_is_served_and_left_alone(url: str) -> None:
+def test_a_newer_revision_is_accepted_and_not_changed(url: str) -> None:
     schema.migrate(url)
     pretend(url, "9999")
 
@@ -311,7 +311,7 @@ def test_a_newer_revision_is_served_and_left_alone(url: str) -> None:
     assert ready(url) == []
 
 
-def test_no_two_pieces_of_work_on_the_schema_overlap(url: str) -> None:
+def test_concurrent_migrations_do_not_overlap(url: str) -> None:
     at_work: list[Connection] = []
 
     def work(connection: Connection) -> None:
@@ -325,7 +325,7 @@ def test_no_two_pieces_of_work_on_the_schema_overlap(url: str) -> None:
             done.result()
 
 
-def test_several_migrations_at_once_end_well(url: str) -> None:
+def test_concurrent_migrations_all_succeed(url: str) -> None:
     program = "import sys; from infrastructure.database import schema; schema.migrate(sys.argv[1])"
     processes = [
         subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT, stderr=subprocess.PIPE)
@@ -338,7 +338,7 @@ def test_several_migrations_at_once_end_well(url: str) -> None:
     assert ready(url) == []
 
 
-def test_a_migration_that_fails_halfway_leaves_nothing(url: str) -> None:
+def test_a_failed_migration_leaves_nothing(url: str) -> None:
     execute(url, "CREATE TABLE votes (id INTEGER)")  # the last one that the first revision makes
 
     with pytest.raises(schema.MigrationFailed, match=r"refused: .*votes.* already exists"):

@@ -33,7 +33,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]
             yield method, path, operation
 
 
-def test_the_document_is_the_one_that_clients_know(document: dict[str, Any]) -> None:
+def test_the_document_equals_its_snapshot(document: dict[str, Any]) -> None:
     known = json.loads(SNAPSHOT.read_text())
 
     assert document == known, (
@@ -41,7 +41,7 @@ def test_the_document_is_the_one_that_clients_know(document: dict[str, Any]) -> 
     )
 
 
-def test_operations_have_the_names_that_generated_clients_call(document: dict[str, Any]) -> None:
+def test_operation_ids_are_those_of_generated_clients(document: dict[str, Any]) -> None:
     names = {
         operation["operationId"]: f"{method.upper()} {path}"
         for method, path, operation in operations(document)
@@ -50,7 +50,7 @@ def test_operations_have_the_names_that_generated_clients_call(document: dict[st
     assert names == {row.operation: row.route for row in expected_routes()}
 
 
-def test_an_operation_is_public_or_needs_a_token_and_can_refuse_it(
+def test_an_operation_is_public_or_documents_its_token_and_401(
     document: dict[str, Any],
 ) -> None:
     for _, _, operation in operations(document):
@@ -65,7 +65,7 @@ def test_an_operation_is_public_or_needs_a_token_and_can_refuse_it(
     }
 
 
-def test_every_refusal_is_a_problem(document: dict[str, Any]) -> None:
+def test_every_documented_error_is_a_problem(document: dict[str, Any]) -> None:
     refusals = [
         response
         for _, _, operation in operations(document)
@@ -77,7 +77,7 @@ def test_every_refusal_is_a_problem(document: dict[str, Any]) -> None:
     assert [refusal["content"] for refusal in refusals] == [PROBLEM] * len(refusals)
 
 
-def test_an_operation_that_takes_input_may_refuse_it(document: dict[str, Any]) -> None:
+def test_an_operation_with_input_documents_422(document: dict[str, Any]) -> None:
     for _, _, operation in operations(document):
         takes_body = "requestBody" in operation
         assert ("413" in operation["responses"]) is takes_body
@@ -86,7 +86,7 @@ def test_an_operation_that_takes_input_may_refuse_it(document: dict[str, Any]) -
         assert ("422" in operation["responses"]) is takes_input
 
 
-def test_a_change_may_be_refused_for_being_one_too_many(document: dict[str, Any]) -> None:
+def test_a_limited_operation_documents_429(document: dict[str, Any]) -> None:
     # Nobody guesses 256 random bits, however often they try.
     unlimited = {"verify", "reset_password", "undo_email_change"}
     for method, _, operation in operations(document):
@@ -98,7 +98,7 @@ def test_the_framework_s_own_errors_are_not_documented(document: dict[str, Any])
     assert "ValidationError" not in json.dumps(document)
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_can_be_resolved(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
 
     referred = {reference.removeprefix("#/components/schemas/") for reference in refs(document)}
@@ -127,7 +127,7 @@ def test_paths_are_listed_without_a_trailing_slash(document: dict[str, Any]) -> 
     assert [path for path in document["paths"] if path.endswith("/")] == ["/"]
 
 
-def test_passwords_and_hashes_are_in_no_answer(document: dict[str, Any]) -> None:
+def test_no_response_has_passwords_or_hashes(document: dict[str, Any]) -> None:
     views = {
         name: schema
         for name, schema in document["components"]["schemas"].items()
@@ -178,7 +178,7 @@ def npx(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.slow
-def test_the_document_is_clean_to_a_linter(tmp_path: Path) -> None:
+def test_a_linter_accepts_the_document(tmp_path: Path) -> None:
     program("npx", package="npm")
     if npx(tmp_path, LINTER, "--version").returncode:
         pytest.skip(f"npx cannot fetch {LINTER}")

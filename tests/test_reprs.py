@@ -100,7 +100,7 @@ def parts_of(thing: object, seen: set[int]) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("tokens", ["jose", "opaque"])
-def test_nothing_that_the_service_is_made_of_shows_a_secret(tokens: str) -> None:
+def test_reprs_of_ports_and_services_hide_secrets(tokens: str) -> None:
     settings = Settings(_env_file=None, tokens=tokens, **SECRETS)  # type: ignore[arg-type]
     ports = main.build_ports(settings, main.build_database(settings))
     app = create_app(ports, cursor_key=b"cursor-key")

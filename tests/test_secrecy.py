@@ -97,7 +97,7 @@ def test_secrets_in_files(secrecy: Secrecy, tmp_path: Path) -> None:
     assert len(secrecy.leaks()) == 2
 
 
-def test_what_is_logged_in_this_process_with_its_fields_and_traceback(secrecy: Secrecy) -> None:
+def test_log_records_with_fields_and_traceback(secrecy: Secrecy) -> None:
     logger = logging.Logger("gatepost.tests")  # noqa: LOG001  one that nobody else has
     logger.addHandler(secrecy)
     secrecy.keep(TOKEN)
@@ -112,7 +112,7 @@ def test_what_is_logged_in_this_process_with_its_fields_and_traceback(secrecy: S
     assert [TOKEN in line or JWT in line for line in secrecy.leaks()] == [True, True]
 
 
-def test_a_printed_mail_is_no_log_and_what_is_beside_it_is(secrecy: Secrecy) -> None:
+def test_a_printed_mail_is_excluded_and_the_rest_is_searched(secrecy: Secrecy) -> None:
     secrecy.keep(TOKEN)
     mail = f"\nTo: a@b.c\nSubject: Hi\n\nthe token:\n\n{TOKEN}\n\nIf it was not you, fine.\n\n"
 

@@ -27,14 +27,14 @@ def test_every_test_that_the_page_names_exists() -> None:
     assert missing(page) == []
 
 
-def test_a_test_that_does_not_exist_would_be_seen() -> None:
+def test_a_missing_test_is_detected() -> None:
     here = "test_security_page.py"
     page = f"`{here}::test_nothing` `nowhere.py::test_x` `{here}::test_every_test_that_the_page`"
 
     assert len(missing(page)) == 3
 
 
-def test_what_the_advisories_are_about_is_never_loaded() -> None:
+def test_modules_with_ignored_advisories_are_never_imported() -> None:
     program = "import sys, cli, main; print({'ecdsa', 'rsa', 'jose.jwe'} & sys.modules.keys())"
 
     done = subprocess.run(

@@ -44,7 +44,7 @@ def test_a_start_on_sqlite_imports_nothing_that_is_seldom_needed() -> None:
     assert sorted(SELDOM_NEEDED.keys() & set(loaded)) == []
 
 
-def test_the_garbage_collector_works_after_the_start_and_passes_over_what_was_imported() -> None:
+def test_the_garbage_collector_is_on_after_the_start_and_skips_imported_objects() -> None:
     program = """
 import gc, sys, start
 sys.argv = ["gatepost", "--version"]

@@ -73,7 +73,7 @@ def advisories(*known: tuple[str, str]) -> Iterator[str]:
     server.server_close()
 
 
-def test_an_audit_passes_over_what_is_explained_and_over_nothing_else() -> None:
+def test_an_audit_ignores_only_explained_advisories() -> None:
     explained = [(package, advisory) for package, advisory, _ in PASSED_OVER]
     with advisories(*explained) as service:
         audit = run("audit", service)
@@ -86,13 +86,13 @@ def test_an_audit_passes_over_what_is_explained_and_over_nothing_else() -> None:
         assert "ecdsa" not in audit.stdout
 
 
-def test_an_audit_that_cannot_ask_fails() -> None:
+def test_an_audit_without_a_network_fails() -> None:
     nowhere = f"--vulnerability-service osv --osv-url http://127.0.0.1:{free_port()}"
 
     assert run("audit", nowhere).returncode != 0
 
 
-def test_what_is_passed_over_is_installed_still_and_on_the_security_page() -> None:
+def test_ignored_advisories_are_of_installed_packages_and_on_the_security_page() -> None:
     page = (ROOT / "docs/security.md").read_text()
 
     assert PASSED_OVER
@@ -102,7 +102,7 @@ def test_what_is_passed_over_is_installed_still_and_on_the_security_page() -> No
         assert len(reason.split()) > 5
 
 
-def test_the_bill_of_materials_names_what_is_locked_and_is_the_same_each_time(
+def test_the_bill_of_materials_is_reproducible_and_complete(
     tmp_path: Path,
 ) -> None:
     texts = []

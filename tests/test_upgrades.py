@@ -86,7 +86,9 @@ def migrated_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-def test_the_newest_migration_takes_nothing_from_the_code_before_it(migrated_url: str) -> None:
+def test_the_newest_migration_keeps_everything_that_the_previous_code_needs(
+    migrated_url: str,
+) -> None:
     script = ScriptDirectory.from_config(schema.config())
     previous = script.get_revision(schema.newest()).down_revision
     assert isinstance(previous, str)
@@ -111,7 +113,7 @@ def test_the_newest_migration_takes_nothing_from_the_code_before_it(migrated_url
         ("ALTER TABLE posts ADD FOREIGN KEY (id) REFERENCES users (id)", "remove_fk"),
     ],
 )
-def test_a_loss_of_any_kind_would_be_seen(postgres_url: str, statement: str, lost: str) -> None:
+def test_every_kind_of_loss_is_detected(postgres_url: str, statement: str, lost: str) -> None:
     assert lost in losses(postgres_url, lambda: execute(postgres_url, statement))
 
 
@@ -125,7 +127,7 @@ def test_a_loss_of_any_kind_would_be_seen(postgres_url: str, statement: str, los
         "DROP INDEX ix_sessions_user_id_network",
     ],
 )
-def test_what_only_adds_is_no_loss(postgres_url: str, statement: str) -> None:
+def test_an_addition_is_no_loss(postgres_url: str, statement: str) -> None:
     assert losses(postgres_url, lambda: execute(postgres_url, statement)) == set()
 
 

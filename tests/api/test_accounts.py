@@ -36,7 +36,7 @@ async def again(gate: ApiClient, person: Person, password: str = PASSWORD) -> Pe
 # The password
 
 
-async def test_a_changed_password_ends_every_session_but_this_one(gate: ApiClient) -> None:
+async def test_a_change_of_password_revokes_the_other_sessions(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     elsewhere = await again(gate, anna)
 
@@ -77,7 +77,7 @@ async def test_a_weak_new_password_is_refused(gate: ApiClient, new: str) -> None
 
 
 @on_one_database
-async def test_a_common_password_registers_nobody(gate: ApiClient) -> None:
+async def test_a_registration_with_a_common_password_is_refused(gate: ApiClient) -> None:
     body = {"email": "anna@example.com", "password": "QWERTY123456"}
 
     problem = problem_of(await gate.client.post("/users", json=body), 422, "weak_password")
@@ -88,7 +88,7 @@ async def test_a_common_password_registers_nobody(gate: ApiClient) -> None:
 # Name and address
 
 
-async def test_a_name_is_changed_and_cleared_and_else_left_alone(gate: ApiClient) -> None:
+async def test_a_name_is_changed_cleared_or_kept(gate: ApiClient) -> None:
     anna = await gate.person(name="Anna")
 
     assert (await edit(gate, anna)).json()["name"] == "Anna"
@@ -99,7 +99,7 @@ async def test_a_name_is_changed_and_cleared_and_else_left_alone(gate: ApiClient
     assert cleared.json() == (await gate.me(anna)).json()
 
 
-async def test_the_address_of_somebody_else_is_taken(gate: ApiClient) -> None:
+async def test_the_address_of_another_user_is_refused(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
 
     answer = await edit(gate, anna, email=bert.email.upper(), current_password=PASSWORD)
@@ -132,7 +132,7 @@ async def test_other_changes_are_refused(gate: ApiClient, members: dict[str, Any
 # Deletion
 
 
-async def test_a_deleted_user_is_gone_with_all_that_is_theirs(gate: ApiClient) -> None:
+async def test_deleting_a_user_removes_everything_of_theirs(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 

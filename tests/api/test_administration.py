@@ -60,7 +60,7 @@ async def test_admins_list_all_users_newest_first(gate: ApiClient) -> None:
 
 
 @on_one_database
-async def test_a_cursor_of_one_list_is_none_of_another(gate: ApiClient) -> None:
+async def test_a_cursor_of_another_list_is_refused(gate: ApiClient) -> None:
     admin = await gate.person(role=Role.ADMIN)
     await gate.person()
     first = await gate.client.get("/users?limit=1", headers=admin.headers)
@@ -73,7 +73,7 @@ async def test_a_cursor_of_one_list_is_none_of_another(gate: ApiClient) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("path", ["/users", "/audit"])
-async def test_the_lists_take_a_limit_and_a_cursor_alone(gate: ApiClient, path: str) -> None:
+async def test_lists_of_users_accept_only_limit_and_cursor(gate: ApiClient, path: str) -> None:
     admin = await gate.person(role=Role.ADMIN)
     for query in ("limit=0", "limit=101", "sort=newest", "limit=x"):
         answer = await gate.client.get(f"{path}?{query}", headers=admin.headers)
@@ -82,7 +82,7 @@ async def test_the_lists_take_a_limit_and_a_cursor_alone(gate: ApiClient, path: 
     problem_of(answer, 400, "invalid_cursor")
 
 
-async def test_a_change_of_role_acts_on_the_next_request(gate: ApiClient) -> None:
+async def test_a_change_of_role_takes_effect_on_the_next_request(gate: ApiClient) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
     assert (await gate.client.get("/users", headers=anna.headers)).status_code == 403
 
@@ -96,7 +96,7 @@ async def test_a_change_of_role_acts_on_the_next_request(gate: ApiClient) -> Non
     problem_of(await gate.client.get("/users", headers=admin.headers), 403, "admins_only")
 
 
-async def test_deactivation_ends_all_sessions_and_reactivation_revives_none(
+async def test_a_deactivation_revokes_all_sessions_permanently(
     gate: ApiClient,
 ) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
@@ -117,7 +117,7 @@ async def test_deactivation_ends_all_sessions_and_reactivation_revives_none(
 
 
 @pytest.mark.parametrize("members", [{"role": "member"}, {"is_active": False}])
-async def test_the_last_admin_stays_one(gate: ApiClient, members: dict[str, Any]) -> None:
+async def test_the_last_admin_stays_an_admin(gate: ApiClient, members: dict[str, Any]) -> None:
     admin, gone = await gate.person(role=Role.ADMIN), await gate.person(role=Role.ADMIN)
     await gate.deactivate(gone)
 
@@ -130,7 +130,7 @@ async def test_the_last_admin_stays_one(gate: ApiClient, members: dict[str, Any]
 
 @pytest.mark.parametrize("admins", [2, 3])
 @pytest.mark.parametrize("members", [{"role": "member"}, {"is_active": False}])
-async def test_of_two_admins_who_demote_each_other_at_one_instant_one_wins(
+async def test_two_admins_who_demote_each_other_concurrently_leave_one(
     gate: ApiClient, admins: int, members: dict[str, Any]
 ) -> None:
     for _ in range(5):
@@ -152,7 +152,7 @@ async def test_of_two_admins_who_demote_each_other_at_one_instant_one_wins(
             await gate.delete(person)
 
 
-async def test_nothing_asked_changes_nothing(gate: ApiClient) -> None:
+async def test_an_empty_change_changes_nothing(gate: ApiClient) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
 
     answer = await change(gate, admin, anna)
@@ -165,7 +165,9 @@ async def test_nothing_asked_changes_nothing(gate: ApiClient) -> None:
     "members",
     [{"role": None}, {"is_active": None}, {"role": "king"}, {"is_active": 1}, {"email": "a@b.de"}],
 )
-async def test_what_no_user_can_be_is_refused(gate: ApiClient, members: dict[str, Any]) -> None:
+async def test_an_unknown_role_or_state_is_refused(
+    gate: ApiClient, members: dict[str, Any]
+) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
 
     problem_of(await change(gate, admin, anna, **members), 422, "validation_failed")
@@ -179,7 +181,7 @@ async def test_an_unknown_user_is_404(gate: ApiClient) -> None:
     problem_of(answer, 404, "user_not_found")
 
 
-async def test_the_audit_tells_who_did_what_to_whom_and_when(gate: ApiClient) -> None:
+async def test_the_audit_names_actor_subject_and_time(gate: ApiClient) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
     headers = anna.headers | {"X-Request-ID": "mine"}
     body = {"title": "Hello", "content": "First post."}
@@ -201,7 +203,7 @@ async def test_the_audit_tells_who_did_what_to_whom_and_when(gate: ApiClient) ->
     assert "person" not in str(events), "an address"
 
 
-async def test_the_audit_has_failed_logins_and_limits_that_were_reached(gate: ApiClient) -> None:
+async def test_the_audit_has_failed_logins_and_exhausted_limits(gate: ApiClient) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
     form = {"username": anna.email, "password": "wrong"}
     limits: Any = gate.ports.limits
@@ -220,7 +222,7 @@ async def test_the_audit_has_failed_logins_and_limits_that_were_reached(gate: Ap
     assert [event["name"] for event in events].count("login_failed") == 1
 
 
-async def test_the_audit_is_asked_for_an_actor_a_subject_and_a_name(gate: ApiClient) -> None:
+async def test_the_audit_can_be_filtered_by_actor_subject_and_name(gate: ApiClient) -> None:
     admin, anna, bert = await gate.person(role=Role.ADMIN), await gate.person(), await gate.person()
     post = await gate.post(anna)
     await gate.post(bert)
@@ -240,7 +242,7 @@ async def test_the_audit_is_asked_for_an_actor_a_subject_and_a_name(gate: ApiCli
 
 
 @pytest.mark.parametrize("other", ["actor_id=2", "subject=post:2", "name=logged_in", ""])
-async def test_a_cursor_of_the_audit_belongs_to_what_was_asked(gate: ApiClient, other: str) -> None:
+async def test_a_cursor_of_the_audit_belongs_to_its_filter(gate: ApiClient, other: str) -> None:
     admin = await gate.person(role=Role.ADMIN)
     for _ in range(2):
         await gate.person()
@@ -256,7 +258,7 @@ async def test_a_cursor_of_the_audit_belongs_to_what_was_asked(gate: ApiClient, 
     "query",
     ["actor_id=0", "actor_id=x", "subject=", "subject=a%00b", "subject=%ff", "name=", "name=A%20b"],
 )
-async def test_what_no_event_can_have_is_422(gate: ApiClient, query: str) -> None:
+async def test_an_impossible_filter_of_the_audit_is_422(gate: ApiClient, query: str) -> None:
     admin = await gate.person(role=Role.ADMIN)
 
     answer = await gate.client.get(f"/audit?{query}", headers=admin.headers)

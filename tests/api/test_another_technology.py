@@ -95,7 +95,7 @@ async def test_a_technology_is_one_line_in_the_composition_root(tmp_path: Path) 
     assert isinstance(ports.tokens, TinyTokens)
 
 
-async def test_whatever_the_technology_the_current_user_is_the_same(other_gate: ApiClient) -> None:
+async def test_the_current_user_is_the_same_with_every_technology(other_gate: ApiClient) -> None:
     gate = other_gate
     anna = await gate.person()
     assert (await gate.me(anna)).json()["email"] == anna.email
@@ -123,7 +123,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
-async def test_whatever_the_technology_an_end_acts_on_the_very_next_request(
+async def test_a_revocation_takes_effect_on_the_next_request_with_every_technology(
     other_gate: ApiClient, end: Any
 ) -> None:
     anna, bert = await other_gate.person(), await other_gate.person()
@@ -135,7 +135,7 @@ async def test_whatever_the_technology_an_end_acts_on_the_very_next_request(
     assert await works(other_gate, bert.token)
 
 
-async def test_whatever_the_technology_a_token_expires(other_gate: ApiClient) -> None:
+async def test_a_token_expires_with_every_technology(other_gate: ApiClient) -> None:
     anna = await other_gate.person()
 
     other_gate.clock.ahead = timedelta(seconds=3601)
@@ -175,7 +175,7 @@ async def test_an_opaque_token_costs_a_request_two_lookups_by_key(database_url: 
         assert counting.reads == 2
 
 
-async def test_the_whole_hash_of_an_opaque_token_counts(database_url: str) -> None:
+async def test_the_whole_hash_of_an_opaque_token_is_compared(database_url: str) -> None:
     async with open_gate(database_url, OpaqueTokens) as gate:
         anna = await gate.person()
 
@@ -184,7 +184,7 @@ async def test_the_whole_hash_of_an_opaque_token_counts(database_url: str) -> No
         assert not await works(gate, anna.token)
 
 
-async def test_an_opaque_token_is_stored_hashed_and_forgotten_when_it_has_expired(
+async def test_an_opaque_token_is_stored_as_a_hash_until_it_expires(
     database_url: str,
 ) -> None:
     async with open_gate(database_url, OpaqueTokens) as gate:
@@ -210,7 +210,7 @@ class FailingTokens(OpaqueTokens):
         return token
 
 
-async def test_a_refresh_that_stored_no_opaque_token_may_be_sent_again(database_url: str) -> None:
+async def test_a_refresh_can_be_repeated_if_no_opaque_token_was_stored(database_url: str) -> None:
     async with open_gate(database_url, OpaqueTokens) as gate:
         anna = await gate.person()
         before = await stored(gate)
@@ -227,7 +227,7 @@ async def test_a_refresh_that_stored_no_opaque_token_may_be_sent_again(database_
         assert await works(gate, again.json()["access_token"])
 
 
-async def test_no_opaque_token_for_a_session_that_is_gone(database_url: str) -> None:
+async def test_no_opaque_token_is_stored_for_a_deleted_session(database_url: str) -> None:
     async with open_gate(database_url, OpaqueTokens) as gate:
         anna: Person = await gate.person()
         claims = await gate.ports.tokens.verify(anna.token, gate.clock())

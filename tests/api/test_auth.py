@@ -52,7 +52,7 @@ ROUTES = [
 ]
 
 
-async def test_a_login_answers_with_tokens_that_nobody_may_keep(gate: ApiClient) -> None:
+async def test_a_login_response_has_tokens_and_is_not_cacheable(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.log_in(anna.email)
@@ -73,7 +73,7 @@ async def test_a_login_answers_with_tokens_that_nobody_may_keep(gate: ApiClient)
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_the_form_may_be_multipart_and_name_its_grant(gate: ApiClient) -> None:
+async def test_a_login_form_may_be_multipart_with_a_grant_type(gate: ApiClient) -> None:
     anna = await gate.person()
     form = {"username": anna.email, "password": PASSWORD, "grant_type": "password", "scope": ""}
 
@@ -83,13 +83,13 @@ async def test_the_form_may_be_multipart_and_name_its_grant(gate: ApiClient) -> 
     assert (multipart.status_code, urlencoded.status_code) == (200, 200)
 
 
-async def test_an_address_logs_in_in_any_case(gate: ApiClient) -> None:
+async def test_an_address_logs_in_regardless_of_case(gate: ApiClient) -> None:
     await gate.person("anna@example.com")
 
     assert (await gate.log_in("ANNA@Example.com")).status_code == 200
 
 
-async def test_logins_are_sessions_of_their_own(gate: ApiClient) -> None:
+async def test_each_login_is_a_session_of_its_own(gate: ApiClient) -> None:
     anna = await gate.person()
     first, second = [(await gate.log_in(anna.email)).json() for _ in range(2)]
 
@@ -97,7 +97,7 @@ async def test_logins_are_sessions_of_their_own(gate: ApiClient) -> None:
     assert first["refresh_token"] != second["refresh_token"]
 
 
-async def test_an_unknown_address_a_wrong_password_and_a_deactivated_user_are_one_answer(
+async def test_all_failed_logins_have_the_same_response(
     gate: ApiClient,
 ) -> None:
     anna, bert = await gate.person(), await gate.person()
@@ -136,14 +136,14 @@ async def test_a_form_without_a_field_is_422(
 
 
 @on_one_database
-async def test_another_grant_than_the_password_is_422(gate: ApiClient) -> None:
+async def test_another_grant_type_is_422(gate: ApiClient) -> None:
     form = {"username": "anna@example.com", "password": PASSWORD, "grant_type": "implicit"}
 
     problem_of(await gate.client.post("/login", data=form), 422, "validation_failed")
 
 
 @on_one_database
-async def test_credentials_in_json_are_of_another_type(gate: ApiClient) -> None:
+async def test_credentials_in_json_are_415(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.post("/login", json={"username": anna.email, "password": PASSWORD})
@@ -164,7 +164,7 @@ NOT_AUTHENTICATED: dict[str, dict[str, str]] = {
 
 @on_one_database
 @pytest.mark.parametrize("headers", NOT_AUTHENTICATED.values(), ids=NOT_AUTHENTICATED)
-async def test_no_credentials_are_challenged_without_an_error_code(
+async def test_a_request_without_credentials_has_a_challenge_without_error_code(
     gate: ApiClient, headers: dict[str, str]
 ) -> None:
     anna = await gate.person()
@@ -178,7 +178,7 @@ async def test_no_credentials_are_challenged_without_an_error_code(
 
 
 @on_one_database
-async def test_a_token_in_the_query_is_no_credential(gate: ApiClient) -> None:
+async def test_a_token_in_the_query_is_ignored(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get("/users/me", params={"access_token": anna.token})
@@ -187,7 +187,7 @@ async def test_a_token_in_the_query_is_no_credential(gate: ApiClient) -> None:
 
 
 @on_one_database
-async def test_the_query_of_a_request_with_a_bad_token_does_not_help(gate: ApiClient) -> None:
+async def test_a_token_in_the_query_does_not_replace_a_bad_one(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get(
@@ -207,7 +207,7 @@ async def test_the_scheme_may_be_in_any_case(gate: ApiClient, scheme: str) -> No
     assert answer.status_code == 200
 
 
-async def test_whatever_is_wrong_with_a_token_the_answer_is_one_and_the_same(
+async def test_all_bad_access_tokens_have_the_same_response(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -256,7 +256,7 @@ async def put_forward(gate: ApiClient, _: Person) -> None:
     ],
     ids=["expired", "deactivated", "deleted", "revoked", "session over"],
 )
-async def test_a_token_stops_working_with_the_very_next_request(
+async def test_a_token_is_refused_on_the_next_request_after_its_revocation(
     gate: ApiClient, end: Callable[[ApiClient, Person], Any]
 ) -> None:
     anna, bert = await gate.person(), await gate.person()
@@ -271,7 +271,7 @@ async def test_a_token_stops_working_with_the_very_next_request(
     assert (await gate.me(bert)).status_code == (401 if end is put_forward else 200)
 
 
-async def test_a_token_from_before_all_tokens_were_called_in_is_dead(gate: ApiClient) -> None:
+async def test_a_token_from_before_a_revocation_of_all_tokens_is_refused(gate: ApiClient) -> None:
     anna = await gate.person()
 
     await gate.call_tokens_in(anna, gate.clock() + timedelta(seconds=1))
@@ -280,7 +280,7 @@ async def test_a_token_from_before_all_tokens_were_called_in_is_dead(gate: ApiCl
 
 
 @on_one_database
-async def test_a_token_lives_to_the_end_of_its_hour(gate: ApiClient) -> None:
+async def test_a_token_is_valid_for_one_hour(gate: ApiClient) -> None:
     anna = await gate.person()
 
     gate.clock.ahead = timedelta(seconds=3595)
@@ -289,7 +289,7 @@ async def test_a_token_lives_to_the_end_of_its_hour(gate: ApiClient) -> None:
 
 
 @on_one_database
-async def test_the_token_names_ids_and_times_only(gate: ApiClient) -> None:
+async def test_an_access_token_has_only_ids_and_times(gate: ApiClient) -> None:
     anna = await gate.person()
     header, claims = decoded(anna.token)
 
@@ -329,7 +329,7 @@ def decoded(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, claims
 
 
-async def test_an_address_is_known_in_every_form_that_it_may_be_registered_in(
+async def test_an_address_logs_in_in_every_form_it_can_be_registered_in(
     gate: ApiClient,
 ) -> None:
     body = {"email": "anna@xn--exmple-cua.com", "password": PASSWORD}

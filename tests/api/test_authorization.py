@@ -49,7 +49,7 @@ def test_every_protected_route_has_a_row(gate: ApiClient) -> None:
     [*ROWS, *DRAFTS],
     ids=[f"{row.route} {published}" for row, _, published in [*ROWS, *DRAFTS]],
 )
-async def test_everybody_is_answered_as_expected(
+async def test_every_role_gets_the_expected_status(
     gate: ApiClient, row: Expected, statuses: tuple[int, ...], published: bool, who: str
 ) -> None:
     people = await everybody(gate)

@@ -84,7 +84,7 @@ async def test_a_hostile_value_is_a_4xx(
         ("/posts", b'{"title": "x", "content": "x", "published": %s}'),
     ],
 )
-async def test_a_hostile_name_or_flag_is_a_4xx_too(gate: ApiClient, path: str, body: bytes) -> None:
+async def test_a_hostile_name_or_flag_is_a_4xx(gate: ApiClient, path: str, body: bytes) -> None:
     anna = await gate.person()
 
     for name in HOSTILE.keys() - {"null", "true"}:
@@ -108,7 +108,7 @@ async def test_a_hostile_name_or_flag_is_a_4xx_too(gate: ApiClient, path: str, b
         ),
     ],
 )
-async def test_a_nul_is_422_wherever_no_column_takes_it(
+async def test_a_nul_is_422_where_no_column_accepts_it(
     gate: ApiClient, path: str, body: dict[str, str], code: str
 ) -> None:
     anna = await gate.person()
@@ -137,7 +137,7 @@ async def test_a_nul_in_a_change_is_refused_before_a_stale_tag(
 
 @on_one_database
 @pytest.mark.parametrize(("count", "listed"), [(100, 100), (101, 1), (50_000, 1)])
-async def test_a_refusal_lists_a_hundred_errors_at_most(
+async def test_a_422_lists_at_most_a_hundred_errors(
     gate: ApiClient, count: int, listed: int
 ) -> None:
     anna = await gate.person()
@@ -156,7 +156,7 @@ LONG = "\u0301\u0316" * 300
 
 
 @on_one_database
-async def test_a_password_that_is_too_long_to_be_one_is_refused_in_every_form_and_body(
+async def test_an_overlong_password_is_refused_in_every_form_and_body(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -186,7 +186,7 @@ NO_IDS += ["1.0", "+1", "01", "1%20", "%201", "1_0", "1e0", "%EF%BC%91", "1%0a"]
 
 @on_one_database
 @pytest.mark.parametrize("id_", NO_IDS)
-async def test_what_can_be_no_id_is_422_where_it_stands(gate: ApiClient, id_: str) -> None:
+async def test_an_invalid_id_is_422_with_its_location(gate: ApiClient, id_: str) -> None:
     admin = await gate.person(role=Role.ADMIN)
     body = {"title": "x", "content": "x"}
 
@@ -203,7 +203,7 @@ async def test_what_can_be_no_id_is_422_where_it_stands(gate: ApiClient, id_: st
 
 @on_one_database
 @pytest.mark.parametrize("id_", ["01", "+1", "1.0", "%201"])
-async def test_an_id_in_a_query_has_one_spelling_too(gate: ApiClient, id_: str) -> None:
+async def test_an_id_in_a_query_has_one_spelling(gate: ApiClient, id_: str) -> None:
     admin = await gate.person(role=Role.ADMIN)
 
     for path in (f"/posts?owner_id={id_}", f"/audit?actor_id={id_.replace('+', '%2B')}"):
@@ -211,7 +211,7 @@ async def test_an_id_in_a_query_has_one_spelling_too(gate: ApiClient, id_: str) 
         problem_of(answer, 422, "validation_failed")
 
 
-async def test_the_largest_id_is_looked_for(gate: ApiClient) -> None:
+async def test_the_largest_id_is_valid(gate: ApiClient) -> None:
     anna = await gate.person()
 
     for path, code in (("users", "user_not_found"), ("posts", "post_not_found")):
@@ -250,7 +250,7 @@ async def test_a_hostile_form_is_a_4xx(gate: ApiClient) -> None:
 
 
 @on_one_database
-async def test_a_file_is_no_field(gate: ApiClient) -> None:
+async def test_a_file_in_a_form_is_refused(gate: ApiClient) -> None:
     files: dict[str, tuple[str | None, str]] = {
         "username": ("a.txt", "anna@example.com"),
         "password": (None, PASSWORD),
@@ -281,7 +281,7 @@ async def test_a_file_is_no_field(gate: ApiClient) -> None:
         ("DELETE", "/posts/0", {}, b""),
     ],
 )
-async def test_a_request_of_nobody_is_401_however_broken_it_is(
+async def test_an_unauthenticated_request_is_401_however_invalid_it_is(
     gate: ApiClient, method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
     nobody = await gate.client.request(method, path, headers=headers, content=body)
@@ -377,7 +377,7 @@ def marked(number: int, post: int) -> list[dict[str, Any]]:
     ]
 
 
-async def test_no_refusal_repeats_anything_that_was_sent(gate: ApiClient) -> None:
+async def test_no_error_repeats_the_input(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -392,7 +392,7 @@ async def test_no_refusal_repeats_anything_that_was_sent(gate: ApiClient) -> Non
 
 
 @on_one_database
-async def test_a_refusal_of_many_errors_names_each_place_once(gate: ApiClient) -> None:
+async def test_a_422_names_each_location_once(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get(

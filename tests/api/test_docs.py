@@ -30,7 +30,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_the_page_loads_only_from_its_own_origin_and_runs_no_inline_code(
+async def test_the_docs_page_loads_only_from_its_origin_without_inline_code(
     client: httpx.AsyncClient,
 ) -> None:
     page = await client.get("/docs")
@@ -43,7 +43,7 @@ async def test_the_page_loads_only_from_its_own_origin_and_runs_no_inline_code(
     assert "<title>Posts &amp; &lt;Gates&gt;</title>" in page.text
 
 
-async def test_every_file_the_page_names_is_served_behind_a_root_path_too(app: FastAPI) -> None:
+async def test_files_of_the_docs_page_are_served_behind_a_root_path(app: FastAPI) -> None:
     async with client_of(app, root_path="/gate") as client:
         page = await client.get("/gate/docs")
         names = re.findall(r'(?:src|href)="(/gate/[^"]+)"', page.text)
@@ -54,7 +54,7 @@ async def test_every_file_the_page_names_is_served_behind_a_root_path_too(app: F
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_a_file_is_sent_again_only_when_it_changed(
+async def test_an_unchanged_file_of_the_docs_page_is_a_304(
     client: httpx.AsyncClient, name: str
 ) -> None:
     first = await client.get(f"/docs/{name}")
@@ -69,13 +69,11 @@ async def test_a_file_is_sent_again_only_when_it_changed(
 
 
 @pytest.mark.parametrize("name", ["redoc.standalone.js", "docs.html", "..%2fdocs.py"])
-async def test_nothing_else_is_served_from_the_folders(
-    client: httpx.AsyncClient, name: str
-) -> None:
+async def test_no_other_file_is_served(client: httpx.AsyncClient, name: str) -> None:
     answer = await client.get(f"/docs/{name}")
 
     assert answer.status_code == 404
 
 
-async def test_none_of_it_is_in_the_openapi_document(client: httpx.AsyncClient) -> None:
+async def test_the_docs_page_is_not_in_the_openapi_document(client: httpx.AsyncClient) -> None:
     assert (await client.get("/openapi.json")).json()["paths"] == {}

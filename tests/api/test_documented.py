@@ -32,7 +32,7 @@ ON_ALL: dict[int, Provocation] = {
 
 
 @pytest.mark.parametrize(("database_url", "name", "status"), DOCUMENTED, indirect=["database_url"])
-async def test_every_documented_answer_can_be_had_and_is_as_documented(
+async def test_every_documented_response_occurs_as_documented(
     gate: ApiClient, name: str, status: int
 ) -> None:
     caller = await a_caller(gate)
@@ -57,9 +57,7 @@ WITH_EXAMPLES = [
 
 @on_one_database
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
-async def test_the_example_of_each_request_is_taken_for_what_it_says(
-    gate: ApiClient, name: str
-) -> None:
+async def test_the_example_of_each_request_is_accepted(gate: ApiClient, name: str) -> None:
     caller = await a_caller(gate)
 
     answer = await caller.call(name)
@@ -70,7 +68,7 @@ async def test_the_example_of_each_request_is_taken_for_what_it_says(
     assert answer.json() == answer.json() | given
 
 
-def test_links_lead_to_operations_by_parameters_that_they_have() -> None:
+def test_links_name_existing_operations_and_parameters() -> None:
     links = OPERATIONS["create_post"][2]["responses"]["201"]["links"]
 
     assert links
@@ -80,7 +78,7 @@ def test_links_lead_to_operations_by_parameters_that_they_have() -> None:
 
 
 @on_one_database
-async def test_the_example_of_each_header_is_taken(gate: ApiClient) -> None:
+async def test_the_example_of_each_header_is_accepted(gate: ApiClient) -> None:
     caller = await a_caller(gate)
     for name, (_, _, operation) in OPERATIONS.items():
         for parameter in operation.get("parameters", []):

@@ -47,7 +47,7 @@ async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
     assert isinstance(record.exc_info[1], RuntimeError)
 
 
-async def test_a_crash_can_be_read_by_pages_of_a_named_origin(gate: ApiClient) -> None:
+async def test_a_500_can_be_read_from_an_allowed_origin(gate: ApiClient) -> None:
     anna = await gate.person()
     ports = replace(gate.ports, queries=CrashingQueries(gate.database))
     app = create_app(ports, cursor_key=b"k" * 32, cors_origins=[CORS_ORIGIN])
@@ -63,7 +63,7 @@ async def test_a_crash_can_be_read_by_pages_of_a_named_origin(gate: ApiClient) -
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-async def test_after_a_crash_the_service_goes_on(gate: ApiClient) -> None:
+async def test_the_service_continues_after_a_crash(gate: ApiClient) -> None:
     anna = await gate.person()
     app = create_app(
         replace(gate.ports, queries=CrashingQueries(gate.database)), cursor_key=b"k" * 32
@@ -74,7 +74,7 @@ async def test_after_a_crash_the_service_goes_on(gate: ApiClient) -> None:
         assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_a_database_that_nobody_answers_for_is_503_with_retry_after(gate: ApiClient) -> None:
+async def test_an_unreachable_database_is_503_with_retry_after(gate: ApiClient) -> None:
     anna = await gate.person()
     database = open_database(NOWHERE, timeout=0.5)
     await database.open()
@@ -105,9 +105,7 @@ async def test_a_database_that_nobody_answers_for_is_503_with_retry_after(gate: 
     assert "open-sesame" not in "".join(answer.text for answer in [*answers, ready, live])
 
 
-async def test_a_schema_that_was_never_migrated_is_503_and_named(
-    gate: ApiClient, tmp_path: Path
-) -> None:
+async def test_a_missing_schema_is_503_and_named(gate: ApiClient, tmp_path: Path) -> None:
     anna = await gate.person()
     database = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
     await database.open()
@@ -123,7 +121,7 @@ async def test_a_schema_that_was_never_migrated_is_503_and_named(
     assert problem_of(ready, 503, "not_ready")["detail"] == "Not ready: migrations"
 
 
-async def test_a_writer_who_waits_too_long_for_another_is_told_so_and_readers_are_not(
+async def test_a_writer_that_waits_too_long_is_503_and_readers_are_not_affected(
     gate: ApiClient, database_url: str
 ) -> None:
     anna = await gate.person()

@@ -28,7 +28,7 @@ async def tag_of(gate: ApiClient, reader: Person, post_id: int) -> str:
     return (await ask(gate, reader, "GET", post_id)).headers["ETag"]
 
 
-async def test_every_single_post_has_a_strong_tag_that_begins_with_its_version(
+async def test_a_post_has_a_strong_tag_that_starts_with_its_version(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -45,7 +45,7 @@ async def test_every_single_post_has_a_strong_tag_that_begins_with_its_version(
     assert replaced.headers["ETag"] == await tag_of(gate, anna, post_id)
 
 
-async def test_a_tag_changes_with_all_that_the_client_sees(gate: ApiClient) -> None:
+async def test_a_tag_changes_with_everything_in_the_representation(gate: ApiClient) -> None:
     anna, bert = await gate.person(name="Anna"), await gate.person(name="Bert")
     post = await gate.post(anna)
     tags = [await tag_of(gate, bert, post["id"])]
@@ -62,7 +62,7 @@ async def test_a_tag_changes_with_all_that_the_client_sees(gate: ApiClient) -> N
     assert {tag[:3] for tag in tags} == {'"1-'}
 
 
-async def test_who_has_the_post_is_told_so_and_no_more(gate: ApiClient) -> None:
+async def test_a_matching_if_none_match_is_a_304_without_a_body(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])
@@ -78,7 +78,7 @@ async def test_who_has_the_post_is_told_so_and_no_more(gate: ApiClient) -> None:
 
 
 @on_one_database
-async def test_who_has_another_post_gets_this_one(gate: ApiClient) -> None:
+async def test_an_if_none_match_that_does_not_match_is_a_200(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])
@@ -99,7 +99,7 @@ async def test_several_lines_of_a_header_are_one_list(gate: ApiClient) -> None:
     assert answer.status_code == 304
 
 
-async def test_a_304_is_for_those_alone_who_may_read(gate: ApiClient) -> None:
+async def test_a_304_needs_the_permission_to_read(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     draft = await gate.post(anna, published=False)
     tag = await tag_of(gate, anna, draft["id"])
@@ -112,7 +112,7 @@ async def test_a_304_is_for_those_alone_who_may_read(gate: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_a_change_is_made_to_the_version_that_was_read(gate: ApiClient, method: str) -> None:
+async def test_a_matching_if_match_allows_the_change(gate: ApiClient, method: str) -> None:
     anna = await gate.person()
     for form in ("{}", '"x", {}', "*", '"0-aa" , {} ,'):
         post = await gate.post(anna)
@@ -124,7 +124,7 @@ async def test_a_change_is_made_to_the_version_that_was_read(gate: ApiClient, me
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_a_vote_costs_no_author_an_edit(gate: ApiClient, method: str) -> None:
+async def test_a_vote_does_not_make_an_if_match_stale(gate: ApiClient, method: str) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])
@@ -135,7 +135,7 @@ async def test_a_vote_costs_no_author_an_edit(gate: ApiClient, method: str) -> N
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_a_change_of_another_version_is_refused_and_changes_nothing(
+async def test_a_stale_if_match_is_refused_and_changes_nothing(
     gate: ApiClient, method: str
 ) -> None:
     anna = await gate.person()
@@ -154,9 +154,7 @@ async def test_a_change_of_another_version_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_what_is_hidden_or_not_theirs_to_change_is_told_before_what_is_stale(
-    gate: ApiClient, method: str
-) -> None:
+async def test_404_and_403_come_before_412(gate: ApiClient, method: str) -> None:
     anna, bert = await gate.person(), await gate.person()
     moderator = await gate.person(role=Role.MODERATOR)
     post, draft = await gate.post(anna), await gate.post(anna, published=False)
@@ -173,7 +171,9 @@ async def test_what_is_hidden_or_not_theirs_to_change_is_told_before_what_is_sta
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_of_many_writers_with_one_tag_exactly_one_wins(gate: ApiClient, method: str) -> None:
+async def test_exactly_one_of_many_writers_with_one_tag_succeeds(
+    gate: ApiClient, method: str
+) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     tag = await tag_of(gate, anna, post["id"])
@@ -229,7 +229,7 @@ PRECONDITIONS: list[tuple[dict[str, str], int, int]] = [
 @on_one_database
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize(("conditions", "read", "change"), PRECONDITIONS, ids=str)
-async def test_preconditions_are_evaluated_as_rfc_9110_has_it(
+async def test_preconditions_are_evaluated_as_in_rfc_9110(
     gate: ApiClient, method: str, conditions: dict[str, str], read: int, change: int
 ) -> None:
     anna = await gate.person()

@@ -283,7 +283,7 @@ async def answers(path: str, method: str, options: dict[str, Any]) -> list[tuple
         ("POST", "/optional", body(b"")),
     ],
 )
-async def test_a_route_answers_as_fastapi_does(
+async def test_a_planned_route_responds_as_fastapi_does(
     method: str, path: str, options: dict[str, Any]
 ) -> None:
     fastapis, ours = await answers(path, method, options)
@@ -308,7 +308,7 @@ def is_planned(context: RouteContext) -> bool:
     return True
 
 
-def test_a_plan_is_made_for_what_can_be_known() -> None:
+def test_routes_with_supported_inputs_are_planned() -> None:
     left = {
         path for path, is_planned in planned(application(fastpath=False)).items() if not is_planned
     }
@@ -321,7 +321,7 @@ def test_a_plan_is_made_for_what_can_be_known() -> None:
 
 
 @on_one_database
-def test_every_route_is_planned_but_those_of_forms_and_of_another_type(gate: ApiClient) -> None:
+def test_every_route_without_a_form_or_special_response_is_planned(gate: ApiClient) -> None:
     left = [path for path, is_planned in planned(gate.app).items() if not is_planned]
 
     assert left == ["/login", "/refresh", "/.well-known/jwks.json"]

@@ -10,7 +10,9 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 @on_one_database
 @pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
-async def test_a_program_gets_name_version_and_links(gate: ApiClient, accept: str) -> None:
+async def test_the_home_page_in_json_has_name_version_and_links(
+    gate: ApiClient, accept: str
+) -> None:
     answer = await gate.client.get("/", headers={"Accept": accept})
 
     assert answer.status_code == 200
@@ -22,7 +24,7 @@ async def test_a_program_gets_name_version_and_links(gate: ApiClient, accept: st
 
 
 @on_one_database
-async def test_a_browser_gets_a_page_with_the_links(gate: ApiClient) -> None:
+async def test_the_home_page_in_html_has_the_links(gate: ApiClient) -> None:
     answer = await gate.client.get("/", headers={"Accept": BROWSER})
 
     assert answer.status_code == 200
@@ -33,7 +35,7 @@ async def test_a_browser_gets_a_page_with_the_links(gate: ApiClient) -> None:
 
 
 @on_one_database
-async def test_links_begin_with_the_prefix_that_a_proxy_takes_off(gate: ApiClient) -> None:
+async def test_links_start_with_the_root_path(gate: ApiClient) -> None:
     async with client_of(gate.app, root_path="/gate") as client:
         answer = await client.get("/gate/")
 

@@ -25,7 +25,7 @@ async def posts(gate: ApiClient, reader: Person) -> list[Any]:
     return found
 
 
-async def test_what_is_sent_again_is_answered_as_before(gate: ApiClient) -> None:
+async def test_a_repeated_request_gets_the_first_response(gate: ApiClient) -> None:
     anna = await gate.person()
 
     first, second, third = [await send(gate, anna, "key") for _ in range(3)]
@@ -40,7 +40,7 @@ async def test_what_is_sent_again_is_answered_as_before(gate: ApiClient) -> None
     assert await posts(gate, anna) == [first.json()]
 
 
-async def test_the_first_answer_is_given_even_when_the_post_has_changed_since(
+async def test_the_first_response_is_repeated_after_the_post_has_changed(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -54,7 +54,7 @@ async def test_the_first_answer_is_given_even_when_the_post_has_changed_since(
     assert await posts(gate, anna) == []
 
 
-async def test_bodies_are_compared_as_they_are_understood(gate: ApiClient) -> None:
+async def test_bodies_are_compared_as_parsed(gate: ApiClient) -> None:
     anna = await gate.person()
     first = await send(gate, anna, "key")
 
@@ -78,7 +78,7 @@ async def test_a_key_with_another_body_is_refused(gate: ApiClient, other: dict[s
     assert (await send(gate, anna, "key")).json() == first.json()
 
 
-async def test_a_key_is_its_user_s_own_and_none_is_no_key(gate: ApiClient) -> None:
+async def test_keys_belong_to_their_user_and_are_optional(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
 
     answers = [
@@ -90,7 +90,7 @@ async def test_a_key_is_its_user_s_own_and_none_is_no_key(gate: ApiClient) -> No
     assert not any("Idempotency-Replayed" in answer.headers for answer in answers)
 
 
-async def test_of_a_refused_request_nothing_is_kept(gate: ApiClient) -> None:
+async def test_a_refused_request_is_not_stored(gate: ApiClient) -> None:
     anna = await gate.person()
 
     problem_of(await send(gate, anna, "key", BODY | {"title": ""}), 422, "validation_failed")
@@ -122,7 +122,7 @@ async def logged_in_again(gate: ApiClient, person: Person) -> Person:
     return replace(person, token=(await gate.log_in(person.email)).json()["access_token"])
 
 
-async def test_of_many_at_once_one_is_carried_out(gate: ApiClient) -> None:
+async def test_one_of_many_concurrent_requests_is_carried_out(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answers = await asyncio.gather(*(send(gate, anna, "key") for _ in range(8)))
@@ -135,7 +135,7 @@ async def test_of_many_at_once_one_is_carried_out(gate: ApiClient) -> None:
     assert await posts(gate, anna) == [written[0].json()]
 
 
-async def test_many_keys_at_once_are_carried_out_all(gate: ApiClient) -> None:
+async def test_concurrent_requests_with_different_keys_are_all_carried_out(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answers = await asyncio.gather(*(send(gate, anna, f"key{n}") for n in range(12)))
@@ -158,7 +158,7 @@ async def test_a_malformed_sort_key_is_refused(gate: ApiClient, key: str) -> Non
 
 
 @on_one_database
-async def test_two_keys_are_none(gate: ApiClient) -> None:
+async def test_a_repeated_key_header_is_refused(gate: ApiClient) -> None:
     anna = await gate.person()
     headers = [*anna.headers.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
 
@@ -169,5 +169,5 @@ async def test_two_keys_are_none(gate: ApiClient) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("key", ["x", "!~", '"3f6c1a52"', "x" * 255])
-async def test_every_visible_character_makes_a_key(gate: ApiClient, key: str) -> None:
+async def test_every_visible_character_is_allowed_in_a_key(gate: ApiClient, key: str) -> None:
     assert (await send(gate, await gate.person(), key)).status_code == 201

@@ -112,7 +112,7 @@ async def test_a_refused_write_changes_nothing(gate: ApiClient) -> None:
     assert (await gate.client.get("/posts", headers=anna.headers)).json() == []
 
 
-async def test_writes_that_fail_count_too(gate: ApiClient) -> None:
+async def test_failed_writes_are_counted(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answers = [
@@ -125,7 +125,7 @@ async def test_writes_that_fail_count_too(gate: ApiClient) -> None:
     assert [told(answer).remaining for answer in answers] == [119, 118, 117]
 
 
-async def test_who_is_nobody_uses_up_nothing(gate: ApiClient) -> None:
+async def test_unauthenticated_requests_do_not_count_as_writes(gate: ApiClient) -> None:
     answer = await gate.client.post("/posts", json=POST, headers={"Authorization": "Bearer x"})
 
     assert answer.status_code == 401
@@ -133,7 +133,7 @@ async def test_who_is_nobody_uses_up_nothing(gate: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_reading_is_not_limited(gate: ApiClient, method: str) -> None:
+async def test_reads_are_not_limited(gate: ApiClient, method: str) -> None:
     anna = await gate.person()
 
     answers = [
@@ -157,7 +157,7 @@ async def test_registrations_are_limited_by_network(gate: ApiClient) -> None:
         assert (await registration(elsewhere, "one.more@example.com")).status_code == 201
 
 
-async def test_addresses_of_one_ipv6_network_are_one(gate: ApiClient) -> None:
+async def test_addresses_of_one_ipv6_network_share_a_quota(gate: ApiClient) -> None:
     emails = iter(f"user{n}@example.com" for n in range(100))
     for number in range(20):
         async with client_of(gate.app, ip=f"2001:db8:1:2::{number:x}") as client:
@@ -217,7 +217,7 @@ async def test_failed_logins_are_limited_by_account_and_network(
     assert (await gate.log_in(email)).status_code == (200 if is_known else 401)
 
 
-async def test_a_429_tells_nothing_of_whether_the_account_is_there(gate: ApiClient) -> None:
+async def test_a_429_does_not_reveal_whether_the_account_exists(gate: ApiClient) -> None:
     anna = await gate.person()
     answers = []
     for email in (anna.email, "nobody@example.com"):
@@ -231,7 +231,7 @@ async def test_a_429_tells_nothing_of_whether_the_account_is_there(gate: ApiClie
     assert known == unknown
 
 
-async def test_all_strangers_together_are_limited_and_the_owner_at_home_is_not(
+async def test_strangers_share_a_limit_that_does_not_affect_a_known_network(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -252,7 +252,7 @@ async def ask_for_reset(client: httpx.AsyncClient, email: str) -> httpx.Response
 
 
 @pytest.mark.parametrize("email", ["anna@example.com", "nobody@example.com"])
-async def test_resets_are_limited_by_account_whether_there_is_one_or_not(
+async def test_resets_are_limited_by_account_even_without_an_account(
     gate: ApiClient, email: str
 ) -> None:
     await gate.person("anna@example.com")
@@ -272,7 +272,7 @@ async def test_resets_are_limited_by_network(gate: ApiClient) -> None:
     assert_refused(await ask_for_reset(gate.client, "last@example.com"), "resets", 20, 3600)
 
 
-async def test_no_address_is_flooded_with_mails_that_verify_it(gate: ApiClient) -> None:
+async def test_verification_mails_to_an_address_are_limited(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answers = [
@@ -283,7 +283,7 @@ async def test_no_address_is_flooded_with_mails_that_verify_it(gate: ApiClient) 
     assert (await ask_for_reset(gate.client, anna.email)).status_code == 202
 
 
-async def test_a_wrong_current_password_is_a_login_that_failed(gate: ApiClient) -> None:
+async def test_a_wrong_current_password_counts_as_a_failed_login(gate: ApiClient) -> None:
     anna = await gate.person()
     wrong = {"current_password": "wrong horse battery"}
     attempts = [
@@ -316,7 +316,7 @@ LIMITED_BY_NETWORK = [
 
 
 @pytest.mark.parametrize(("path", "media_type", "limit", "quota"), LIMITED_BY_NETWORK)
-async def test_a_limit_by_network_is_taken_before_the_body_is_read(
+async def test_a_limit_by_network_is_checked_before_the_body_is_read(
     gate: ApiClient, path: str, media_type: str, limit: Limit, quota: int
 ) -> None:
     headers = {"Content-Type": media_type}
@@ -345,7 +345,7 @@ ENDINGS = [("POST", "/logout"), ("DELETE", "/sessions"), ("DELETE", "/sessions/{
 
 
 @pytest.mark.parametrize(("method", "path"), ENDINGS)
-async def test_a_user_whose_writes_are_used_up_ends_sessions_all_the_same(
+async def test_an_exhausted_write_limit_does_not_prevent_revoking_sessions(
     gate: ApiClient, method: str, path: str
 ) -> None:
     anna = await gate.person()
@@ -362,7 +362,7 @@ async def test_a_user_whose_writes_are_used_up_ends_sessions_all_the_same(
     assert (await gate.me(anna)).status_code == 401
 
 
-async def test_a_user_whose_writes_are_used_up_changes_the_password_all_the_same(
+async def test_an_exhausted_write_limit_does_not_prevent_a_change_of_password(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -375,7 +375,7 @@ async def test_a_user_whose_writes_are_used_up_changes_the_password_all_the_same
     assert changed.status_code == 204
 
 
-async def test_a_session_that_used_up_its_endings_takes_nothing_from_another(
+async def test_the_limit_of_revocations_is_separate_for_each_session(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()

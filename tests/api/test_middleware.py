@@ -51,7 +51,7 @@ READABLE = [
 ]
 
 
-def test_every_route_is_expected_and_no_other(gate: ApiClient) -> None:
+def test_the_table_lists_exactly_the_existing_routes(gate: ApiClient) -> None:
     methods: dict[str, set[str]] = {}
     for _, path, found in census(gate.app.routes):
         methods.setdefault(path, set()).update(found)
@@ -62,7 +62,7 @@ def test_every_route_is_expected_and_no_other(gate: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("row", ROUTES, ids=lambda row: row.route)
-async def test_every_path_answers_with_and_without_a_trailing_slash(
+async def test_every_path_works_with_and_without_a_trailing_slash(
     gate: ApiClient, row: Expected
 ) -> None:
     await gate.person(role=Role.ADMIN)
@@ -80,7 +80,7 @@ async def test_every_path_answers_with_and_without_a_trailing_slash(
 
 
 @pytest.mark.parametrize("path", READABLE)
-async def test_head_is_get_without_the_body(gate: ApiClient, path: str) -> None:
+async def test_head_equals_get_without_the_body(gate: ApiClient, path: str) -> None:
     anna = await gate.person(role=Role.ADMIN)
     concrete = await path_of(path, gate, anna)
     headers = anna.headers | {"X-Request-ID": "same"}
@@ -128,7 +128,7 @@ async def test_no_part_of_a_body_is_sent_to_head(gate: ApiClient, path: str) -> 
 
 
 @pytest.mark.parametrize("path", READABLE)
-async def test_head_asks_for_the_current_user_where_get_does(gate: ApiClient, path: str) -> None:
+async def test_head_needs_a_token_where_get_does(gate: ApiClient, path: str) -> None:
     target = re.sub(r"{\w+}", "1", path)
 
     get, head = await gate.client.get(target), await gate.client.head(target)
@@ -138,7 +138,7 @@ async def test_head_asks_for_the_current_user_where_get_does(gate: ApiClient, pa
 
 
 @pytest.mark.parametrize("path", METHODS)
-async def test_a_405_names_the_true_methods(gate: ApiClient, path: str) -> None:
+async def test_a_405_names_the_allowed_methods(gate: ApiClient, path: str) -> None:
     anna = await gate.person()
     target = re.sub(r"{\w+}", "1", path)
     others = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} - METHODS[path]
@@ -175,7 +175,7 @@ async def test_an_unknown_path_is_404_for_everybody(gate: ApiClient, path: str) 
             problem_of(answer, 404, "not_found")
 
 
-async def test_every_answer_has_a_request_id_of_its_own(gate: ApiClient) -> None:
+async def test_every_response_has_its_own_request_id(gate: ApiClient) -> None:
     answers = [await gate.client.get(path) for path in ("/health/live", "/x", "/posts", "/docs")]
 
     ids = [answer.headers["X-Request-ID"] for answer in answers]
@@ -184,14 +184,14 @@ async def test_every_answer_has_a_request_id_of_its_own(gate: ApiClient) -> None
 
 
 @pytest.mark.parametrize("sent", ["a", "A-Z_0.9", "x" * 128, "5f0c6e1d8a9b4c7e"])
-async def test_a_sound_request_id_is_kept(gate: ApiClient, sent: str) -> None:
+async def test_a_valid_request_id_is_kept(gate: ApiClient, sent: str) -> None:
     for path in ("/health/live", "/x", "/posts"):
         answer = await gate.client.get(path, headers={"X-Request-ID": sent})
         assert answer.headers.get_list("X-Request-ID") == [sent]
 
 
 @pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a/b", "é", 'a"b', "a,b", "<a>", "a\tb"])
-async def test_another_request_id_is_replaced(gate: ApiClient, sent: str) -> None:
+async def test_an_invalid_request_id_is_replaced(gate: ApiClient, sent: str) -> None:
     headers = [(b"X-Request-ID", sent.encode("latin-1"))]
 
     answer = await gate.client.get("/x", headers=headers)
@@ -211,7 +211,7 @@ async def test_another_request_id_is_replaced(gate: ApiClient, sent: str) -> Non
         ("POST", "/posts", 422),
     ],
 )
-async def test_answers_to_an_authenticated_request_are_private_and_vary_with_it(
+async def test_authenticated_responses_are_private_and_vary_by_authorization(
     gate: ApiClient, method: str, path: str, status: int
 ) -> None:
     anna = await gate.person()
@@ -223,12 +223,12 @@ async def test_answers_to_an_authenticated_request_are_private_and_vary_with_it(
     assert "Authorization" in answer.headers["Vary"].split(", ")
 
 
-async def test_answers_to_nobody_are_not_private(gate: ApiClient) -> None:
+async def test_unauthenticated_responses_are_not_private(gate: ApiClient) -> None:
     for path in ("/health/live", "/openapi.json", "/users/me"):
         assert "private" not in (await gate.client.get(path)).headers.get("Cache-Control", "")
 
 
-async def test_no_answer_is_sniffed(gate: ApiClient) -> None:
+async def test_every_response_forbids_sniffing(gate: ApiClient) -> None:
     for path in ("/health/live", "/x", "/posts", "/docs", "/docs/docs.js"):
         answer = await gate.client.get(path)
         assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"]
@@ -287,7 +287,7 @@ async def test_a_body_over_the_limit_of_its_path_is_413(
     problem_of(answer, 413, "content_too_large")
 
 
-async def test_a_body_of_ten_megabytes_is_not_read_to_its_end(gate: ApiClient) -> None:
+async def test_a_body_over_the_limit_is_not_read_to_its_end(gate: ApiClient) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -368,7 +368,7 @@ async def test_a_body_of_another_type_is_415(
     "media_type",
     ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json", JSON + ";"],
 )
-async def test_json_goes_by_several_names(gate: ApiClient, media_type: str) -> None:
+async def test_json_has_several_media_types(gate: ApiClient, media_type: str) -> None:
     anna = await gate.person()
 
     answer = await gate.client.post(
@@ -389,7 +389,7 @@ PREFLIGHT = {
 EXPOSED = "ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
 
 
-async def test_a_preflight_from_a_named_origin_is_granted(gate: ApiClient) -> None:
+async def test_a_preflight_from_an_allowed_origin_is_accepted(gate: ApiClient) -> None:
     answer = await gate.client.options("/posts/1", headers=PREFLIGHT)
 
     assert answer.status_code == 200
@@ -415,7 +415,7 @@ async def test_a_preflight_from_a_named_origin_is_granted(gate: ApiClient) -> No
         {"Access-Control-Request-Headers": "X-Other"},
     ],
 )
-async def test_another_preflight_is_refused_as_a_problem(
+async def test_any_other_preflight_is_refused_as_a_problem(
     gate: ApiClient, changed: dict[str, str]
 ) -> None:
     answer = await gate.client.options("/posts", headers=PREFLIGHT | changed)
@@ -426,7 +426,7 @@ async def test_another_preflight_is_refused_as_a_problem(
 
 
 @pytest.mark.parametrize(("path", "status"), [("/users/me", 200), ("/x", 404), ("/posts/x", 422)])
-async def test_a_named_origin_may_read_every_answer_and_its_headers(
+async def test_an_allowed_origin_may_read_every_response_and_its_headers(
     gate: ApiClient, path: str, status: int
 ) -> None:
     anna = await gate.person()
@@ -440,7 +440,7 @@ async def test_a_named_origin_may_read_every_answer_and_its_headers(
     assert "Origin" in listed(answer, "Vary")
 
 
-async def test_another_origin_may_read_nothing(gate: ApiClient) -> None:
+async def test_any_other_origin_may_read_nothing(gate: ApiClient) -> None:
     anna = await gate.person()
     elsewhere = {"Origin": "https://elsewhere.example.org"}
 
@@ -449,7 +449,7 @@ async def test_another_origin_may_read_nothing(gate: ApiClient) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_without_named_origins_there_is_no_cors_at_all(gate: ApiClient) -> None:
+async def test_without_allowed_origins_there_is_no_cors(gate: ApiClient) -> None:
     app = create_app(gate.ports, cursor_key=b"k" * 32)
     async with client_of(app) as client:
         preflight = await client.options("/posts", headers=PREFLIGHT)
@@ -459,7 +459,7 @@ async def test_without_named_origins_there_is_no_cors_at_all(gate: ApiClient) ->
     assert not [name for name in simple.headers if name.startswith("access-control")]
 
 
-async def test_behind_a_root_path_locations_and_links_have_it_too(gate: ApiClient) -> None:
+async def test_locations_and_links_start_with_the_root_path(gate: ApiClient) -> None:
     anna = await gate.person()
     async with client_of(gate.app, root_path="/gate") as client:
         client.headers.update(anna.headers)
@@ -546,7 +546,7 @@ async def test_http_1_0_needs_no_host(gate: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("root_path", ["/api", "/posts", "/p", "/posts/1"])
-async def test_a_prefix_that_a_proxy_took_off_may_be_any(gate: ApiClient, root_path: str) -> None:
+async def test_any_root_path_is_accepted(gate: ApiClient, root_path: str) -> None:
     anna = await gate.person()
     app = create_app(gate.ports, cursor_key=b"k" * 32, root_path=root_path)
     async with client_of(app) as client:
@@ -626,7 +626,7 @@ async def test_a_connection_that_breaks_within_a_body_is_logged_as_broken(gate: 
 
 
 @pytest.mark.parametrize("outcome", [(0, None), (400, "bad_request")])
-async def test_the_outcome_that_the_server_knows_is_the_one_that_is_logged(
+async def test_the_outcome_reported_by_the_server_is_logged(
     gate: ApiClient, outcome: tuple[int, str | None]
 ) -> None:
     whole: Message = {"type": "http.request", "body": b"{}"}
@@ -647,7 +647,7 @@ async def test_the_log_has_the_first_thousand_characters_of_a_path(gate: ApiClie
     assert line["path"] == "/x" + ":" * 998
 
 
-async def test_the_log_names_the_address_of_origin_of_what_was_refused(gate: ApiClient) -> None:
+async def test_refused_requests_are_logged_with_their_address(gate: ApiClient) -> None:
     anna = await gate.person()
     ports = replace(gate.ports, limits=FakeLimits({Limit.WRITES: 1}))
     lines = Lines()
@@ -671,7 +671,7 @@ async def test_the_log_names_the_address_of_origin_of_what_was_refused(gate: Api
     ]
 
 
-async def test_where_addresses_are_not_to_be_logged_they_are_not(gate: ApiClient) -> None:
+async def test_email_addresses_are_not_logged_by_default(gate: ApiClient) -> None:
     anna = await gate.person("anna@example.com")
     lines = Lines()
     app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)

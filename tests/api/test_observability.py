@@ -47,7 +47,7 @@ async def test_requests_are_counted_by_method_route_and_status(gate: ApiClient) 
     assert 0 < seen(f"{SECONDS}_sum", method="GET", route="/posts/{post_id}") < 60
 
 
-async def test_paths_and_methods_that_are_not_there_make_no_labels(gate: ApiClient) -> None:
+async def test_unknown_paths_and_methods_add_no_labels(gate: ApiClient) -> None:
     for number in range(5):
         await gate.client.get(f"/nowhere/{number}")
         await gate.client.request(f"VERB{number}", "/posts")
@@ -59,7 +59,7 @@ async def test_paths_and_methods_that_are_not_there_make_no_labels(gate: ApiClie
     assert seen.labels(REQUESTS, "method") == {"GET", "other"}
 
 
-async def test_the_metrics_count_themselves(gate: ApiClient) -> None:
+async def test_requests_for_metrics_are_counted(gate: ApiClient) -> None:
     await scrape(gate)
 
     assert (await scrape(gate))(REQUESTS, method="GET", route="/metrics", status="200") == 1
@@ -91,7 +91,7 @@ async def test_logins_are_counted_by_outcome_and_refusals_by_reason(gate: ApiCli
     assert seen(refusals, status="429", reason=Limit.WRITES) == 1
 
 
-async def test_a_refusal_by_a_rule_of_posts_is_no_limit_of_requests(gate: ApiClient) -> None:
+async def test_a_429_by_a_business_rule_is_not_counted_as_a_limit(gate: ApiClient) -> None:
     """It is a 429 too, of a request that told how another limit stands."""
     lines: list[dict[str, object]] = []
 
@@ -117,7 +117,7 @@ async def test_a_refusal_by_a_rule_of_posts_is_no_limit_of_requests(gate: ApiCli
     assert (lines[1]["error"], lines[1]["limit"]) == ("quota_reached", None)
 
 
-async def test_openmetrics_is_spoken_to_who_asks_for_it(gate: ApiClient) -> None:
+async def test_openmetrics_is_sent_on_request(gate: ApiClient) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
     answer = await gate.client.get("/metrics", headers=accept)
@@ -126,7 +126,7 @@ async def test_openmetrics_is_spoken_to_who_asks_for_it(gate: ApiClient) -> None
     assert answer.text.endswith("# EOF\n")
 
 
-async def test_where_metrics_are_off_their_path_is_unknown(gate: ApiClient) -> None:
+async def test_without_metrics_their_path_is_404(gate: ApiClient) -> None:
     app = create_app(gate.ports, cursor_key=b"k" * 32)
 
     async with client_of(app) as client:
@@ -146,7 +146,7 @@ async def test_where_metrics_are_off_their_path_is_unknown(gate: ApiClient) -> N
         (["Bearer the-token-of-prometheus", "Bearer the-token-of-prometheus"], "invalid_token"),
     ],
 )
-async def test_metrics_with_a_token_are_for_its_bearer_alone(
+async def test_metrics_with_a_token_need_that_token(
     gate: ApiClient, credentials: list[str], code: str
 ) -> None:
     app = create_app(

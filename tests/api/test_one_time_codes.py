@@ -117,7 +117,7 @@ async def undo_change(gate: ApiClient, token: str) -> httpx.Response:
     return await gate.client.post("/email-change/undo", json={"token": token})
 
 
-async def test_an_address_is_verified_by_the_token_that_it_was_sent(gate: ApiClient) -> None:
+async def test_a_mailed_token_verifies_the_address(gate: ApiClient) -> None:
     anna = await gate.person()
     token = await ask_for_verification(gate, anna)
 
@@ -131,7 +131,7 @@ async def test_an_address_is_verified_by_the_token_that_it_was_sent(gate: ApiCli
     assert await delivered(gate) == []
 
 
-async def test_a_new_address_is_pending_until_the_token_mailed_to_it_comes_back(
+async def test_a_new_address_is_pending_until_its_token_is_used(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -155,7 +155,7 @@ async def test_a_new_address_is_pending_until_the_token_mailed_to_it_comes_back(
     assert (await gate.log_in(anna.email)).status_code == 401
 
 
-async def test_a_change_of_address_is_undone_by_the_token_mailed_to_the_old_one(
+async def test_the_token_mailed_to_the_old_address_undoes_the_change(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -172,7 +172,7 @@ async def test_a_change_of_address_is_undone_by_the_token_mailed_to_the_old_one(
     problem_of(await undo_change(gate, undo), 400, "invalid_code")
 
 
-async def test_an_address_that_was_taken_meanwhile_is_409(gate: ApiClient) -> None:
+async def test_verifying_an_address_that_is_taken_is_409(gate: ApiClient) -> None:
     anna = await gate.person()
     _, confirmation = await ask_to_move(gate, anna, "new@example.com")
     await gate.person("new@example.com")
@@ -180,7 +180,7 @@ async def test_an_address_that_was_taken_meanwhile_is_409(gate: ApiClient) -> No
     problem_of(await verify(gate, confirmation), 409, "email_taken")
 
 
-async def test_a_reset_gives_a_new_password_and_ends_all_sessions(gate: ApiClient) -> None:
+async def test_a_reset_sets_a_password_and_revokes_all_sessions(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     (token,) = await ask_for_reset(gate, anna.email.upper())
 
@@ -198,7 +198,7 @@ async def test_a_reset_gives_a_new_password_and_ends_all_sessions(gate: ApiClien
     assert (await gate.log_in(anna.email, NEW)).status_code == 200
 
 
-async def test_nobody_learns_who_has_an_account(gate: ApiClient) -> None:
+async def test_a_reset_request_does_not_reveal_accounts(gate: ApiClient) -> None:
     anna = await gate.person()
 
     known = await gate.client.post("/password-reset", json={"email": anna.email})
@@ -212,7 +212,7 @@ async def test_nobody_learns_who_has_an_account(gate: ApiClient) -> None:
     assert len(await delivered(gate)) == 1
 
 
-async def test_a_weak_password_is_told_and_leaves_the_token_as_good_as_it_was(
+async def test_a_weak_password_is_refused_without_consuming_the_token(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -224,7 +224,7 @@ async def test_a_weak_password_is_told_and_leaves_the_token_as_good_as_it_was(
     assert (await reset(gate, token)).status_code == 204
 
 
-async def test_the_codes_of_a_deactivated_user_are_worthless(gate: ApiClient) -> None:
+async def test_codes_of_a_deactivated_user_are_refused(gate: ApiClient) -> None:
     anna = await gate.person()
     (token,) = await ask_for_reset(gate, anna.email)
     await gate.deactivate(anna)
@@ -235,13 +235,13 @@ async def test_the_codes_of_a_deactivated_user_are_worthless(gate: ApiClient) ->
 
 @on_one_database
 @pytest.mark.parametrize("token", ["", "x", "\0", "é" * 200, "../../etc/passwd", "e.y" * 1000])
-async def test_a_made_up_token_is_invalid(gate: ApiClient, token: str) -> None:
+async def test_an_invented_token_is_refused(gate: ApiClient, token: str) -> None:
     problem_of(await verify(gate, token), 400, "invalid_code")
     problem_of(await reset(gate, token), 400, "invalid_code")
     problem_of(await undo_change(gate, token), 400, "invalid_code")
 
 
-async def test_an_access_token_is_no_code(gate: ApiClient) -> None:
+async def test_an_access_token_is_not_accepted_as_a_code(gate: ApiClient) -> None:
     anna = await gate.person()
 
     for answer in (
@@ -254,7 +254,7 @@ async def test_an_access_token_is_no_code(gate: ApiClient) -> None:
 
 @on_one_database
 @pytest.mark.parametrize("body", [{}, {"token": None}, {"token": 1}, {"token": []}])
-async def test_what_is_no_token_at_all_is_refused(gate: ApiClient, body: dict[str, Any]) -> None:
+async def test_a_malformed_token_is_refused(gate: ApiClient, body: dict[str, Any]) -> None:
     answer = await gate.client.post("/verification", json=body)
 
     problem_of(answer, 422, "validation_failed")
@@ -262,7 +262,9 @@ async def test_what_is_no_token_at_all_is_refused(gate: ApiClient, body: dict[st
 
 @on_one_database
 @pytest.mark.parametrize("email", ["", "anna", None, 1, "\0@example.com"])
-async def test_a_reset_for_no_address_is_refused(gate: ApiClient, email: object) -> None:
+async def test_a_reset_request_without_an_address_is_refused(
+    gate: ApiClient, email: object
+) -> None:
     answer = await gate.client.post("/password-reset", json={"email": email})
 
     problem_of(answer, 422, "validation_failed")

@@ -34,21 +34,21 @@ async def walk(gate: ApiClient, reader: Person, **query: Any) -> list[list[int]]
     return pages
 
 
-async def test_a_list_without_posts_is_empty_and_leads_nowhere(gate: ApiClient) -> None:
+async def test_an_empty_list_has_no_next_link(gate: ApiClient) -> None:
     answer = await page(gate, await gate.person())
 
     assert answer.json() == []
     assert "Link" not in answer.headers
 
 
-async def test_posts_are_listed_newest_first_as_they_are_read_one_by_one(gate: ApiClient) -> None:
+async def test_a_list_has_the_same_posts_as_single_reads_newest_first(gate: ApiClient) -> None:
     anna = await gate.person()
     posts = [await gate.post(anna, title=f"Post {n}") for n in range(3)]
 
     assert (await page(gate, anna)).json() == posts[::-1]
 
 
-async def test_a_page_has_20_posts_unless_a_limit_is_asked_for(gate: ApiClient) -> None:
+async def test_a_page_has_20_posts_by_default(gate: ApiClient) -> None:
     anna = await gate.person()
     for _ in range(21):
         await gate.post(anna)
@@ -69,7 +69,7 @@ async def test_the_last_page_has_no_link_even_when_it_is_full(
     assert [len(ids) for ids in await walk(gate, anna, limit=2)] == pages
 
 
-async def test_the_link_is_a_path_and_keeps_the_query(gate: ApiClient) -> None:
+async def test_the_next_link_is_a_path_with_the_query(gate: ApiClient) -> None:
     anna = await gate.person()
     for _ in range(3):
         await gate.post(anna)
@@ -83,7 +83,7 @@ async def test_the_link_is_a_path_and_keeps_the_query(gate: ApiClient) -> None:
     assert answer.headers["Link"] == f'<{url}>; rel="next"'
 
 
-async def test_a_walk_shows_once_what_was_there_throughout_while_others_write(
+async def test_paging_during_writes_shows_each_standing_post_exactly_once(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -103,7 +103,7 @@ async def test_a_walk_shows_once_what_was_there_throughout_while_others_write(
     assert "next" not in answer.links
 
 
-async def test_the_limit_may_change_on_the_way(gate: ApiClient) -> None:
+async def test_the_limit_may_change_between_pages(gate: ApiClient) -> None:
     anna = await gate.person()
     posts = [(await gate.post(anna))["id"] for _ in range(4)][::-1]
     first = await page(gate, anna, limit=1)
@@ -113,7 +113,7 @@ async def test_the_limit_may_change_on_the_way(gate: ApiClient) -> None:
     assert ids_of(answer) == posts[1:]
 
 
-async def test_a_list_is_narrowed_to_an_owner_and_to_what_is_published(gate: ApiClient) -> None:
+async def test_a_list_is_filtered_by_owner_and_published(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     mine = [await gate.post(anna, published=published) for published in (True, False)]
     theirs = await gate.post(bert)
@@ -134,7 +134,7 @@ async def test_a_list_is_narrowed_to_an_owner_and_to_what_is_published(gate: Api
     assert await ids(anna, owner_id=2**63 - 1) == []
 
 
-async def test_hidden_drafts_leave_no_holes_in_the_pages(gate: ApiClient) -> None:
+async def test_hidden_drafts_leave_no_gaps_in_pages(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     for published in (True, False, False, True, False, True):
         await gate.post(anna, published=published)
@@ -173,9 +173,7 @@ async def test_a_limit_may_be_from_1_to_100(gate: ApiClient, limit: int) -> None
         {"published": "\0"},
     ],
 )
-async def test_a_filter_that_nothing_can_match_is_refused(
-    gate: ApiClient, query: dict[str, str]
-) -> None:
+async def test_an_invalid_filter_is_refused(gate: ApiClient, query: dict[str, str]) -> None:
     problem = problem_of(await page(gate, await gate.person(), **query), 422, "validation_failed")
 
     assert [error["loc"] for error in problem["errors"]] == [["query", *query]]
@@ -202,7 +200,7 @@ async def cursor(gate: ApiClient, anna: Person, **query: Any) -> str:
 
 
 @on_one_database
-async def test_a_changed_cursor_is_refused_wherever_it_was_changed(gate: ApiClient) -> None:
+async def test_a_cursor_with_any_changed_character_is_refused(gate: ApiClient) -> None:
     anna = await gate.person()
     genuine = await cursor(gate, anna)
     changed = [
@@ -263,7 +261,7 @@ async def test_a_cursor_of_another_order_or_search_is_refused(
         problem_of(answer, 400, "invalid_cursor")
 
 
-async def test_posts_are_listed_in_the_order_that_is_asked_for(gate: ApiClient) -> None:
+async def test_posts_are_listed_in_the_requested_order(gate: ApiClient) -> None:
     anna = await gate.person()
     posts = [(await gate.post(anna))["id"] for _ in range(5)]
     for at in (1, 3):
@@ -278,7 +276,7 @@ async def test_posts_are_listed_in_the_order_that_is_asked_for(gate: ApiClient) 
     assert await order(sort="top") == [3, 1, 4, 2, 0]
 
 
-async def test_a_search_finds_posts_by_what_they_say(gate: ApiClient) -> None:
+async def test_a_search_finds_posts_by_title_and_content(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     fox = (await gate.post(anna, title="The red fox"))["id"]
     den = (await gate.post(anna, content="A fox's den, red and brown"))["id"]
@@ -300,7 +298,7 @@ async def test_a_search_finds_posts_by_what_they_say(gate: ApiClient) -> None:
 @pytest.mark.parametrize(
     "q", ['"', "*", "a AND", "'", "\\", "\0", "(", "🦊", "<script>", "a" * 9000]
 )
-async def test_no_search_is_an_error(gate: ApiClient, q: str) -> None:
+async def test_every_search_query_is_valid(gate: ApiClient, q: str) -> None:
     anna = await gate.person()
     for _ in range(2):
         await gate.post(anna)
@@ -345,7 +343,7 @@ async def get_with_scope(
         ({"root_path": "/api", "path": "/api/posts"}, {}, "/api/posts?"),
     ],
 )
-async def test_the_link_leads_to_no_other_scheme_or_host(
+async def test_the_next_link_names_no_scheme_or_host(
     gate: ApiClient, scope: dict[str, str], headers: dict[str, str], start: str
 ) -> None:
     anna = await gate.person()
@@ -357,7 +355,7 @@ async def test_the_link_leads_to_no_other_scheme_or_host(
 
 
 @on_one_database
-async def test_the_link_keeps_a_query_in_safe_characters_and_one_cursor(gate: ApiClient) -> None:
+async def test_the_next_link_escapes_the_query_and_has_one_cursor(gate: ApiClient) -> None:
     anna = await gate.person()
     for _ in range(3):
         await gate.post(anna, content='fox > "den" & 100% é')
@@ -379,7 +377,7 @@ async def test_the_link_keeps_a_query_in_safe_characters_and_one_cursor(gate: Ap
 
 
 @on_one_database
-async def test_a_filter_written_in_another_way_is_the_same_filter(gate: ApiClient) -> None:
+async def test_another_spelling_of_a_filter_is_the_same_filter(gate: ApiClient) -> None:
     anna = await gate.person()
     after = await cursor(gate, anna, published="true")
 
@@ -387,5 +385,5 @@ async def test_a_filter_written_in_another_way_is_the_same_filter(gate: ApiClien
 
 
 @on_one_database
-async def test_a_cursor_that_is_too_long_is_refused(gate: ApiClient) -> None:
+async def test_an_overlong_cursor_is_refused(gate: ApiClient) -> None:
     problem_of(await page(gate, await gate.person(), after="A" * 201), 422, "validation_failed")

@@ -36,7 +36,7 @@ async def read(gate: ApiClient, reader: Person, post: dict[str, Any]) -> dict[st
         {"title": "New", "content": "Newer.", "published": True},
     ],
 )
-async def test_a_patch_changes_what_it_names_and_counts_one_version(
+async def test_a_patch_changes_the_named_fields_and_increments_the_version(
     gate: ApiClient, members: dict[str, Any]
 ) -> None:
     anna = await gate.person()
@@ -66,7 +66,7 @@ async def test_a_patch_without_members_changes_nothing(gate: ApiClient) -> None:
     problem_of(await patch(gate, bert, draft["id"], {}), 404, "post_not_found")
 
 
-async def test_a_patch_of_what_is_there_already_is_an_edit(gate: ApiClient) -> None:
+async def test_a_patch_with_the_same_values_is_an_edit(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -74,7 +74,7 @@ async def test_a_patch_of_what_is_there_already_is_an_edit(gate: ApiClient) -> N
 
 
 @on_one_database
-async def test_a_patch_is_taken_as_plain_json_too_and_as_nothing_else(gate: ApiClient) -> None:
+async def test_a_patch_may_have_the_type_json_but_no_other(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     path = f"/posts/{post['id']}"
@@ -104,7 +104,7 @@ async def test_a_patch_is_taken_as_plain_json_too_and_as_nothing_else(gate: ApiC
         ("title", ["body"]),
     ],
 )
-async def test_a_patch_is_taken_whole_or_not_at_all(
+async def test_a_patch_is_applied_completely_or_not_at_all(
     gate: ApiClient, members: Any, loc: list[str]
 ) -> None:
     anna = await gate.person()
@@ -118,7 +118,7 @@ async def test_a_patch_is_taken_whole_or_not_at_all(
 
 
 @on_one_database
-async def test_a_broken_rule_undoes_the_whole_patch(gate: ApiClient) -> None:
+async def test_a_broken_rule_refuses_the_whole_patch(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -129,7 +129,7 @@ async def test_a_broken_rule_undoes_the_whole_patch(gate: ApiClient) -> None:
     assert await read(gate, anna, post) == post
 
 
-async def test_no_patch_is_lost_among_many_at_once(gate: ApiClient) -> None:
+async def test_no_concurrent_patch_is_lost(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     patches: list[dict[str, Any]] = [{"title": "New"}, {"content": "Newer."}, {"published": False}]

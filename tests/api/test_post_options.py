@@ -9,7 +9,7 @@ from tests.api.client import ApiClient, client_of, problem_of
 BODY = {"title": "Hello", "content": "First post."}
 
 
-async def test_who_has_reached_the_quota_is_told_when_to_come_again(gate: ApiClient) -> None:
+async def test_a_429_for_the_quota_has_retry_after(gate: ApiClient) -> None:
     anna = await gate.person()
     ports = replace(gate.ports, post_options=PostOptions(per_day=1))
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:

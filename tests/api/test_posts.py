@@ -105,14 +105,14 @@ async def test_a_new_post_belongs_to_the_current_user(gate: ApiClient) -> None:
     assert answer.headers["Location"] == f"/posts/{post['id']}"
 
 
-async def test_times_are_told_in_utc_with_an_offset(gate: ApiClient) -> None:
+async def test_times_are_in_utc_with_an_offset(gate: ApiClient) -> None:
     post = await gate.post(await gate.person())
 
     for member in ("created_at", "updated_at"):
         assert datetime.fromisoformat(post[member]).utcoffset() == timedelta()
 
 
-async def test_the_location_of_a_new_post_leads_to_it(gate: ApiClient) -> None:
+async def test_the_location_of_a_new_post_can_be_read(gate: ApiClient) -> None:
     anna = await gate.person()
     written = await gate.client.post("/posts", json=BODY, headers=anna.headers)
 
@@ -122,7 +122,7 @@ async def test_the_location_of_a_new_post_leads_to_it(gate: ApiClient) -> None:
     assert answer.json() == written.json()
 
 
-async def test_an_owner_without_a_name_has_null_for_one(gate: ApiClient) -> None:
+async def test_an_owner_without_a_name_has_the_name_null(gate: ApiClient) -> None:
     anna = await gate.person(name=None)
 
     assert (await gate.post(anna))["owner"] == {"id": anna.id, "name": None}
@@ -181,7 +181,7 @@ async def test_a_content_has_up_to_100_000_characters(gate: ApiClient, length: i
         ({"published": "maybe"}, "published"),
     ],
 )
-async def test_a_value_out_of_bounds_is_refused_where_it_stands(
+async def test_a_value_out_of_bounds_is_refused_with_its_location(
     gate: ApiClient, members: dict[str, Any], member: str
 ) -> None:
     anna = await gate.person()
@@ -198,7 +198,7 @@ async def test_a_value_out_of_bounds_is_refused_where_it_stands(
 @pytest.mark.parametrize(
     "member", ["owner_id", "owner", "votes", "voted", "id", "version", "created_at", "role"]
 )
-async def test_nobody_sets_what_is_not_theirs_to_set(gate: ApiClient, member: str) -> None:
+async def test_clients_cannot_set_fields_of_the_server(gate: ApiClient, member: str) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -211,7 +211,7 @@ async def test_nobody_sets_what_is_not_theirs_to_set(gate: ApiClient, member: st
     assert await listed(gate, anna) == [post]
 
 
-async def test_a_post_is_read_by_everybody_who_is_logged_in(gate: ApiClient) -> None:
+async def test_every_user_may_read_a_published_post(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -222,7 +222,7 @@ async def test_a_post_is_read_by_everybody_who_is_logged_in(gate: ApiClient) -> 
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_a_post_that_is_not_there_is_404_by_its_id(gate: ApiClient, method: str) -> None:
+async def test_a_missing_post_is_404_with_its_id(gate: ApiClient, method: str) -> None:
     anna = await gate.person()
     body = BODY if method == "PUT" else None
 
@@ -242,7 +242,7 @@ async def delete(gate: ApiClient, post: dict[str, Any], editor: Person) -> httpx
     return await gate.client.delete(f"/posts/{post['id']}", headers=editor.headers)
 
 
-async def test_a_replaced_post_says_the_new_and_counts_its_version(gate: ApiClient) -> None:
+async def test_a_replacement_changes_the_post_and_increments_the_version(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
     gate.clock.ahead = timedelta(seconds=5)
@@ -265,16 +265,14 @@ async def test_a_replaced_post_says_the_new_and_counts_its_version(gate: ApiClie
 
 
 @pytest.mark.parametrize("published", [True, False])
-async def test_a_replacement_that_does_not_say_published_leaves_it(
-    gate: ApiClient, published: bool
-) -> None:
+async def test_a_replacement_without_published_keeps_it(gate: ApiClient, published: bool) -> None:
     anna = await gate.person()
     post = await gate.post(anna, published=published)
 
     assert (await replace(gate, post, anna)).json()["published"] is published
 
 
-async def test_a_deleted_post_is_gone_and_its_id_is_never_used_again(gate: ApiClient) -> None:
+async def test_a_deleted_post_is_gone_and_its_id_is_not_reused(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -293,7 +291,7 @@ async def read(gate: ApiClient, post: dict[str, Any], reader: Person) -> httpx.R
 
 
 @pytest.mark.parametrize("change", [replace, delete])
-async def test_somebody_else_may_not_change_a_post(
+async def test_another_user_may_not_change_a_post(
     gate: ApiClient, change: Callable[[ApiClient, dict[str, Any], Person], Any]
 ) -> None:
     anna, bert = await gate.person(), await gate.person()
@@ -306,7 +304,7 @@ async def test_somebody_else_may_not_change_a_post(
 
 
 @pytest.mark.parametrize("role", [Role.MODERATOR, Role.ADMIN])
-async def test_moderators_and_admins_change_every_post_and_it_keeps_its_owner(
+async def test_moderators_and_admins_change_every_post_and_keep_its_owner(
     gate: ApiClient, role: Role
 ) -> None:
     anna, moderator = await gate.person(name="Anna"), await gate.person(role=role)
@@ -320,7 +318,7 @@ async def test_moderators_and_admins_change_every_post_and_it_keeps_its_owner(
     assert (await delete(gate, post, moderator)).status_code == 204
 
 
-async def test_who_is_no_moderator_any_more_changes_nothing_from_the_next_request_on(
+async def test_a_demoted_moderator_changes_nothing_from_the_next_request_on(
     gate: ApiClient,
 ) -> None:
     anna, moderator = await gate.person(), await gate.person(role=Role.MODERATOR)
@@ -332,7 +330,7 @@ async def test_who_is_no_moderator_any_more_changes_nothing_from_the_next_reques
     problem_of(await replace(gate, post, moderator), 403, "not_post_owner")
 
 
-async def test_a_draft_exists_for_its_owner_and_moderators_alone(gate: ApiClient) -> None:
+async def test_a_draft_exists_only_for_its_owner_and_moderators(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     privileged = [await gate.person(role=role) for role in (Role.MODERATOR, Role.ADMIN)]
     draft = await gate.post(anna, published=False)
@@ -350,7 +348,7 @@ async def test_a_draft_exists_for_its_owner_and_moderators_alone(gate: ApiClient
         assert await listed(gate, reader) == [draft]
 
 
-async def test_a_post_becomes_a_draft_and_a_draft_a_post(gate: ApiClient) -> None:
+async def test_a_post_becomes_a_draft_and_is_published_again(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -360,7 +358,7 @@ async def test_a_post_becomes_a_draft_and_a_draft_a_post(gate: ApiClient) -> Non
     assert (await read(gate, post, bert)).status_code == 200
 
 
-async def test_the_posts_of_a_deleted_user_go_too(gate: ApiClient) -> None:
+async def test_deleting_a_user_deletes_their_posts(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 

@@ -87,7 +87,7 @@ COUNTED = [row for row in expected_routes() if row.queries is not None]
 
 
 @pytest.mark.parametrize("row", COUNTED, ids=lambda row: row.operation)
-async def test_a_request_asks_for_no_more_than_it_needs(gate: ApiClient, row: Expected) -> None:
+async def test_each_request_has_the_expected_queries(gate: ApiClient, row: Expected) -> None:
     anna = await gate.person()
     path, options = await path_of(row.path, gate, anna), await row.request_of(gate, anna)
     headers = {} if row.statuses is None else anna.headers
@@ -99,7 +99,7 @@ async def test_a_request_asks_for_no_more_than_it_needs(gate: ApiClient, row: Ex
 
 
 @pytest.mark.parametrize(("method", "path", "options", "expected"), OTHERS.values(), ids=OTHERS)
-async def test_a_special_request_asks_for_no_more_than_it_needs(
+async def test_each_special_request_has_the_expected_queries(
     gate: ApiClient, method: str, path: str, options: Options, expected: list[str]
 ) -> None:
     anna = await gate.person()

@@ -22,7 +22,7 @@ POST = {"title": "Hello", "content": "First post."}
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "1"}])
-async def test_a_client_hears_of_the_last_of_several_failures_alone(
+async def test_a_client_sees_only_the_last_of_several_failures(
     gate: ApiClient, database_url: str, key: dict[str, str]
 ) -> None:
     anna = await gate.person()

@@ -16,7 +16,7 @@ ROUNDS = 10
 ENOUGH = 100
 
 
-async def test_nobody_gets_in_by_a_request_that_began_after_the_deactivation(
+async def test_no_request_that_starts_after_a_deactivation_succeeds(
     gate: ApiClient,
 ) -> None:
     for _ in range(ROUNDS):
@@ -125,7 +125,7 @@ async def refresh(gate: ApiClient, token: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("ending", [change_password, deactivate])
-async def test_no_login_with_the_old_password_outlives_the_end_of_all_sessions(
+async def test_no_login_with_the_old_password_survives_a_revocation_of_all_sessions(
     gate: ApiClient, ending: Ending
 ) -> None:
     admin = await gate.person(role=Role.ADMIN)
@@ -141,7 +141,9 @@ async def test_no_login_with_the_old_password_outlives_the_end_of_all_sessions(
 
 
 @pytest.mark.parametrize("ending", [change_password, deactivate, log_out_everywhere])
-async def test_no_refresh_outlives_the_end_of_all_sessions(gate: ApiClient, ending: Ending) -> None:
+async def test_no_refresh_survives_a_revocation_of_all_sessions(
+    gate: ApiClient, ending: Ending
+) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
     logins = [await gate.log_in(anna.email) for _ in range(STAGGERED)]
     refreshes = [partial(refresh, gate, login.json()["refresh_token"]) for login in logins]
@@ -155,7 +157,9 @@ async def test_no_refresh_outlives_the_end_of_all_sessions(gate: ApiClient, endi
     assert [await working(gate, answer) for answer in logins] == [0] * STAGGERED
 
 
-async def test_a_login_during_a_logout_everywhere_lives_or_is_ended_whole(gate: ApiClient) -> None:
+async def test_a_login_during_a_logout_everywhere_is_live_or_revoked_completely(
+    gate: ApiClient,
+) -> None:
     admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
     log_in = partial(gate.log_in, anna.email)
 

@@ -50,7 +50,7 @@ def test_every_route_is_public_by_the_contract_or_protected(gate: ApiClient) -> 
     assert undecided(gate.app) == []
 
 
-def test_the_contract_names_no_public_route_that_is_not_there(gate: ApiClient) -> None:
+def test_every_public_route_of_the_contract_exists(gate: ApiClient) -> None:
     routes = {(method, path) for _, path, methods in census(gate.app.routes) for method in methods}
 
     assert routes >= PUBLIC
@@ -66,7 +66,7 @@ def test_no_public_route_is_protected(gate: ApiClient) -> None:
     assert protected == []
 
 
-async def test_a_protected_route_is_closed_and_a_public_one_is_not(gate: ApiClient) -> None:
+async def test_only_protected_routes_need_a_token(gate: ApiClient) -> None:
     for _, path, methods in census(gate.app.routes):
         for method in methods:
             answer = await gate.client.request(method, path.replace("{", "").replace("}", ""))
@@ -122,7 +122,7 @@ def a_protected_route(app: FastAPI) -> None:
         (a_protected_route, []),
     ],
 )
-def test_the_census_finds_a_route_that_was_forgotten(
+def test_the_census_finds_an_undeclared_route(
     gate: ApiClient, add: Callable[[FastAPI], None], found: list[str]
 ) -> None:
     app = FastAPI(docs_url=None, redoc_url=None)
@@ -134,7 +134,7 @@ def test_the_census_finds_a_route_that_was_forgotten(
 
 
 @pytest.mark.parametrize("add", [forgotten_route, forgotten_route_in_a_router])
-def test_a_route_that_is_neither_public_nor_protected_keeps_the_service_from_starting(
+def test_an_undeclared_route_prevents_the_start(
     gate: ApiClient, add: Callable[[FastAPI], None]
 ) -> None:
     refuse_undeclared_routes(gate.app)
@@ -161,7 +161,7 @@ async def test_a_protected_route_authenticates_without_asking_for_the_user(
     assert (await gate.client.get("/secrets", headers=anna.headers)).json() == "secret"
 
 
-async def test_an_answer_without_content_tells_no_type_of_it(gate: ApiClient) -> None:
+async def test_a_response_without_content_has_no_content_type(gate: ApiClient) -> None:
     routes = [route for route, _, _ in census(gate.app.routes) if isinstance(route, APIRoute)]
     empty = [route for route in routes if route.status_code == 204]
 

@@ -60,7 +60,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_a_refresh_answers_as_a_login_does(gate: ApiClient) -> None:
+async def test_a_refresh_has_the_response_of_a_login(gate: ApiClient) -> None:
     anna = await gate.person()
     first = await log_in(gate, anna)
 
@@ -78,7 +78,7 @@ async def test_a_refresh_answers_as_a_login_does(gate: ApiClient) -> None:
     assert (await refresh(gate, second["refresh_token"])).status_code == 200
 
 
-async def test_a_spent_token_ends_its_session_and_that_stays_so(gate: ApiClient) -> None:
+async def test_reuse_of_a_rotated_token_revokes_the_session_permanently(gate: ApiClient) -> None:
     anna = await gate.person()
     first = await log_in(gate, anna)
     second = (await refresh(gate, first["refresh_token"])).json()
@@ -91,7 +91,7 @@ async def test_a_spent_token_ends_its_session_and_that_stays_so(gate: ApiClient)
     assert await works(gate, anna.token)
 
 
-async def test_of_refreshes_at_the_same_instant_one_token_lives_at_the_most(
+async def test_concurrent_refreshes_leave_at_most_one_token(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -107,7 +107,7 @@ async def test_of_refreshes_at_the_same_instant_one_token_lives_at_the_most(
 
 
 @on_one_database
-async def test_whatever_is_wrong_with_a_refresh_token_the_answer_is_one_and_the_same(
+async def test_all_bad_refresh_tokens_have_the_same_response(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -140,7 +140,7 @@ async def test_a_refresh_without_a_token_or_of_another_grant_is_422(gate: ApiCli
 
 
 @on_one_database
-async def test_a_session_that_nobody_refreshes_is_over(gate: ApiClient) -> None:
+async def test_a_session_expires_without_a_refresh(gate: ApiClient) -> None:
     anna = await gate.person()
     login = await log_in(gate, anna)
 
@@ -149,7 +149,7 @@ async def test_a_session_that_nobody_refreshes_is_over(gate: ApiClient) -> None:
     assert_bad_token(await refresh(gate, login["refresh_token"]))
 
 
-async def test_a_logout_ends_this_session_with_the_very_next_request(gate: ApiClient) -> None:
+async def test_a_logout_takes_effect_on_the_next_request(gate: ApiClient) -> None:
     anna = await gate.person()
     login = await log_in(gate, anna)
 
@@ -194,7 +194,7 @@ async def test_own_sessions_are_listed(gate: ApiClient) -> None:
     assert of_bert["id"] not in (newest["id"], oldest["id"])
 
 
-async def test_the_session_is_the_same_after_a_refresh_and_a_request_does_not_use_it(
+async def test_a_refresh_keeps_the_session_and_requests_do_not_touch_it(
     gate: ApiClient,
 ) -> None:
     anna = await gate.person()
@@ -214,7 +214,7 @@ async def test_the_session_is_the_same_after_a_refresh_and_a_request_does_not_us
     assert second["expires_at"] > first["expires_at"]
 
 
-async def test_a_session_is_ended_by_its_id(gate: ApiClient) -> None:
+async def test_a_session_is_revoked_by_its_id(gate: ApiClient) -> None:
     anna = await gate.person()
     login = await log_in(gate, anna)
     sessions = (await gate.client.get("/sessions", headers=anna.headers)).json()
@@ -231,7 +231,7 @@ async def test_a_session_is_ended_by_its_id(gate: ApiClient) -> None:
     problem_of(again, 404, "session_not_found")
 
 
-async def test_the_session_of_another_user_is_not_there(gate: ApiClient) -> None:
+async def test_the_session_of_another_user_is_404(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     (of_bert,) = (await gate.client.get("/sessions", headers=bert.headers)).json()
 
@@ -244,7 +244,7 @@ async def test_the_session_of_another_user_is_not_there(gate: ApiClient) -> None
 
 @on_one_database
 @pytest.mark.parametrize("number", ["0", "-1", "x", str(2**63)])
-async def test_what_is_no_id_is_422(gate: ApiClient, number: str) -> None:
+async def test_an_invalid_session_id_is_422(gate: ApiClient, number: str) -> None:
     anna = await gate.person()
 
     answer = await gate.client.delete(f"/sessions/{number}", headers=anna.headers)
@@ -252,7 +252,7 @@ async def test_what_is_no_id_is_422(gate: ApiClient, number: str) -> None:
     problem_of(answer, 422, "validation_failed")
 
 
-async def test_all_sessions_are_ended_the_current_one_too(gate: ApiClient) -> None:
+async def test_all_sessions_including_the_current_one_are_revoked(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     login = await log_in(gate, anna)
 

@@ -80,7 +80,7 @@ async def register(gate: ApiClient, **members: Any) -> Any:
     return await gate.client.post("/users", json=body)
 
 
-async def test_a_registered_user_is_answered_whole_and_without_the_password(
+async def test_a_registration_returns_the_user_without_the_password(
     gate: ApiClient,
 ) -> None:
     before = datetime.now(UTC)
@@ -103,7 +103,7 @@ async def test_a_registered_user_is_answered_whole_and_without_the_password(
     assert answer.headers["Location"] == f"/users/{user['id']}"
 
 
-async def test_the_location_of_a_new_user_leads_to_them(gate: ApiClient) -> None:
+async def test_the_location_of_a_new_user_can_be_read(gate: ApiClient) -> None:
     registered = await register(gate, name="Anna")
     token = (await gate.log_in("anna@example.com")).json()["access_token"]
 
@@ -115,16 +115,16 @@ async def test_the_location_of_a_new_user_leads_to_them(gate: ApiClient) -> None
 
 
 @pytest.mark.parametrize("name", [{}, {"name": None}])
-async def test_a_name_that_is_not_given_is_null(gate: ApiClient, name: dict[str, None]) -> None:
+async def test_a_missing_name_is_null(gate: ApiClient, name: dict[str, None]) -> None:
     assert (await register(gate, **name)).json()["name"] is None
 
 
-async def test_a_name_is_trimmed_and_may_be_of_any_script(gate: ApiClient) -> None:
+async def test_a_name_is_trimmed_and_may_have_any_script(gate: ApiClient) -> None:
     assert (await register(gate, name="  Åsa 李 🦊 ")).json()["name"] == "Åsa 李 🦊"
 
 
 @pytest.mark.parametrize("again", ["anna@example.com", "ANNA@EXAMPLE.COM", "Anna@Example.Com"])
-async def test_an_address_is_taken_in_every_case_of_letters(gate: ApiClient, again: str) -> None:
+async def test_an_address_is_taken_regardless_of_case(gate: ApiClient, again: str) -> None:
     await gate.person("anna@example.com")
 
     problem = problem_of(await register(gate, email=again), 409, "email_taken")
@@ -132,13 +132,13 @@ async def test_an_address_is_taken_in_every_case_of_letters(gate: ApiClient, aga
     assert problem["detail"] == "An account with this e-mail address exists already"
 
 
-async def test_addresses_outside_of_ascii_compare_without_case_too(gate: ApiClient) -> None:
+async def test_addresses_outside_ascii_compare_without_case(gate: ApiClient) -> None:
     await gate.person("ärger@exämple.com")
 
     problem_of(await register(gate, email="ÄRGER@EXÄMPLE.COM"), 409, "email_taken")
 
 
-async def test_addresses_that_only_case_folding_makes_equal_are_two_accounts(
+async def test_addresses_equal_only_by_case_folding_are_two_accounts(
     gate: ApiClient,
 ) -> None:
     for email in ("strasse@example.com", "straße@example.com", "v@fass.example", "v@faß.example"):
@@ -161,7 +161,7 @@ async def test_addresses_that_only_case_folding_makes_equal_are_two_accounts(
         (f"{'a' * 64}@example.com", f"{'a' * 64}@example.com"),
     ],
 )
-async def test_an_address_keeps_its_form_but_for_what_has_no_meaning(
+async def test_an_address_keeps_its_spelling_except_insignificant_parts(
     gate: ApiClient, sent: str, kept: str
 ) -> None:
     answer = await register(gate, email=sent)
@@ -221,7 +221,7 @@ async def test_a_weak_password_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     "password", ["twelve chars", "é" * 128, "  spaces on both sides  ", "🦊" * 12]
 )
-async def test_a_password_of_12_to_128_characters_of_any_kind_logs_in(
+async def test_a_password_of_12_to_128_arbitrary_characters_logs_in(
     gate: ApiClient, password: str
 ) -> None:
     assert (await register(gate, password=password)).status_code == 201
@@ -229,7 +229,7 @@ async def test_a_password_of_12_to_128_characters_of_any_kind_logs_in(
     assert (await gate.log_in("anna@example.com", password)).status_code == 200
 
 
-async def test_every_character_of_a_password_counts_even_behind_a_nul(gate: ApiClient) -> None:
+async def test_every_character_of_a_password_counts_even_after_a_nul(gate: ApiClient) -> None:
     password = "before the NUL\0" + "x" * 100
     await register(gate, password=password)
 
@@ -273,7 +273,7 @@ async def test_an_unknown_member_is_refused_and_not_named(gate: ApiClient, membe
         (True, [["body"]]),
     ],
 )
-async def test_values_of_another_type_are_refused_where_they_stand(
+async def test_values_of_another_type_are_refused_with_their_location(
     gate: ApiClient, body: object, locations: list[list[str]]
 ) -> None:
     answer = await gate.client.post(
@@ -286,13 +286,13 @@ async def test_values_of_another_type_are_refused_where_they_stand(
 
 @on_one_database
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101])
-async def test_a_name_of_no_or_too_many_characters_is_refused(gate: ApiClient, name: str) -> None:
+async def test_an_empty_or_overlong_name_is_refused(gate: ApiClient, name: str) -> None:
     problem = problem_of(await register(gate, name=name), 422, "validation_failed")
 
     assert problem["errors"][0]["loc"] == ["body", "name"]
 
 
-async def test_the_current_user_is_the_one_whose_token_it_is(gate: ApiClient) -> None:
+async def test_the_current_user_is_the_user_of_the_token(gate: ApiClient) -> None:
     anna, bert = await gate.person(name="Anna"), await gate.person(name=None)
 
     for person in (anna, bert):
@@ -300,7 +300,7 @@ async def test_the_current_user_is_the_one_whose_token_it_is(gate: ApiClient) ->
         assert (user["id"], user["email"], user["name"]) == (person.id, person.email, person.name)
 
 
-async def test_the_current_user_is_read_anew_with_every_request(gate: ApiClient) -> None:
+async def test_the_current_user_is_read_from_storage_on_every_request(gate: ApiClient) -> None:
     anna = await gate.person()
     assert (await gate.me(anna)).json()["role"] == "member"
 
@@ -317,7 +317,7 @@ PUBLIC = {"id", "name", "created_at"}
     ("role", "members"),
     [(Role.MEMBER, PUBLIC), (Role.MODERATOR, PUBLIC), (Role.ADMIN, WHOLE)],
 )
-async def test_others_see_the_name_alone_and_admins_see_everything(
+async def test_other_users_see_only_the_name_and_admins_see_everything(
     gate: ApiClient, role: Role, members: set[str]
 ) -> None:
     anna, other = await gate.person(), await gate.person(role=role)
@@ -329,7 +329,7 @@ async def test_others_see_the_name_alone_and_admins_see_everything(
     assert answer.json()["id"] == anna.id
 
 
-async def test_users_see_all_of_themselves(gate: ApiClient) -> None:
+async def test_users_see_all_their_own_fields(gate: ApiClient) -> None:
     anna = await gate.person()
 
     answer = await gate.client.get(f"/users/{anna.id}", headers=anna.headers)

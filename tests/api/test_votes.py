@@ -39,7 +39,7 @@ async def votes(gate: ApiClient, post: dict[str, Any], reader: Person) -> tuple[
     return answer["votes"], answer["voted"]
 
 
-async def test_a_vote_is_cast_and_taken_back_as_often_as_one_likes(gate: ApiClient) -> None:
+async def test_a_vote_can_be_cast_and_withdrawn_repeatedly(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -50,7 +50,7 @@ async def test_a_vote_is_cast_and_taken_back_as_often_as_one_likes(gate: ApiClie
         assert await votes(gate, post, anna) == (count, False)
 
 
-async def test_an_author_may_vote_for_their_own_post_and_it_stays_as_it_is(gate: ApiClient) -> None:
+async def test_an_author_may_vote_for_their_own_post(gate: ApiClient) -> None:
     anna = await gate.person()
     post = await gate.post(anna)
 
@@ -60,7 +60,7 @@ async def test_an_author_may_vote_for_their_own_post_and_it_stays_as_it_is(gate:
     assert answer.json() == post | {"votes": 1, "voted": True}
 
 
-async def test_one_user_who_votes_many_times_at_once_has_one_vote(gate: ApiClient) -> None:
+async def test_concurrent_votes_of_one_user_count_once(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
 
@@ -71,7 +71,7 @@ async def test_one_user_who_votes_many_times_at_once_has_one_vote(gate: ApiClien
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-async def test_there_is_no_vote_on_what_one_may_not_see(gate: ApiClient, method: str) -> None:
+async def test_a_vote_on_an_invisible_post_is_404(gate: ApiClient, method: str) -> None:
     anna, bert = await gate.person(), await gate.person()
     moderator = await gate.person(role=Role.MODERATOR)
     draft = await gate.post(anna, published=False)
@@ -84,7 +84,7 @@ async def test_there_is_no_vote_on_what_one_may_not_see(gate: ApiClient, method:
     assert await votes(gate, draft, anna) == ((2, True) if method == "PUT" else (0, False))
 
 
-async def test_a_vote_is_gone_with_its_voter(gate: ApiClient) -> None:
+async def test_removing_a_user_removes_their_votes(gate: ApiClient) -> None:
     anna, bert = await gate.person(), await gate.person()
     post = await gate.post(anna)
     await vote(gate, "PUT", post["id"], bert)

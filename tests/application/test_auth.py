@@ -519,7 +519,7 @@ async def test_sessions_are_listed_most_recently_used_first(
     assert [session.id for session in listed] == [login.session.id, second.session.id]
 
 
-async def test_a_session_is_ended_by_its_id(
+async def test_a_session_is_revoked_by_its_id(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     other = await auth.login(EMAIL, PASSWORD, DEVICE)

@@ -116,7 +116,7 @@ def test_the_lesson(client: httpx.Client) -> None:
     ["UPDATE users SET is_active = false WHERE id = {}", "DELETE FROM users WHERE id = {}"],
     ids=["deactivated", "deleted"],
 )
-def test_a_token_stops_working_with_the_very_next_request(
+def test_a_token_is_refused_on_the_next_request_after_its_revocation(
     client: httpx.Client, sql: Sql, end: str
 ) -> None:
     anna, bert = newcomer(client), newcomer(client)
