@@ -24,20 +24,21 @@ class Breaker:
         self._failed = failed
         self._probing: asyncio.Task[None] | None = None
         self._first_probe = asyncio.Event()
+        self._cause: BaseException | None = None
 
     @property
     def is_open(self) -> bool:
         return self._probing is not None
 
     async def admit(self) -> None:
-        """Let a call through. Raises `DatabaseUnavailable` while open.
+        """Let a call through. Raises `DatabaseUnavailable` while open, from the last probe's error.
 
         Waits for the first probe: one connection may have failed alone, and then it succeeds.
         """
         if self.is_open:
             await self._first_probe.wait()
             if self.is_open:
-                raise DatabaseUnavailable
+                raise DatabaseUnavailable from self._cause
 
     def trip(self) -> None:
         """Open, because a call has failed."""
@@ -59,6 +60,7 @@ class Breaker:
                 await self._probe()
             except Exception as error:  # noqa: BLE001  whatever it is, the database is no use
                 self._failed(error)
+                self._cause = error
                 self._first_probe.set()
                 await asyncio.sleep(PAUSE)
             else:
