@@ -90,8 +90,13 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Restart when the code changes, for development.")
+    ] = False,
 ) -> None:
     """Serve the API. An embedded SQLite database is migrated first."""
+    if reload and workers > 1:
+        fail("--reload serves with one process: leave --workers out")
     settings = load()
     if not schema.serves(asyncio.run(_revision(settings))):
         if not sqlite_path(settings.database):
@@ -114,7 +119,11 @@ def serve(
     url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
     print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
     os.environ["WEB_CONCURRENCY"] = str(workers)  # each worker uses its share of the cores
-    if workers == 1:
+    if reload:
+        from infrastructure.reload import Reloader
+
+        Reloader(config, Server(config).run, listeners).run()
+    elif workers == 1:
         Server(config).run(sockets=listeners)
     else:
         with shared_metrics() if settings.has_metrics else nullcontext():
