@@ -360,7 +360,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """The directory of a file system of its own."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "gatepost", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "gatepost", str(disk)]
     mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
     if mounted.returncode != 0:
         missing(f"only who may mount a file system can fill one: {mounted.stderr.strip()}")
