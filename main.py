@@ -22,7 +22,7 @@ from domain.posts import PostOptions
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.common_passwords import is_common
-from infrastructure.database.driver.engine import open_database
+from infrastructure.database.driver.engine import TIME_LIMIT, open_database
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.purge import remove_closed_accounts_forever
 from infrastructure.database.queries import SqlQueries
@@ -157,13 +157,18 @@ def build(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def build_database(settings: Settings) -> Database:
-    return open_database(settings.database, connections=settings.database_connections)
+COMMAND_TIME_LIMIT = 10.0
+"""Seconds that a command's call to the database may take. No client waits for it."""
+
+
+def build_database(settings: Settings, *, timeout: float = TIME_LIMIT) -> Database:
+    connections = settings.database_connections
+    return open_database(settings.database, connections=connections, timeout=timeout)
 
 
 async def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
-    """Open the database, return the result of `use`, and close the database."""
-    database = build_database(settings)
+    """Open the database for a command, return the result of `use`, and close the database."""
+    database = build_database(settings, timeout=COMMAND_TIME_LIMIT)
     await database.open()
     try:
         return await use(database)

@@ -38,6 +38,7 @@ from infrastructure.database.driver.connections import DIALECT
 from infrastructure.database.driver.lookups import Remote, SharedLookup
 from infrastructure.database.driver.statements import (
     Clause,
+    DatabaseBusy,
     DatabaseUnavailable,
     Reader,
     Record,
@@ -81,9 +82,9 @@ log = logging.getLogger("gatepost.replica")
 
 
 class Replica:
-    """`standby` is one of `primary`, and asked only while it is well: `watch` looks at it once a
-    second, and the first failure ends it until then. A request gives it half of its patience, so
-    that the primary has the other half.
+    """Reads from `standby` while it is healthy. `watch` probes it once a second, and the first
+    failure ends its use until the next probe. A read may take half of the time of a call, which
+    leaves the other half for the primary.
     """
 
     def __init__(self, standby: Remote, primary: Reader) -> None:
@@ -112,13 +113,15 @@ class Replica:
         await self._standby.close()
 
     async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        """Raises `Unavailable` when the primary has to be asked instead, at once while it is known
-        that the standby is not well.
+        """Raises `Unavailable` if the primary has to be asked instead, at once while the standby is
+        not in use. One read that was too slow for a busy standby does not end its use.
         """
         if not self._serves:
             raise DatabaseUnavailable
         try:
             return await self._standby.fetch_shared(clause, **values)
+        except DatabaseBusy:
+            raise
         except (DatabaseUnavailable, asyncpg.PostgresError) as error:
             self._leave(_name_of(error))
             raise DatabaseUnavailable from error
@@ -212,7 +215,9 @@ def _writes_of(viewer: User) -> float:
 
 @cache
 def _counted(page: Select[Any], sort: Sort) -> Select[Any]:
-    """The page behind the viewer's writes that the standby has seen; one row at the least."""
+    """The page, with the number of the viewer's writes on the standby ahead of each row. An empty
+    page is one row of that number and NULLs.
+    """
     found = page.subquery("found")
     writes = select(USERS.c.writes).where(USERS.c.id == bindparam("viewer")).scalar_subquery()
     seen = select(func.coalesce(writes, 0).label("writes")).subquery("seen")

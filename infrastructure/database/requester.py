@@ -1,7 +1,7 @@
-"""Whose request is in hand, and how much of theirs the primary had when it began.
+"""The authenticated user of the current request, and how many writes of theirs were committed.
 
-A context variable, for the replica alone: what users wrote is counted, and a standby that has seen
-fewer of their writes is not what they are shown.
+A context variable, used by the replica alone: a standby that has fewer of a user's writes does not
+serve this user.
 """
 
 from contextvars import ContextVar

@@ -48,7 +48,7 @@ CONNECTIONS = 2
 
 @asynccontextmanager
 async def opened(url: str, *, timeout: float = TIMEOUT) -> AsyncIterator[SqlBackend]:  # noqa: ASYNC109
-    """With few connections and little patience."""
+    """With few connections and a short time limit."""
     database = open_database(url, connections=CONNECTIONS, timeout=timeout)
     await database.open()
     try:
@@ -506,7 +506,7 @@ async def test_a_server_that_comes_back_is_used_again(
 
 
 async def test_a_concurrent_migration_does_not_disturb_reads(postgres_url: str) -> None:
-    """What a connection has prepared, it prepares anew when the schema has changed."""
+    """A connection prepares its statements again after the schema has changed."""
     async with opened(postgres_url) as backend, administrator(postgres_url) as other:
         anna = await backend.add_user()
         post = await backend.add_post(anna)

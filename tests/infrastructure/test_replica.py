@@ -8,7 +8,12 @@ import pytest
 from sqlalchemy import Select, literal_column, select
 
 from domain.errors import Unavailable
-from infrastructure.database.driver.statements import Clause, DatabaseUnavailable, Record
+from infrastructure.database.driver.statements import (
+    Clause,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    Record,
+)
 from infrastructure.database.replica import LAG_MAX, Replica
 
 ONE: Select[Any] = select(literal_column("1"))
@@ -24,13 +29,14 @@ class Server:
     def __init__(self) -> None:
         self.position: int | None = 0
         self.down: set[str] = set()
+        self.error: type[DatabaseUnavailable] = DatabaseUnavailable
         self.asked = 0
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         kind = "reads" if clause is ONE else "looks"
         self.asked += kind == "reads"
         if kind in self.down:
-            raise DatabaseUnavailable
+            raise self.error
         return [(self.position,)]
 
     fetch_shared = fetch
@@ -98,6 +104,15 @@ async def test_after_a_failure_the_standby_is_not_used_until_the_next_probe(pair
     for _ in range(3):
         assert not await pair.serves()
     assert pair.standby.asked == asked
+
+
+async def test_a_read_that_is_too_slow_leaves_the_standby_in_use(pair: Pair) -> None:
+    await pair.look()
+    pair.standby.error = DatabaseBusy
+    await pair.fail()
+
+    assert await pair.serves()
+    assert pair.log == [BACK]
 
 
 async def test_an_outage_of_the_standby_and_its_end_are_logged_once(pair: Pair) -> None:

@@ -1,7 +1,14 @@
 """A purge by the real command, beside a service that runs."""
 
 import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 
+import pytest
+
+from infrastructure.database.driver.addresses import sqlite_path
+from infrastructure.database.driver.engine import TIME_LIMIT
 from tests.journeys.processes import Place
 
 EMAIL = "anna@example.com"
@@ -52,6 +59,22 @@ def test_scripts_get_the_figures_as_json(place: Place) -> None:
         "ended_identities": 0,
         "accounts": 0,
     }
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_a_purge_waits_longer_for_a_lock_than_a_request_does(place: Place) -> None:
+    place.run("migrate")
+    path = sqlite_path(place.database_url)
+    assert path
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as thread:
+            purging = thread.submit(place.run, "purge")
+            done, _ = wait([purging], timeout=2 * TIME_LIMIT + 1)
+            other.execute("ROLLBACK")
+
+    assert not done
+    assert purging.result().stderr == ""
 
 
 def test_a_database_that_was_never_migrated_is_one_clear_line(place: Place) -> None:

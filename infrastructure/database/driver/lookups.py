@@ -3,7 +3,7 @@
 A lookup that finds no query in flight sends its own, at once. Those that arrive meanwhile wait for
 it to end and then go out together in the next one. So each still sees the state at or after its own
 arrival, a service under load sends a handful of queries where it would have sent thousands, and a
-kind of lookup holds one connection at the most, and none when idle.
+kind of lookup holds at most one connection, and none when idle.
 
 A shared query may take half of the time of a call, so that requests queued behind it still have the
 other half for theirs.

@@ -1,4 +1,4 @@
-"""What a PostgreSQL server has for us."""
+"""How many connections a PostgreSQL server allows, and whether our role is a superuser."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _DATABASES = table("pg_database", column("datname"), column("datconnlimit"))
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
     connections: int
-    """That we may have at once, all workers on all machines together."""
+    """Allowed at the same time for all workers on all machines together."""
     is_superuser: bool
 
 

@@ -64,7 +64,7 @@ def _mapping_errors(error: BaseException) -> Exception | None:
 
 
 def _may_have_lasted(error: BaseException | None) -> bool:
-    """Whether a commit that ended with this may have: it was not refused, only not confirmed."""
+    """Whether the commit may have succeeded in spite of this error."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, TimeoutError) or code == sqlite3.SQLITE_IOERR_FSYNC
 
@@ -82,9 +82,9 @@ def _writing() -> Iterator[None]:
 
 
 def _constraint(message: str) -> str:
-    """The constraint's name as PostgreSQL would tell it.
+    """The constraint's name, as PostgreSQL reports it.
 
-    SQLite says "UNIQUE constraint failed: users.email_key", and never which foreign key it was.
+    SQLite reports "UNIQUE constraint failed: users.email_key", and does not name foreign keys.
     """
     kind, _, column = message.partition(" constraint failed: ")
     return f"uq_{column.replace('.', '_')}" if kind == "UNIQUE" else "fk"

@@ -66,7 +66,9 @@ class Compiled:
 
 @cache
 def compiled(clause: Clause, dialect: Dialect) -> Compiled:
-    """`clause` in `dialect`'s SQL. Kept for good: pass clauses that live as long as the process."""
+    """`clause` in `dialect`'s SQL. It is cached for the life of the process: pass module constants
+    and cached clauses only.
+    """
     statement = clause.compile(dialect=dialect)
     parameters = []
     for name in statement.positiontup or ():
