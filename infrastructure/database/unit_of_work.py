@@ -25,11 +25,11 @@ from infrastructure.database.users import COUNT_WRITE
 
 PACKAGE = "infrastructure.database"
 
-modules(PACKAGE)  # now, so that a mapping that does not fit is an error at the start
+modules(PACKAGE)  # imported at the start, so that a field without a column is an error then
 
 
 def meaning_of(constraint: str) -> type[DomainError] | None:
-    """The error that a violated constraint means, by its name; None: that is a fault of ours."""
+    """The error that a violated constraint means, by its name. None: the violation is a bug."""
     if constraint.startswith("fk"):
         return AlreadyGone
     rows = Row.__subclasses__()
@@ -48,8 +48,8 @@ def _domain_errors() -> Iterator[None]:
 
 
 class SqlUnitOfWork(UnitOfWork):
-    """Over with its commit or with the first statement that fails: PostgreSQL answers the commit of
-    a transaction in which one failed with a rollback, and no error.
+    """Ends with its commit or with the first statement that fails. PostgreSQL would answer a commit
+    after a failed statement with a rollback, and without an error.
     """
 
     def __init__(self, transaction: Transaction, *, counts_writes: bool = False) -> None:

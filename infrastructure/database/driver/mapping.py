@@ -46,11 +46,11 @@ class Mapping(Generic[E]):
         }
         unnumbered = {column: bind for column, bind in given.items() if column.identity is None}
         self.insert = insert(self.table).values(unnumbered).returning(*self.table.primary_key)
-        """Takes the fields, and the other columns that have no default in the database. Returns the
-        id, if the database hands it out.
+        """Needs a value for each field and for each other column without a default in the
+        database. Returns the id that the database generates.
         """
         self.insert_numbered = insert(self.table).values(given).returning(*self.table.primary_key)
-        """The same with an id that the database has handed out before."""
+        """As `insert`, with an id that was taken from the sequence before."""
         self.locked = select(*self.columns).where(*key).with_for_update()
         self.update = (
             update(self.table)
@@ -58,13 +58,15 @@ class Mapping(Generic[E]):
             .where(*key, *(c == bindparam(c.name) - 1 for c in version))
             .returning(*self.table.primary_key)
         )
-        """Sets all fields but the key and references, where the stored version is one lower."""
+        """Sets all fields except the key and references. If there is a `version`, it updates only
+        the row with the previous version.
+        """
         self.delete = (
             delete(self.table)
             .where(*key, *(c == bindparam(c.name) for c in version))
             .returning(*self.table.primary_key)
         )
-        """Finds only the version that the entity has."""
+        """If there is a `version`, it deletes only the row with the same version."""
 
     def values(self, entity: E) -> dict[str, Any]:
         """The fields' values, by column."""
@@ -72,7 +74,7 @@ class Mapping(Generic[E]):
 
 
 def _values(kind: type[Any], places: Iterator[int], names: dict[str, Any]) -> dict[str, str]:
-    """The expression of each field of `kind`, in a record."""
+    """For each field of `kind`, the Python expression of its value in the record `it`."""
     hints, values = get_type_hints(kind), {}
     for field in fields(kind):
         hint = hints[field.name]
@@ -98,17 +100,17 @@ EntityT_co = TypeVar("EntityT_co", bound=Entity, covariant=True)
 
 
 class New(Protocol[EntityT_co]):
-    """A value that becomes an entity when it is stored."""
+    """A value that becomes an entity when it gets an id."""
 
     def stored_as(self, id_: int, /) -> EntityT_co: ...
 
 
 class Repository(Generic[EntityT]):
-    """Adds, gets, saves and removes the entities of `mapping`."""
+    """Adds, gets, saves and removes the entities of `mapping` in a transaction."""
 
     mapping: ClassVar[Mapping[Any]]
     stale: ClassVar[type[DomainError]] = Stale
-    """Raised when the row to change is gone or has another version."""
+    """Raised if the row to save or remove was deleted or has another version."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction

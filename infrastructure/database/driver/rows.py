@@ -1,4 +1,4 @@
-"""What all tables have in common: names of constraints, kinds of columns."""
+"""The base of all rows: naming of constraints, and types of columns."""
 
 import json
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ from domain.errors import DomainError
 
 
 class Row(SQLModel):
-    """A row of a table. Rows describe the schema; statements and mappings do the rest."""
+    """A row of a table. Row classes only describe the schema: no instances are made."""
 
     unique: ClassVar[Mapping[str, type[DomainError]]] = {}
-    """The error that a violated unique constraint of this table means, by the constraint's name. A
-    violated foreign key means `AlreadyGone`, by the naming convention.
+    """The errors that violated unique constraints of this table mean, by the constraint's name.
+    Violated foreign keys mean `AlreadyGone`; the naming convention tells them apart.
     """
 
     metadata = MetaData(
@@ -49,17 +49,17 @@ def table(row: type[Row]) -> Table:
 
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
-"""64 bits. SQLite's own spelling, since only an INTEGER PRIMARY KEY can be its row id."""
+"""64 bits. On SQLite INTEGER, because only an INTEGER PRIMARY KEY is the row id."""
 
 IDS = ARRAY(BigInteger)
-"""Many ids in one parameter; PostgreSQL alone has it."""
+"""Many ids in one parameter, on PostgreSQL only."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class Instant(TypeDecorator[datetime]):
-    """A moment: timestamptz where there is one, else microseconds since 1970, UTC."""
+    """A UTC timestamp: timestamptz on PostgreSQL, microseconds since 1970 on SQLite."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -67,7 +67,7 @@ class Instant(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return BigInteger() if dialect.name == "sqlite" else DateTime(timezone=True)
 
-    # The processors, not process_bind_param: where there is nothing to convert, nothing is called.
+    # Processors instead of process_bind_param: PostgreSQL needs no conversion, so no call is made.
     def bind_processor(self, dialect: Dialect) -> Any:
         return _to_microseconds if dialect.name == "sqlite" else None
 
@@ -84,7 +84,7 @@ def _from_microseconds(value: int | None) -> datetime | None:
 
 
 class Json(TypeDecorator[Mapping[str, Any]]):
-    """A mapping, as JSON text."""
+    """A mapping that is stored as JSON text."""
 
     impl = String
     cache_ok = True
@@ -111,12 +111,12 @@ def timestamp_column(**options: Any) -> Any:
 
 
 def server_default(sql: str, **options: Any) -> Any:
-    """A column with a default in the database, an SQL expression: rows that were there before the
-    column get it too.
+    """A column with a default in the database, given as an SQL expression. Rows from before the
+    column was added get the default too.
     """
     return Field(sa_column_kwargs={"server_default": text(sql)}, **options)
 
 
 def reference(column: str, **options: Any) -> Any:
-    """A foreign key; the row goes when what it refers to goes."""
+    """A foreign key. Deleting the referenced row deletes this row too."""
     return Field(sa_type=BigId, foreign_key=column, ondelete="CASCADE", **options)
