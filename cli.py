@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -20,13 +20,14 @@ from application.services import build_services
 from domain.addresses import normal_address
 from domain.errors import DomainError
 from domain.users import Role, UnverifiedAddress, UserDraft
+from infrastructure import server
 from infrastructure.clock import system_clock
 from infrastructure.database import schema
 from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.statements import Database
 from infrastructure.metrics import shared_metrics
 from infrastructure.protocol import Bounds
-from infrastructure.server import Server, Supervisor, configuration, listen
+from infrastructure.server import configuration, listen
 from infrastructure.settings import BadSettings, Settings, load
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import UnfitKey
@@ -114,20 +115,25 @@ def serve(
         workers=workers,
         bounds=Bounds(HEAD_MAX, FIELDS_MAX),
         fastpath=settings.fastpath == "on",
-        drain_seconds=settings.drain,
     )
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
-    print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
     os.environ["WEB_CONCURRENCY"] = str(workers)  # each worker uses its share of the cores
-    if reload:
-        from infrastructure.reload import Reloader
+    with ExitStack() as stack:
+        if workers > 1 and settings.has_metrics:
+            try:
+                stack.enter_context(shared_metrics())
+            except OSError:
+                fail(
+                    "GATEPOST_METRICS: several workers need a directory for temporary files;"
+                    " set TMPDIR, or METRICS=off"
+                )
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].getsockname()[1]}"
+        print(f"Gatepost serves {url}\nTry it out at {url}/docs", flush=True)
+        if reload:
+            from infrastructure.reload import Reloader
 
-        Reloader(config, Server(config).run, listeners).run()
-    elif workers == 1:
-        Server(config).run(sockets=listeners)
-    else:
-        with shared_metrics() if settings.has_metrics else nullcontext():
-            sys.exit(Supervisor(config, sockets=listeners).run())
+            Reloader(config, server.Server(config).run, listeners).run()
+        else:
+            sys.exit(server.serve(config, listeners))
 
 
 @app.command()

@@ -27,6 +27,7 @@ from infrastructure.database.driver.statements import Database
 from infrastructure.database.purge import remove_closed_accounts_forever
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import SqlStorage
+from infrastructure.draining import draining_on_signals
 from infrastructure.hashing_queue import hashing_threads
 from infrastructure.limits import FIXED_RATES, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
@@ -115,7 +116,7 @@ def build(settings: Settings | None = None) -> FastAPI:
     tracer_provider = open_tracing()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         await database.open()
         services: Services = app.state.services
         work = [*background(services), remove_closed_accounts_forever(database)]
@@ -126,7 +127,9 @@ def build(settings: Settings | None = None) -> FastAPI:
             work.append(replica.watch())
         tasks = [asyncio.create_task(each) for each in work]
         _settle_garbage_collector()
-        yield
+        draining = asyncio.Event()
+        with draining_on_signals(draining.set, seconds=settings.drain):
+            yield {"draining": draining}
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

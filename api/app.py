@@ -1,6 +1,6 @@
 """The application as HTTP: the routes of all concepts, closed unless their router is public."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
@@ -34,7 +34,8 @@ EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
+"""Its state may have `draining`, an `asyncio.Event` that is set before the service stops."""
 
 
 class _Application(FastAPI):

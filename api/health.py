@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from api.dependencies import UseCases
 from api.errors import problem_responses
+from api.request_context import is_draining
 from api.routing import public_router
 from domain.errors import Unavailable
 
@@ -28,7 +29,7 @@ async def is_live() -> HealthView:
 
 @public.get("/ready", summary="Can it serve?", responses=problem_responses(503))
 async def is_ready(use_cases: UseCases, request: Request) -> HealthView:
-    if getattr(request.state, "draining", False):  # set by the server before it stops
+    if is_draining(request.scope):
         raise NotReady("Not ready: draining")
     down = await use_cases.readiness()
     if down:

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import problem_response
 from api.limits import limit_headers
-from api.request_context import SCOPE_KEY, RequestContext
+from api.request_context import SCOPE_KEY, RequestContext, is_draining
 from application.ports.limits import TooManyRequests
 from application.request_info import REQUEST_INFO, RequestInfo
 
@@ -150,7 +150,7 @@ class RequestMiddleware:
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                _complete(message["headers"], exchange)
+                _complete(message["headers"], exchange, scope)
             elif is_head:
                 message = {**message, "body": b""}
             await send(message)
@@ -241,9 +241,11 @@ def _refusal(status: int, exchange: RequestContext) -> Response:
     )
 
 
-def _complete(headers: list[tuple[bytes, bytes]], exchange: RequestContext) -> None:
+def _complete(headers: list[tuple[bytes, bytes]], exchange: RequestContext, scope: Scope) -> None:
     headers.append((b"x-request-id", exchange.request_id.encode("ascii")))
     headers.append((b"x-content-type-options", b"nosniff"))
+    if is_draining(scope):
+        headers.append((b"connection", b"close"))
     if exchange.limit_statuses:
         headers.extend(limit_headers(exchange.limit_statuses))
     if exchange.user:

@@ -1,9 +1,11 @@
 """The context of one request, shared by middleware, dependencies, error handlers and access log."""
 
+from asyncio import Event
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
+from starlette.types import Scope
 
 from application.ports.limits import LimitStatus
 from domain.sessions import Session
@@ -40,3 +42,11 @@ def address_of(request: Request) -> str | None:
     None for a client on a Unix socket.
     """
     return request.client.host if request.client else None
+
+
+def is_draining(scope: Scope) -> bool:
+    """Whether the service is about to stop, and clients should open their next connection
+    elsewhere.
+    """
+    draining: Event | None = scope["state"].get("draining")
+    return draining is not None and draining.is_set()

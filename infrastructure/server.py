@@ -1,7 +1,6 @@
-"""uvicorn, stopped in such a way that no request is lost: docs/decisions/0020-drain.md.
+"""uvicorn, and its workers, so that no request is lost when they stop.
 
-What a signal does: the first SIGTERM drains, the first SIGINT stops without that, and a second of
-either cuts off what still runs.
+docs/decisions/0031-drain-on-public-interfaces.md has the reasons.
 """
 
 import asyncio
@@ -10,25 +9,28 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from multiprocessing import parent_process
-from multiprocessing.connection import wait
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import multiprocess
 
 from infrastructure.fastpath import FastProtocol
 from infrastructure.protocol import BoundedProtocol, Bounds
 
-_LINGER = 0.25
+_LINGER = 1.0
 """Seconds that a connection without a request has to send one, when no more are accepted."""
 
-_CLOSE = (b"connection", b"close")
+_TICK = 0.5
+"""Seconds in which the supervisor notices a signal."""
 
 log = logging.getLogger("gatepost")
 
@@ -64,11 +66,6 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return listeners
 
 
-class Config(uvicorn.Config):
-    drain_seconds: int = 0
-    """How long after SIGTERM the service is not ready and serves still."""
-
-
 def configuration(
     app: str,
     *,
@@ -76,11 +73,10 @@ def configuration(
     workers: int,
     bounds: Bounds,
     fastpath: bool,
-    drain_seconds: int,
-) -> Config:
+) -> uvicorn.Config:
     """How uvicorn serves `app`, the import path of a factory."""
     protocol = FastProtocol if fastpath else BoundedProtocol
-    config = Config(
+    return uvicorn.Config(
         app,
         factory=True,
         host=host,
@@ -96,46 +92,44 @@ def configuration(
         timeout_keep_alive=75,  # over the 60 of most load balancers: it is they who must close
         timeout_graceful_shutdown=10,
     )
-    config.drain_seconds = drain_seconds
-    return config
+
+
+def serve(config: uvicorn.Config, listeners: Sequence[socket.socket]) -> int:
+    """Serve until a signal stops it (`infrastructure.draining`).
+
+    Returns the exit status: 0 after a stop in good order, 1 when something was cut off or a worker
+    could not start.
+    """
+    if config.workers > 1:
+        return Supervisor(config, listeners).run()
+    return _serve(config, listeners)
+
+
+def _serve(
+    config: uvicorn.Config, listeners: Sequence[socket.socket], ready: Connection | None = None
+) -> int:
+    # uvicorn raises the signals that stopped it again when all is over, and a stop is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server = Server(config, ready)
+    server.run(sockets=list(listeners))
+    return int(server.force_exit)
 
 
 class Server(uvicorn.Server):
-    """While it drains and stops, `draining` is in the state of every request (ASGI's lifespan
-    state), every answer closes its connection, and its exit status will be 0.
-    """
+    """Loses no connection when it stops, and says by `ready` when it serves."""
 
-    config: Config
-    _drained_at: float | None = None
+    def __init__(self, config: uvicorn.Config, ready: Connection | None = None) -> None:
+        super().__init__(config)
+        self._ready = ready
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._drained_at is None:
-            drains = self.started and sig == signal.SIGTERM
-            self._drained_at = time.monotonic() + (self.config.drain_seconds if drains else 0)
-            if self.started:
-                self.lifespan.state["draining"] = True
-                self._close_after_answers()
-            else:
-                self.should_exit = True
-        elif parent_process() is None:
-            self.should_exit = self.force_exit = True
-            self._captured_signals.append(sig)  # which uvicorn raises again when all is over
-        # A worker leaves that to its supervisor: a terminal or systemd tells it as well.
-
-    async def on_tick(self, counter: int) -> bool:
-        if await super().on_tick(counter):
-            return True
-        supervisor = parent_process()
-        if supervisor and supervisor.pid != os.getppid():
-            return True  # it was killed, and nobody else would ever stop us
-        if self._drained_at is None:
-            return False
-        self._close_after_answers()
-        return time.monotonic() >= self._drained_at
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._ready:
+            self._ready.send(True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        log.info("stops: no more connections are accepted")
-        self._close_after_answers()
+        log.info("stopping: no more connections are accepted")
         loop = asyncio.get_running_loop()
         for connection in self._stop_listening(sockets or []):
             await loop.connect_accepted_socket(self._protocol, connection)
@@ -146,13 +140,8 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
 
-    def _close_after_answers(self) -> None:
-        headers = self.server_state.default_headers
-        if _CLOSE not in headers:
-            self.server_state.default_headers = [*headers, _CLOSE]
-
     def _stop_listening(self, listeners: Sequence[socket.socket]) -> list[socket.socket]:
-        """The connections that were made and not accepted yet: closing would reset them."""
+        """Returns the connections that were made and not accepted yet: closing would reset them."""
         # uvloop closes the sockets themselves; nothing may run between the last accept and close.
         copies = [socket.socket(fileno=os.dup(listener.fileno())) for listener in listeners]
         for server in self.servers:
@@ -180,50 +169,101 @@ def _awaits_request(connection: Any) -> bool:
     return connection.cycle is None or connection.cycle.scope is not connection.scope
 
 
-class _Worker(multiprocess.Process):
-    def is_alive(self, timeout: float = 0) -> bool:  # noqa: ARG002
-        # Not by asking it: one that takes its time to start, on a busy machine, would be killed as
-        # one that hangs, for ever, and the supervisor would hear no signal while it waits.
-        return self.process.is_alive()
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    ready: Connection
 
-    @property
-    def server(self) -> uvicorn.Server:
-        if self._server is None:
-            self._server = Server(self.config)
-        return self._server
-
-
-# The supervisor makes its workers by this name, and has no other way to give them a server.
-multiprocess.Process = _Worker  # type: ignore[misc]
+    def serves(self, timeout: float) -> bool:
+        """Wait for `timeout` seconds until the worker says that it serves."""
+        try:
+            return self.ready.poll(timeout) and self.ready.recv() is True
+        except EOFError:
+            return False
 
 
-class Supervisor(multiprocess.Multiprocess):
-    """Workers that serve the same sockets, and are stopped by the signal that stops this."""
+class Supervisor:
+    """Keeps `config.workers` processes that serve the same sockets.
 
-    _stopped_by = signal.SIGTERM
+    SIGTERM and SIGINT are passed on to them, and a second one kills those that still run. SIGHUP
+    replaces them one by one, each as soon as its successor serves.
+    """
 
-    def run(self) -> int:  # type: ignore[override]
-        """The exit status: 1 when a worker could not start, or was cut off."""
-        super().run()
-        ends = {worker.exitcode for worker in self.processes}
+    def __init__(self, config: uvicorn.Config, listeners: Sequence[socket.socket]) -> None:
+        self._config = config
+        self._listeners = listeners
+        self._workers: list[_Worker] = []
+        self._stopped_by: int | None = None
+        self._reloads = False
+
+    def run(self) -> int:
+        """Returns the exit status: 1 when a worker could not start, or was cut off."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        self._workers = [self._start() for _ in range(self._config.workers)]
+        while self._stopped_by is None:
+            wait([worker.process.sentinel for worker in self._workers], timeout=_TICK)
+            if self._reloads:
+                self._reloads = False
+                self._replace_all()
+            self._replace_dead()
+        # Kept open here, they would go on taking connections that nobody accepts.
+        for listener in self._listeners:
+            listener.close()
+        for worker in self._workers:
+            self._stop(worker)
+        for worker in self._workers:
+            worker.process.join()
+        ends = {worker.process.exitcode for worker in self._workers}
         return int(bool({STARTUP_FAILURE, -signal.SIGKILL} & ends))
 
-    def handle_int(self) -> None:
-        self._stopped_by = signal.SIGINT
-        super().handle_int()
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._reloads = True
+        elif self._stopped_by is None:
+            self._stopped_by = number
+        else:
+            for worker in self._workers:
+                worker.process.kill()
 
-    def terminate_all(self) -> None:
-        # Kept open here, they would go on taking connections that nobody accepts.
-        for listener in self.sockets:
-            listener.close()
-        for worker in self.processes:
-            if worker.pid and worker.exitcode is None:
-                os.kill(worker.pid, self._stopped_by)
+    def _start(self) -> _Worker:
+        context = get_context("spawn")
+        ready, worker_s = context.Pipe(duplex=False)  # an Event would need /dev/shm
+        process = context.Process(target=_work, args=(self._config, self._listeners, worker_s))
+        process.start()
+        return _Worker(process, ready)
 
-    def join_all(self) -> None:
-        self.signal_queue.clear()
-        while running := [each.process for each in self.processes if each.exitcode is None]:
-            if {signal.SIGINT, signal.SIGTERM} & set(self.signal_queue):
-                for process in running:
-                    process.kill()
-            wait([process.sentinel for process in running], timeout=0.1)
+    def _stop(self, worker: _Worker) -> None:
+        if worker.process.pid and worker.process.is_alive():
+            os.kill(worker.process.pid, self._stopped_by or signal.SIGTERM)
+
+    def _replace_dead(self) -> None:
+        for place, worker in enumerate(self._workers):
+            if worker.process.is_alive() or self._stopped_by is not None:
+                continue
+            if worker.process.exitcode == STARTUP_FAILURE:
+                log.error("a worker could not start: the service stops")
+                self._stopped_by = signal.SIGTERM
+                return
+            log.error("a worker died, and is replaced")
+            self._workers[place] = self._start()
+
+    def _replace_all(self) -> None:
+        for place, old in enumerate(self._workers):
+            new = self._start()
+            serves = False
+            while new.process.is_alive() and self._stopped_by is None and not serves:
+                serves = new.serves(_TICK)
+            if not serves:
+                log.error("the successor of a worker does not serve: the others stay")
+                self._stop(new)
+                new.process.join()
+                return
+            self._workers[place] = new
+            self._stop(old)
+            old.process.join()
+
+
+def _work(config: uvicorn.Config, listeners: Sequence[socket.socket], ready: Connection) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to its supervisor as well
+    sys.exit(_serve(config, listeners, ready))

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from uvicorn import Config
 from uvicorn.lifespan.off import LifespanOff
 
 from infrastructure.fastpath import FastProtocol
 from infrastructure.protocol import OUTCOME, PIPELINE_MAX, BoundedProtocol, Bounds
-from infrastructure.server import Config, Server, listen
+from infrastructure.server import Server, listen
 
 HEAD_MAX, FIELDS_MAX = 4096, 20
 PATIENCE = 10.0

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
+from uvicorn import Config
 from uvicorn.lifespan.off import LifespanOff
 
 from api.middleware import FIELDS_MAX, HEAD_MAX
 from infrastructure.fastpath import FastProtocol
 from infrastructure.protocol import Bounds
-from infrastructure.server import Config, Server, listen
+from infrastructure.server import Server, listen
 
 PROTOCOL = partial(FastProtocol, bounds=Bounds(HEAD_MAX, FIELDS_MAX))
 REQUEST = b"GET / HTTP/1.1\r\nHost: gatepost\r\n\r\n"
@@ -54,7 +55,6 @@ async def test_a_request_on_an_unaccepted_connection_is_answered_before_the_stop
     answer = await everything(client)
 
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert b"connection: close\r\n" in answer
 
 
 async def test_a_request_shortly_after_its_connection_is_answered_before_the_stop(

@@ -196,5 +196,36 @@ def test_a_second_signal_stops_at_once_and_one_that_all_get_is_one(
             assert client.get("/health/ready").status_code == 503
         service.process.send_signal(signal.SIGTERM)
 
-        assert service.process.wait(TIME_BUDGET) == (-signal.SIGTERM if workers == 1 else 1)
+        assert service.process.wait(TIME_BUDGET) == 1
         wait_until_nobody_listens(service)
+
+
+def test_a_hangup_drains_a_single_process_as_sigterm_does(place: Place) -> None:
+    with serving(place, 1, drain_seconds=1) as service, service.client() as client:
+        service.process.send_signal(signal.SIGHUP)
+        answer = client.get("/health/ready")
+        while answer.status_code == 200:  # the signal is on its way
+            answer = client.get("/health/ready")
+
+        assert answer.json()["detail"] == "Not ready: draining"
+        assert answer.headers["Connection"] == "close"
+        assert client.get("/health/live").status_code == 200
+        assert service.process.wait(TIME_BUDGET) == 0
+
+
+def test_a_hangup_replaces_the_workers_and_loses_no_request(place: Place) -> None:
+    def worker() -> str:
+        answer = httpx.get(f"{service.url}/health/live", timeout=TIME_BUDGET)
+        assert answer.status_code == 200
+        return answer.headers["X-Request-ID"].partition("-")[0]
+
+    with serving(place, 2, drain_seconds=1) as service:
+        before: set[str] = set()
+        after: set[str] = set()
+        while len(before) < 2:
+            before.add(worker())
+        service.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 2 * TIME_BUDGET
+        while len(after) < 2:
+            assert time.monotonic() < deadline
+            after |= {worker()} - before
