@@ -176,12 +176,12 @@ from api.app import create_app
 from tests.api.client import ApiClient, problem_of
 
 
-async def test_a_client_hears_of_the_rule(gate: ApiClient) -> None:
+async def test_a_client_hears_of_the_rule(api: ApiClient) -> None:
     body = {"title": "HELLO", "content": "First post."}
-    anna = await gate.person()
+    anna = await api.person()
 
-    for method, path in (("POST", "/posts"), ("PUT", f"/posts/{(await gate.post(anna))['id']}")):
-        answer = await gate.client.request(method, path, json=body, headers=anna.headers)
+    for method, path in (("POST", "/posts"), ("PUT", f"/posts/{(await api.post(anna))['id']}")):
+        answer = await api.client.request(method, path, json=body, headers=anna.headers)
         assert problem_of(answer, 422, "shouting")["detail"] == "a title is not all capitals"
 """
 

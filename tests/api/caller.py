@@ -37,11 +37,11 @@ def body_name(operation: dict[str, Any]) -> str:
 class Caller:
     """Calls operations as the document says to, with its examples, but for what is asked for."""
 
-    def __init__(self, gate: ApiClient, anna: Person, admin: Person) -> None:
-        self.gate = gate
+    def __init__(self, api: ApiClient, anna: Person, admin: Person) -> None:
+        self.api = api
         self.anna = anna
         self.admin = admin
-        self.client = gate.client
+        self.client = api.client
 
     async def call(
         self,
@@ -57,7 +57,7 @@ class Caller:
         person = person or (self.admin if operation["tags"] == ["administration"] else self.anna)
         return await self.client.request(
             method,
-            await path_of(path, self.gate, self.anna, **(at or {})) + query,
+            await path_of(path, self.api, self.anna, **(at or {})) + query,
             headers=(person.headers if operation["security"] else {}) | (headers or {}),
             **(body or await self.options(name)),
         )
@@ -68,9 +68,9 @@ class Caller:
         given = example(OPERATIONS[name][2])
         if given and isinstance(row.request, dict):
             return {"json": given}
-        return await row.request_of(self.gate, self.anna)
+        return await row.request_of(self.api, self.anna)
 
 
-async def a_caller(gate: ApiClient) -> Caller:
-    anna = await gate.person("anna@example.com")  # as the examples call her
-    return Caller(gate, anna, await gate.person(role=Role.ADMIN))
+async def a_caller(api: ApiClient) -> Caller:
+    anna = await api.person("anna@example.com")  # as the examples call her
+    return Caller(api, anna, await api.person(role=Role.ADMIN))

@@ -32,7 +32,7 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-async def gate(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator[ApiClient]:
+async def api(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator[ApiClient]:
     async with open_gate(
         database_url,
         limits=limits,
@@ -40,5 +40,5 @@ async def gate(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator
         cors_origins=[CORS_ORIGIN],
         log_email=True,
         metrics=Metrics([]),
-    ) as gate:
-        yield gate
+    ) as api:
+        yield api

@@ -58,11 +58,11 @@ class Expected:
     def path(self) -> str:
         return self.route.partition(" ")[2]
 
-    async def request_of(self, gate: ApiClient, person: Person) -> Options:
+    async def request_of(self, api: ApiClient, person: Person) -> Options:
         return (
             dict(self.request)
             if isinstance(self.request, dict)
-            else await self.request(gate, person)
+            else await self.request(api, person)
         )
 
 
@@ -87,17 +87,17 @@ def expected_routes() -> tuple[Expected, ...]:
     return tuple(row for table in _tables() for row in getattr(table, "ROUTES", ()))
 
 
-async def id_of(parameter: str, gate: ApiClient, owner: Person) -> object:
+async def id_of(parameter: str, api: ApiClient, owner: Person) -> object:
     """The id of something of the owner's, for a path's parameter: `test_CONCEPT.py` makes it by an
     entry in `IDS`.
     """
     makers = {name: make for table in _tables() for name, make in getattr(table, "IDS", {}).items()}
-    return await makers[parameter](gate, owner)
+    return await makers[parameter](api, owner)
 
 
-async def path_of(path: str, gate: ApiClient, owner: Person, **ids: object) -> str:
+async def path_of(path: str, api: ApiClient, owner: Person, **ids: object) -> str:
     """The path with the ids of things of the owner's, or else the given ones."""
     for parameter in re.findall(r"{(\w+)}", path):
-        value = ids[parameter] if parameter in ids else await id_of(parameter, gate, owner)
+        value = ids[parameter] if parameter in ids else await id_of(parameter, api, owner)
         path = path.replace(f"{{{parameter}}}", str(value))
     return path

@@ -64,12 +64,12 @@ async def with_a_bad_code(caller: Caller, name: str) -> httpx.Response:
 
 
 async def on_a_draft_of_another(caller: Caller, name: str) -> httpx.Response:
-    draft = await caller.gate.post(await caller.gate.person(), published=False)
+    draft = await caller.api.post(await caller.api.person(), published=False)
     return await caller.call(name, at={"post_id": draft["id"]})
 
 
 async def on_a_post_of_another(caller: Caller, name: str) -> httpx.Response:
-    post = await caller.gate.post(await caller.gate.person())
+    post = await caller.api.post(await caller.api.person())
     return await caller.call(name, at={"post_id": post["id"]})
 
 
@@ -109,20 +109,20 @@ async def with_a_bad_key(caller: Caller, name: str) -> httpx.Response:
 
 
 async def with_a_key_in_use(caller: Caller, name: str) -> httpx.Response:
-    async with caller.gate.ports.storage() as uow:
-        await uow.idempotency.claim(UserId(caller.anna.id), "key", caller.gate.clock())
+    async with caller.api.ports.storage() as uow:
+        await uow.idempotency.claim(UserId(caller.anna.id), "key", caller.api.clock())
         return await caller.call(name, headers={"Idempotency-Key": "key"})
 
 
 async def too_often(caller: Caller, name: str) -> httpx.Response:
-    ports = replace(caller.gate.ports, limits=FakeLimits(dict.fromkeys(Limit, 0)))
+    ports = replace(caller.api.ports, limits=FakeLimits(dict.fromkeys(Limit, 0)))
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
         caller.client = client
         return await caller.call(name)
 
 
 async def over_the_quota(caller: Caller, name: str) -> httpx.Response:
-    ports = replace(caller.gate.ports, post_options=PostOptions(per_day=1))
+    ports = replace(caller.api.ports, post_options=PostOptions(per_day=1))
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
         caller.client = client
         await caller.call(name)
@@ -132,7 +132,7 @@ async def over_the_quota(caller: Caller, name: str) -> httpx.Response:
 async def without_a_database(caller: Caller, name: str) -> httpx.Response:
     fakes = fake_ports()
     fakes.storage.down.append("database")
-    ports = replace(caller.gate.ports, queries=fakes.queries, storage=fakes.storage)
+    ports = replace(caller.api.ports, queries=fakes.queries, storage=fakes.storage)
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
         caller.client = client
         parameters = re.findall(r"{(\w+)}", OPERATIONS[name][1])

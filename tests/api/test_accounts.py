@@ -12,75 +12,75 @@ NEW = "staple battery horse"
 
 
 async def change_password(
-    gate: ApiClient, person: Person, new: str = NEW, current: str = PASSWORD
+    api: ApiClient, person: Person, new: str = NEW, current: str = PASSWORD
 ) -> httpx.Response:
     body = {"current_password": current, "new_password": new}
-    return await gate.client.put("/users/me/password", json=body, headers=person.headers)
+    return await api.client.put("/users/me/password", json=body, headers=person.headers)
 
 
-async def edit(gate: ApiClient, person: Person, **members: Any) -> httpx.Response:
-    return await gate.client.patch("/users/me", json=members, headers=person.headers)
+async def edit(api: ApiClient, person: Person, **members: Any) -> httpx.Response:
+    return await api.client.patch("/users/me", json=members, headers=person.headers)
 
 
-async def delete(gate: ApiClient, person: Person, password: str = PASSWORD) -> httpx.Response:
+async def delete(api: ApiClient, person: Person, password: str = PASSWORD) -> httpx.Response:
     body = {"current_password": password}
-    return await gate.client.post("/users/me/deletion", json=body, headers=person.headers)
+    return await api.client.post("/users/me/deletion", json=body, headers=person.headers)
 
 
-async def again(gate: ApiClient, person: Person, password: str = PASSWORD) -> Person:
+async def again(api: ApiClient, person: Person, password: str = PASSWORD) -> Person:
     """The person with another session."""
-    token = (await gate.log_in(person.email, password)).json()["access_token"]
+    token = (await api.log_in(person.email, password)).json()["access_token"]
     return Person(id=person.id, email=person.email, name=person.name, token=token)
 
 
 # The password
 
 
-async def test_a_change_of_password_revokes_the_other_sessions(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    elsewhere = await again(gate, anna)
+async def test_a_change_of_password_revokes_the_other_sessions(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    elsewhere = await again(api, anna)
 
-    answer = await change_password(gate, anna)
+    answer = await change_password(api, anna)
 
     assert (answer.status_code, answer.content) == (204, b"")
-    assert (await gate.me(anna)).status_code == 200
-    assert (await gate.me(elsewhere)).status_code == 401
-    assert (await gate.me(bert)).status_code == 200
-    problem_of(await gate.log_in(anna.email), 401, "invalid_credentials")
-    assert (await gate.log_in(anna.email, NEW)).status_code == 200
+    assert (await api.me(anna)).status_code == 200
+    assert (await api.me(elsewhere)).status_code == 401
+    assert (await api.me(bert)).status_code == 200
+    problem_of(await api.log_in(anna.email), 401, "invalid_credentials")
+    assert (await api.log_in(anna.email, NEW)).status_code == 200
 
 
-async def test_a_wrong_current_password_changes_nothing(gate: ApiClient) -> None:
-    anna = await gate.person()
-    elsewhere = await again(gate, anna)
+async def test_a_wrong_current_password_changes_nothing(api: ApiClient) -> None:
+    anna = await api.person()
+    elsewhere = await again(api, anna)
 
     answers = [
-        await change_password(gate, anna, current="another password"),
-        await edit(gate, anna, email="new@example.com", current_password="another password"),
-        await delete(gate, anna, "another password"),
+        await change_password(api, anna, current="another password"),
+        await edit(api, anna, email="new@example.com", current_password="another password"),
+        await delete(api, anna, "another password"),
     ]
 
     for answer in answers:
         problem_of(answer, 403, "wrong_password")
-    assert (await gate.log_in(anna.email)).status_code == 200
-    assert (await gate.me(elsewhere)).json()["email"] == anna.email
+    assert (await api.log_in(anna.email)).status_code == 200
+    assert (await api.me(elsewhere)).json()["email"] == anna.email
 
 
 @on_one_database
 @pytest.mark.parametrize("new", ["too short", "x" * 129, "123456789012", "person1@example.com"])
-async def test_a_weak_new_password_is_refused(gate: ApiClient, new: str) -> None:
-    anna = await gate.person()
+async def test_a_weak_new_password_is_refused(api: ApiClient, new: str) -> None:
+    anna = await api.person()
 
-    problem_of(await change_password(gate, anna, new), 422, "weak_password")
+    problem_of(await change_password(api, anna, new), 422, "weak_password")
 
-    assert (await gate.log_in(anna.email)).status_code == 200
+    assert (await api.log_in(anna.email)).status_code == 200
 
 
 @on_one_database
-async def test_a_registration_with_a_common_password_is_refused(gate: ApiClient) -> None:
+async def test_a_registration_with_a_common_password_is_refused(api: ApiClient) -> None:
     body = {"email": "anna@example.com", "password": "QWERTY123456"}
 
-    problem = problem_of(await gate.client.post("/users", json=body), 422, "weak_password")
+    problem = problem_of(await api.client.post("/users", json=body), 422, "weak_password")
 
     assert "tried first" in problem["detail"]
 
@@ -88,24 +88,24 @@ async def test_a_registration_with_a_common_password_is_refused(gate: ApiClient)
 # Name and address
 
 
-async def test_a_name_is_changed_cleared_or_kept(gate: ApiClient) -> None:
-    anna = await gate.person(name="Anna")
+async def test_a_name_is_changed_cleared_or_kept(api: ApiClient) -> None:
+    anna = await api.person(name="Anna")
 
-    assert (await edit(gate, anna)).json()["name"] == "Anna"
-    assert (await edit(gate, anna, name=" Hanna ")).json()["name"] == "Hanna"
-    cleared = await edit(gate, anna, name=None)
+    assert (await edit(api, anna)).json()["name"] == "Anna"
+    assert (await edit(api, anna, name=" Hanna ")).json()["name"] == "Hanna"
+    cleared = await edit(api, anna, name=None)
     assert cleared.status_code == 200
     assert cleared.json()["name"] is None
-    assert cleared.json() == (await gate.me(anna)).json()
+    assert cleared.json() == (await api.me(anna)).json()
 
 
-async def test_the_address_of_another_user_is_refused(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
+async def test_the_address_of_another_user_is_refused(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
 
-    answer = await edit(gate, anna, email=bert.email.upper(), current_password=PASSWORD)
+    answer = await edit(api, anna, email=bert.email.upper(), current_password=PASSWORD)
 
     problem_of(answer, 409, "email_taken")
-    assert (await gate.me(anna)).json()["email"] == anna.email
+    assert (await api.me(anna)).json()["email"] == anna.email
 
 
 @on_one_database
@@ -123,34 +123,34 @@ async def test_the_address_of_another_user_is_refused(gate: ApiClient) -> None:
         {"password": NEW},
     ],
 )
-async def test_other_changes_are_refused(gate: ApiClient, members: dict[str, Any]) -> None:
-    anna = await gate.person()
+async def test_other_changes_are_refused(api: ApiClient, members: dict[str, Any]) -> None:
+    anna = await api.person()
 
-    problem_of(await edit(gate, anna, **members), 422, "validation_failed")
+    problem_of(await edit(api, anna, **members), 422, "validation_failed")
 
 
 # Deletion
 
 
-async def test_deleting_a_user_removes_everything_of_theirs(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post = await gate.post(anna)
+async def test_deleting_a_user_removes_everything_of_theirs(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    post = await api.post(anna)
 
-    answer = await delete(gate, anna)
+    answer = await delete(api, anna)
 
     assert (answer.status_code, answer.content) == (204, b"")
-    assert (await gate.me(anna)).status_code == 401
-    assert (await gate.log_in(anna.email)).status_code == 401
+    assert (await api.me(anna)).status_code == 401
+    assert (await api.log_in(anna.email)).status_code == 401
     for path in (f"/users/{anna.id}", f"/posts/{post['id']}"):
-        assert (await gate.client.get(path, headers=bert.headers)).status_code == 404
-    assert (await gate.client.get("/posts", headers=bert.headers)).json() == []
-    await gate.person(anna.email)
+        assert (await api.client.get(path, headers=bert.headers)).status_code == 404
+    assert (await api.client.get("/posts", headers=bert.headers)).json() == []
+    await api.person(anna.email)
 
 
-async def test_the_last_admin_is_not_deleted(gate: ApiClient) -> None:
-    admin = await gate.person(role=Role.ADMIN)
+async def test_the_last_admin_is_not_deleted(api: ApiClient) -> None:
+    admin = await api.person(role=Role.ADMIN)
 
-    problem_of(await delete(gate, admin), 409, "last_admin")
+    problem_of(await delete(api, admin), 409, "last_admin")
 
-    await gate.person(role=Role.ADMIN)
-    assert (await delete(gate, admin)).status_code == 204
+    await api.person(role=Role.ADMIN)
+    assert (await delete(api, admin)).status_code == 204

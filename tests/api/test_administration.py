@@ -35,129 +35,129 @@ ROUTES = [
 ]
 
 
-async def change(gate: ApiClient, admin: Person, subject: Person, **members: Any) -> httpx.Response:
-    return await gate.client.patch(f"/users/{subject.id}", json=members, headers=admin.headers)
+async def change(api: ApiClient, admin: Person, subject: Person, **members: Any) -> httpx.Response:
+    return await api.client.patch(f"/users/{subject.id}", json=members, headers=admin.headers)
 
 
-async def walk(gate: ApiClient, path: str, person: Person) -> list[dict[str, Any]]:
+async def walk(api: ApiClient, path: str, person: Person) -> list[dict[str, Any]]:
     items, url = [], path
     while url:
-        answer = await gate.client.get(url, headers=person.headers)
+        answer = await api.client.get(url, headers=person.headers)
         assert answer.status_code == 200
         items += answer.json()
         url = answer.links.get("next", {}).get("url", "")
     return items
 
 
-async def test_admins_list_all_users_newest_first(gate: ApiClient) -> None:
-    admin = await gate.person(role=Role.ADMIN)
-    people = [admin, *[await gate.person() for _ in range(4)]]
+async def test_admins_list_all_users_newest_first(api: ApiClient) -> None:
+    admin = await api.person(role=Role.ADMIN)
+    people = [admin, *[await api.person() for _ in range(4)]]
 
-    users = await walk(gate, "/users?limit=2", admin)
+    users = await walk(api, "/users?limit=2", admin)
 
     assert [user["id"] for user in users] == [person.id for person in reversed(people)]
-    assert users[0] == (await gate.me(people[-1])).json()
+    assert users[0] == (await api.me(people[-1])).json()
 
 
 @on_one_database
-async def test_a_cursor_of_another_list_is_refused(gate: ApiClient) -> None:
-    admin = await gate.person(role=Role.ADMIN)
-    await gate.person()
-    first = await gate.client.get("/users?limit=1", headers=admin.headers)
+async def test_a_cursor_of_another_list_is_refused(api: ApiClient) -> None:
+    admin = await api.person(role=Role.ADMIN)
+    await api.person()
+    first = await api.client.get("/users?limit=1", headers=admin.headers)
     after = httpx.URL(first.links["next"]["url"]).params["after"]
 
     for path in ("/audit", "/posts"):
-        answer = await gate.client.get(path, params={"after": after}, headers=admin.headers)
+        answer = await api.client.get(path, params={"after": after}, headers=admin.headers)
         problem_of(answer, 400, "invalid_cursor")
 
 
 @on_one_database
 @pytest.mark.parametrize("path", ["/users", "/audit"])
-async def test_lists_of_users_accept_only_limit_and_cursor(gate: ApiClient, path: str) -> None:
-    admin = await gate.person(role=Role.ADMIN)
+async def test_lists_of_users_accept_only_limit_and_cursor(api: ApiClient, path: str) -> None:
+    admin = await api.person(role=Role.ADMIN)
     for query in ("limit=0", "limit=101", "sort=newest", "limit=x"):
-        answer = await gate.client.get(f"{path}?{query}", headers=admin.headers)
+        answer = await api.client.get(f"{path}?{query}", headers=admin.headers)
         problem_of(answer, 422, "validation_failed")
-    answer = await gate.client.get(f"{path}?after=x", headers=admin.headers)
+    answer = await api.client.get(f"{path}?after=x", headers=admin.headers)
     problem_of(answer, 400, "invalid_cursor")
 
 
-async def test_a_change_of_role_takes_effect_on_the_next_request(gate: ApiClient) -> None:
-    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
-    assert (await gate.client.get("/users", headers=anna.headers)).status_code == 403
+async def test_a_change_of_role_takes_effect_on_the_next_request(api: ApiClient) -> None:
+    admin, anna = await api.person(role=Role.ADMIN), await api.person()
+    assert (await api.client.get("/users", headers=anna.headers)).status_code == 403
 
-    answer = await change(gate, admin, anna, role="admin")
+    answer = await change(api, admin, anna, role="admin")
 
     assert answer.status_code == 200
-    assert answer.json() == (await gate.me(anna)).json()
+    assert answer.json() == (await api.me(anna)).json()
     assert answer.json()["role"] == "admin"
-    assert (await gate.client.get("/users", headers=anna.headers)).status_code == 200
-    await change(gate, anna, admin, role="member")
-    problem_of(await gate.client.get("/users", headers=admin.headers), 403, "admins_only")
+    assert (await api.client.get("/users", headers=anna.headers)).status_code == 200
+    await change(api, anna, admin, role="member")
+    problem_of(await api.client.get("/users", headers=admin.headers), 403, "admins_only")
 
 
 async def test_a_deactivation_revokes_all_sessions_permanently(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
-    other = (await gate.log_in(anna.email)).json()["access_token"]
+    admin, anna = await api.person(role=Role.ADMIN), await api.person()
+    other = (await api.log_in(anna.email)).json()["access_token"]
 
-    answer = await change(gate, admin, anna, is_active=False)
+    answer = await change(api, admin, anna, is_active=False)
 
     assert answer.json()["is_active"] is False
-    assert (await gate.me(anna)).status_code == 401
-    assert (await gate.log_in(anna.email)).status_code == 401
-    assert (await change(gate, admin, anna, is_active=True)).json()["is_active"] is True
+    assert (await api.me(anna)).status_code == 401
+    assert (await api.log_in(anna.email)).status_code == 401
+    assert (await change(api, admin, anna, is_active=True)).json()["is_active"] is True
     for token in (anna.token, other):
         headers = {"Authorization": f"Bearer {token}"}
-        problem_of(await gate.client.get("/users/me", headers=headers), 401, "invalid_token")
-    fresh = (await gate.log_in(anna.email)).json()["access_token"]
+        problem_of(await api.client.get("/users/me", headers=headers), 401, "invalid_token")
+    fresh = (await api.log_in(anna.email)).json()["access_token"]
     headers = {"Authorization": f"Bearer {fresh}"}
-    assert (await gate.client.get("/users/me", headers=headers)).status_code == 200
+    assert (await api.client.get("/users/me", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("members", [{"role": "member"}, {"is_active": False}])
-async def test_the_last_admin_stays_an_admin(gate: ApiClient, members: dict[str, Any]) -> None:
-    admin, gone = await gate.person(role=Role.ADMIN), await gate.person(role=Role.ADMIN)
-    await gate.deactivate(gone)
+async def test_the_last_admin_stays_an_admin(api: ApiClient, members: dict[str, Any]) -> None:
+    admin, gone = await api.person(role=Role.ADMIN), await api.person(role=Role.ADMIN)
+    await api.deactivate(gone)
 
-    problem_of(await change(gate, admin, admin, **members), 409, "last_admin")
+    problem_of(await change(api, admin, admin, **members), 409, "last_admin")
 
-    assert (await gate.me(admin)).json()["role"] == "admin"
-    second = await gate.person(role=Role.ADMIN)
-    assert (await change(gate, second, admin, **members)).status_code == 200
+    assert (await api.me(admin)).json()["role"] == "admin"
+    second = await api.person(role=Role.ADMIN)
+    assert (await change(api, second, admin, **members)).status_code == 200
 
 
 @pytest.mark.parametrize("admins", [2, 3])
 @pytest.mark.parametrize("members", [{"role": "member"}, {"is_active": False}])
 async def test_two_admins_who_demote_each_other_concurrently_leave_one(
-    gate: ApiClient, admins: int, members: dict[str, Any]
+    api: ApiClient, admins: int, members: dict[str, Any]
 ) -> None:
     for _ in range(5):
-        people = [await gate.person(role=Role.ADMIN) for _ in range(admins)]
+        people = [await api.person(role=Role.ADMIN) for _ in range(admins)]
         one, two = people[:2]
 
         answers = await asyncio.gather(
-            change(gate, one, two, **members), change(gate, two, one, **members)
+            change(api, one, two, **members), change(api, two, one, **members)
         )
 
         statuses = sorted(answer.status_code for answer in answers)
         assert statuses[0] == 200
         assert statuses[1] in (401, 403)
-        roles = [await gate.ports.queries.user(person.id) for person in people]  # type: ignore[arg-type]
+        roles = [await api.ports.queries.user(person.id) for person in people]  # type: ignore[arg-type]
         assert sum(u is not None and u.is_active and u.role is Role.ADMIN for u in roles) == (
             admins - 1
         )
         for person in people:
-            await gate.delete(person)
+            await api.delete(person)
 
 
-async def test_an_empty_change_changes_nothing(gate: ApiClient) -> None:
-    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+async def test_an_empty_change_changes_nothing(api: ApiClient) -> None:
+    admin, anna = await api.person(role=Role.ADMIN), await api.person()
 
-    answer = await change(gate, admin, anna)
+    answer = await change(api, admin, anna)
 
-    assert answer.json() == (await gate.me(anna)).json()
+    assert answer.json() == (await api.me(anna)).json()
 
 
 @on_one_database
@@ -165,30 +165,28 @@ async def test_an_empty_change_changes_nothing(gate: ApiClient) -> None:
     "members",
     [{"role": None}, {"is_active": None}, {"role": "king"}, {"is_active": 1}, {"email": "a@b.de"}],
 )
-async def test_an_unknown_role_or_state_is_refused(
-    gate: ApiClient, members: dict[str, Any]
-) -> None:
-    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+async def test_an_unknown_role_or_state_is_refused(api: ApiClient, members: dict[str, Any]) -> None:
+    admin, anna = await api.person(role=Role.ADMIN), await api.person()
 
-    problem_of(await change(gate, admin, anna, **members), 422, "validation_failed")
+    problem_of(await change(api, admin, anna, **members), 422, "validation_failed")
 
 
-async def test_an_unknown_user_is_404(gate: ApiClient) -> None:
-    admin = await gate.person(role=Role.ADMIN)
+async def test_an_unknown_user_is_404(api: ApiClient) -> None:
+    admin = await api.person(role=Role.ADMIN)
 
-    answer = await gate.client.patch("/users/4711", json={"role": "admin"}, headers=admin.headers)
+    answer = await api.client.patch("/users/4711", json={"role": "admin"}, headers=admin.headers)
 
     problem_of(answer, 404, "user_not_found")
 
 
-async def test_the_audit_names_actor_subject_and_time(gate: ApiClient) -> None:
-    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+async def test_the_audit_names_actor_subject_and_time(api: ApiClient) -> None:
+    admin, anna = await api.person(role=Role.ADMIN), await api.person()
     headers = anna.headers | {"X-Request-ID": "mine"}
     body = {"title": "Hello", "content": "First post."}
-    post = (await gate.client.post("/posts", json=body, headers=headers)).json()
-    await change(gate, admin, anna, role="moderator", is_active=False)
+    post = (await api.client.post("/posts", json=body, headers=headers)).json()
+    await change(api, admin, anna, role="moderator", is_active=False)
 
-    events = await walk(gate, "/audit?limit=2", admin)
+    events = await walk(api, "/audit?limit=2", admin)
 
     told = [(event["name"], event["actor_id"], event["subject"]) for event in events[:3]]
     assert told == [
@@ -203,17 +201,17 @@ async def test_the_audit_names_actor_subject_and_time(gate: ApiClient) -> None:
     assert "person" not in str(events), "an address"
 
 
-async def test_the_audit_has_failed_logins_and_exhausted_limits(gate: ApiClient) -> None:
-    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
+async def test_the_audit_has_failed_logins_and_exhausted_limits(api: ApiClient) -> None:
+    admin, anna = await api.person(role=Role.ADMIN), await api.person()
     form = {"username": anna.email, "password": "wrong"}
-    limits: Any = gate.ports.limits
+    limits: Any = api.ports.limits
     limits.quotas = {Limit.LOGIN_FAILURES: 3}
 
-    async with client_of(gate.app, ip="192.0.2.7") as stranger:
+    async with client_of(api.app, ip="192.0.2.7") as stranger:
         answers = [await stranger.post("/login", data=form) for _ in range(5)]
 
     assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 2
-    events = await walk(gate, "/audit?limit=2", admin)
+    events = await walk(api, "/audit?limit=2", admin)
     told = [(event["name"], event["subject"], event["ip"], event["details"]) for event in events]
     assert told[:2] == [
         ("limit_reached", f"user:{anna.id}", "192.0.2.7", {"limit": "login-failures"}),
@@ -222,34 +220,34 @@ async def test_the_audit_has_failed_logins_and_exhausted_limits(gate: ApiClient)
     assert [event["name"] for event in events].count("login_failed") == 1
 
 
-async def test_the_audit_can_be_filtered_by_actor_subject_and_name(gate: ApiClient) -> None:
-    admin, anna, bert = await gate.person(role=Role.ADMIN), await gate.person(), await gate.person()
-    post = await gate.post(anna)
-    await gate.post(bert)
-    await gate.client.delete(f"/posts/{post['id']}", headers=admin.headers)
+async def test_the_audit_can_be_filtered_by_actor_subject_and_name(api: ApiClient) -> None:
+    admin, anna, bert = await api.person(role=Role.ADMIN), await api.person(), await api.person()
+    post = await api.post(anna)
+    await api.post(bert)
+    await api.client.delete(f"/posts/{post['id']}", headers=admin.headers)
 
     def told(events: list[dict[str, Any]]) -> list[str]:
         return [event["name"] for event in events]
 
-    of_anna = await walk(gate, f"/audit?limit=1&actor_id={anna.id}", admin)
+    of_anna = await walk(api, f"/audit?limit=1&actor_id={anna.id}", admin)
     assert {event["actor_id"] for event in of_anna} == {anna.id}
     assert told(of_anna) == ["post_written", "logged_in"]
-    about = await walk(gate, f"/audit?limit=1&subject=post:{post['id']}", admin)
+    about = await walk(api, f"/audit?limit=1&subject=post:{post['id']}", admin)
     assert told(about) == ["post_deleted", "post_written"]
-    both = await walk(gate, f"/audit?subject=post:{post['id']}&name=post_written", admin)
+    both = await walk(api, f"/audit?subject=post:{post['id']}&name=post_written", admin)
     assert told(both) == ["post_written"]
-    assert await walk(gate, "/audit?name=nothing_of_the_kind", admin) == []
+    assert await walk(api, "/audit?name=nothing_of_the_kind", admin) == []
 
 
 @pytest.mark.parametrize("other", ["actor_id=2", "subject=post:2", "name=logged_in", ""])
-async def test_a_cursor_of_the_audit_belongs_to_its_filter(gate: ApiClient, other: str) -> None:
-    admin = await gate.person(role=Role.ADMIN)
+async def test_a_cursor_of_the_audit_belongs_to_its_filter(api: ApiClient, other: str) -> None:
+    admin = await api.person(role=Role.ADMIN)
     for _ in range(2):
-        await gate.person()
-    first = await gate.client.get("/audit?limit=1&name=user_registered", headers=admin.headers)
+        await api.person()
+    first = await api.client.get("/audit?limit=1&name=user_registered", headers=admin.headers)
     after = httpx.URL(first.links["next"]["url"]).params["after"]
 
-    answer = await gate.client.get(f"/audit?{other}&after={after}", headers=admin.headers)
+    answer = await api.client.get(f"/audit?{other}&after={after}", headers=admin.headers)
 
     problem_of(answer, 400, "invalid_cursor")
 
@@ -258,10 +256,10 @@ async def test_a_cursor_of_the_audit_belongs_to_its_filter(gate: ApiClient, othe
     "query",
     ["actor_id=0", "actor_id=x", "subject=", "subject=a%00b", "subject=%ff", "name=", "name=A%20b"],
 )
-async def test_an_impossible_filter_of_the_audit_is_422(gate: ApiClient, query: str) -> None:
-    admin = await gate.person(role=Role.ADMIN)
+async def test_an_impossible_filter_of_the_audit_is_422(api: ApiClient, query: str) -> None:
+    admin = await api.person(role=Role.ADMIN)
 
-    answer = await gate.client.get(f"/audit?{query}", headers=admin.headers)
+    answer = await api.client.get(f"/audit?{query}", headers=admin.headers)
 
     problem = problem_of(answer, 422, "validation_failed")
     assert [error["loc"] for error in problem["errors"]] == [["query", query.partition("=")[0]]]

@@ -82,8 +82,8 @@ def technologies() -> dict[str, Any]:
 
 @pytest.fixture(params=technologies())
 async def other_gate(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[ApiClient]:
-    async with open_gate(database_url, technologies()[request.param]) as gate:
-        yield gate
+    async with open_gate(database_url, technologies()[request.param]) as api:
+        yield api
 
 
 async def test_a_technology_is_one_line_in_the_composition_root(tmp_path: Path) -> None:
@@ -96,21 +96,21 @@ async def test_a_technology_is_one_line_in_the_composition_root(tmp_path: Path) 
 
 
 async def test_the_current_user_is_the_same_with_every_technology(other_gate: ApiClient) -> None:
-    gate = other_gate
-    anna = await gate.person()
-    assert (await gate.me(anna)).json()["email"] == anna.email
+    api = other_gate
+    anna = await api.person()
+    assert (await api.me(anna)).json()["email"] == anna.email
 
-    refreshed = (await refresh(gate, anna.refresh_token)).json()
-    assert await works(gate, refreshed["access_token"])
-    assert await works(gate, anna.token)
-    (session,) = (await gate.client.get("/sessions", headers=anna.headers)).json()
+    refreshed = (await refresh(api, anna.refresh_token)).json()
+    assert await works(api, refreshed["access_token"])
+    assert await works(api, anna.token)
+    (session,) = (await api.client.get("/sessions", headers=anna.headers)).json()
     assert session["current"]
 
-    out = await gate.client.post("/logout", headers=bearer(refreshed["access_token"]))
+    out = await api.client.post("/logout", headers=bearer(refreshed["access_token"]))
     assert out.status_code == 204
-    assert not await works(gate, anna.token)
-    assert not await works(gate, refreshed["access_token"])
-    keys = await gate.client.get("/.well-known/jwks.json")
+    assert not await works(api, anna.token)
+    assert not await works(api, refreshed["access_token"])
+    keys = await api.client.get("/.well-known/jwks.json")
     assert keys.json() == {"keys": []}
 
 
@@ -163,11 +163,11 @@ class Counting:
 
 
 async def test_an_opaque_token_costs_a_request_two_lookups_by_key(database_url: str) -> None:
-    async with open_gate(database_url, OpaqueTokens) as gate:
-        anna = await gate.person()
-        counting = Counting(gate.database)
+    async with open_gate(database_url, OpaqueTokens) as api:
+        anna = await api.person()
+        counting = Counting(api.database)
         tokens, queries = OpaqueTokens(counting), SqlQueries(counting)
-        auth = build_services(replace(gate.ports, tokens=tokens, queries=queries)).auth
+        auth = build_services(replace(api.ports, tokens=tokens, queries=queries)).auth
 
         user, _ = await auth.authenticate(anna.token)
 
@@ -176,26 +176,26 @@ async def test_an_opaque_token_costs_a_request_two_lookups_by_key(database_url: 
 
 
 async def test_the_whole_hash_of_an_opaque_token_is_compared(database_url: str) -> None:
-    async with open_gate(database_url, OpaqueTokens) as gate:
-        anna = await gate.person()
+    async with open_gate(database_url, OpaqueTokens) as api:
+        anna = await api.person()
 
-        await gate.change(_CHANGE_HASH)
+        await api.change(_CHANGE_HASH)
 
-        assert not await works(gate, anna.token)
+        assert not await works(api, anna.token)
 
 
 async def test_an_opaque_token_is_stored_as_a_hash_until_it_expires(
     database_url: str,
 ) -> None:
-    async with open_gate(database_url, OpaqueTokens) as gate:
-        anna = await gate.person()
-        assert anna.token not in str(await stored(gate))
-        gate.clock.ahead = timedelta(hours=2)
+    async with open_gate(database_url, OpaqueTokens) as api:
+        anna = await api.person()
+        assert anna.token not in str(await stored(api))
+        api.clock.ahead = timedelta(hours=2)
 
-        again = (await refresh(gate, anna.refresh_token)).json()
+        again = (await refresh(api, anna.refresh_token)).json()
 
-        assert len(await stored(gate)) == 1
-        assert await works(gate, again["access_token"])
+        assert len(await stored(api)) == 1
+        assert await works(api, again["access_token"])
 
 
 class FailingTokens(OpaqueTokens):
@@ -211,33 +211,33 @@ class FailingTokens(OpaqueTokens):
 
 
 async def test_a_refresh_can_be_repeated_if_no_opaque_token_was_stored(database_url: str) -> None:
-    async with open_gate(database_url, OpaqueTokens) as gate:
-        anna = await gate.person()
-        before = await stored(gate)
-        tokens = FailingTokens(gate.database)
-        app = create_app(replace(gate.ports, tokens=tokens), cursor_key=b"k" * 32)
+    async with open_gate(database_url, OpaqueTokens) as api:
+        anna = await api.person()
+        before = await stored(api)
+        tokens = FailingTokens(api.database)
+        app = create_app(replace(api.ports, tokens=tokens), cursor_key=b"k" * 32)
 
         async with client_of(app) as client:
             form = {"refresh_token": anna.refresh_token}
             problem_of(await client.post("/refresh", data=form), 503, "database_unavailable")
-            assert await stored(gate) == before
+            assert await stored(api) == before
             tokens.is_failing = False
             again = await client.post("/refresh", data=form)
 
-        assert await works(gate, again.json()["access_token"])
+        assert await works(api, again.json()["access_token"])
 
 
 async def test_no_opaque_token_is_stored_for_a_deleted_session(database_url: str) -> None:
-    async with open_gate(database_url, OpaqueTokens) as gate:
-        anna: Person = await gate.person()
-        claims = await gate.ports.tokens.verify(anna.token, gate.clock())
+    async with open_gate(database_url, OpaqueTokens) as api:
+        anna: Person = await api.person()
+        claims = await api.ports.tokens.verify(anna.token, api.clock())
         assert isinstance(claims, Claims)
-        await gate.delete(anna)
+        await api.delete(anna)
 
         with pytest.raises(AlreadyGone):
-            await issued(gate.ports.tokens, claims, gate.ports.storage)
-        problem_of(await gate.me(anna), 401, "invalid_token")
+            await issued(api.ports.tokens, claims, api.ports.storage)
+        problem_of(await api.me(anna), 401, "invalid_token")
 
 
-async def stored(gate: ApiClient) -> Sequence[Record]:
-    return await gate.database.fetch(_ALL)
+async def stored(api: ApiClient) -> Sequence[Record]:
+    return await api.database.fetch(_ALL)

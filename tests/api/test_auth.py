@@ -52,10 +52,10 @@ ROUTES = [
 ]
 
 
-async def test_a_login_response_has_tokens_and_is_not_cacheable(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_a_login_response_has_tokens_and_is_not_cacheable(api: ApiClient) -> None:
+    anna = await api.person()
 
-    answer = await gate.log_in(anna.email)
+    answer = await api.log_in(anna.email)
 
     assert answer.status_code == 200
     tokens = answer.json()
@@ -73,42 +73,42 @@ async def test_a_login_response_has_tokens_and_is_not_cacheable(gate: ApiClient)
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_login_form_may_be_multipart_with_a_grant_type(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_a_login_form_may_be_multipart_with_a_grant_type(api: ApiClient) -> None:
+    anna = await api.person()
     form = {"username": anna.email, "password": PASSWORD, "grant_type": "password", "scope": ""}
 
-    multipart = await gate.client.post("/login", files={k: (None, v) for k, v in form.items()})
-    urlencoded = await gate.client.post("/login", data=form)
+    multipart = await api.client.post("/login", files={k: (None, v) for k, v in form.items()})
+    urlencoded = await api.client.post("/login", data=form)
 
     assert (multipart.status_code, urlencoded.status_code) == (200, 200)
 
 
-async def test_an_address_logs_in_regardless_of_case(gate: ApiClient) -> None:
-    await gate.person("anna@example.com")
+async def test_an_address_logs_in_regardless_of_case(api: ApiClient) -> None:
+    await api.person("anna@example.com")
 
-    assert (await gate.log_in("ANNA@Example.com")).status_code == 200
+    assert (await api.log_in("ANNA@Example.com")).status_code == 200
 
 
-async def test_each_login_is_a_session_of_its_own(gate: ApiClient) -> None:
-    anna = await gate.person()
-    first, second = [(await gate.log_in(anna.email)).json() for _ in range(2)]
+async def test_each_login_is_a_session_of_its_own(api: ApiClient) -> None:
+    anna = await api.person()
+    first, second = [(await api.log_in(anna.email)).json() for _ in range(2)]
 
     assert first["access_token"] != second["access_token"]
     assert first["refresh_token"] != second["refresh_token"]
 
 
 async def test_all_failed_logins_have_the_same_response(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    await gate.deactivate(bert)
+    anna, bert = await api.person(), await api.person()
+    await api.deactivate(bert)
 
     answers = [
-        await gate.log_in("nobody@example.com"),
-        await gate.log_in(anna.email, "another password"),
-        await gate.log_in(anna.email, PASSWORD + " "),
-        await gate.log_in(bert.email),
-        await gate.log_in("no address\0 at all"),
+        await api.log_in("nobody@example.com"),
+        await api.log_in(anna.email, "another password"),
+        await api.log_in(anna.email, PASSWORD + " "),
+        await api.log_in(bert.email),
+        await api.log_in("no address\0 at all"),
     ]
 
     assert len({told(answer, 401, "invalid_credentials") for answer in answers}) == 1
@@ -127,26 +127,26 @@ async def test_all_failed_logins_have_the_same_response(
     ],
 )
 async def test_a_form_without_a_field_is_422(
-    gate: ApiClient, form: dict[str, str], missing: list[str]
+    api: ApiClient, form: dict[str, str], missing: list[str]
 ) -> None:
-    answer = await gate.client.post("/login", data=form)
+    answer = await api.client.post("/login", data=form)
 
     problem = problem_of(answer, 422, "validation_failed")
     assert [error["loc"] for error in problem["errors"]] == [["body", name] for name in missing]
 
 
 @on_one_database
-async def test_another_grant_type_is_422(gate: ApiClient) -> None:
+async def test_another_grant_type_is_422(api: ApiClient) -> None:
     form = {"username": "anna@example.com", "password": PASSWORD, "grant_type": "implicit"}
 
-    problem_of(await gate.client.post("/login", data=form), 422, "validation_failed")
+    problem_of(await api.client.post("/login", data=form), 422, "validation_failed")
 
 
 @on_one_database
-async def test_credentials_in_json_are_415(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_credentials_in_json_are_415(api: ApiClient) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.post("/login", json={"username": anna.email, "password": PASSWORD})
+    answer = await api.client.post("/login", json={"username": anna.email, "password": PASSWORD})
 
     problem_of(answer, 415, "unsupported_media_type")
 
@@ -165,12 +165,12 @@ NOT_AUTHENTICATED: dict[str, dict[str, str]] = {
 @on_one_database
 @pytest.mark.parametrize("headers", NOT_AUTHENTICATED.values(), ids=NOT_AUTHENTICATED)
 async def test_a_request_without_credentials_has_a_challenge_without_error_code(
-    gate: ApiClient, headers: dict[str, str]
+    api: ApiClient, headers: dict[str, str]
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     headers = {name: value.format(token=anna.token) for name, value in headers.items()}
 
-    answer = await gate.client.get("/users/me", headers=headers)
+    answer = await api.client.get("/users/me", headers=headers)
 
     problem = problem_of(answer, 401, "not_authenticated")
     assert problem["detail"] == "Not authenticated"
@@ -178,19 +178,19 @@ async def test_a_request_without_credentials_has_a_challenge_without_error_code(
 
 
 @on_one_database
-async def test_a_token_in_the_query_is_ignored(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_a_token_in_the_query_is_ignored(api: ApiClient) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.get("/users/me", params={"access_token": anna.token})
+    answer = await api.client.get("/users/me", params={"access_token": anna.token})
 
     problem_of(answer, 401, "not_authenticated")
 
 
 @on_one_database
-async def test_a_token_in_the_query_does_not_replace_a_bad_one(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_a_token_in_the_query_does_not_replace_a_bad_one(api: ApiClient) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.get(
+    answer = await api.client.get(
         "/users/me", params={"access_token": anna.token}, headers={"Authorization": "Bearer x"}
     )
 
@@ -199,20 +199,20 @@ async def test_a_token_in_the_query_does_not_replace_a_bad_one(gate: ApiClient) 
 
 @on_one_database
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-async def test_the_scheme_may_be_in_any_case(gate: ApiClient, scheme: str) -> None:
-    anna = await gate.person()
+async def test_the_scheme_may_be_in_any_case(api: ApiClient, scheme: str) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.get("/users/me", headers={"Authorization": f"{scheme} {anna.token}"})
+    answer = await api.client.get("/users/me", headers={"Authorization": f"{scheme} {anna.token}"})
 
     assert answer.status_code == 200
 
 
 async def test_all_bad_access_tokens_have_the_same_response(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     foreign = JoseTokens([hs256_key(b"qB7nW3xK9vT5mZ1sL8dH4jR6cY2gF0pA")], issuer="x", audience="x")
-    claims = await gate.ports.tokens.verify(anna.token, gate.clock())
+    claims = await api.ports.tokens.verify(anna.token, api.clock())
     assert isinstance(claims, Claims)
     head, payload, signature = anna.token.split(".")
     wrong = {
@@ -233,16 +233,16 @@ async def test_all_bad_access_tokens_have_the_same_response(
         "two headers of two schemes": ["Basic YTpi", f"Bearer {anna.token}"],
     }
 
-    answers = {cause: await with_authorization(gate, values) for cause, values in wrong.items()}
+    answers = {cause: await with_authorization(api, values) for cause, values in wrong.items()}
 
     for answer in answers.values():
         assert_bad_token(answer)
     assert len({told(answer, 401, "invalid_token") for answer in answers.values()}) == 1
-    assert (await gate.me(anna)).status_code == 200
+    assert (await api.me(anna)).status_code == 200
 
 
-async def put_forward(gate: ApiClient, _: Person) -> None:
-    gate.clock.ahead += timedelta(seconds=3601)
+async def put_forward(api: ApiClient, _: Person) -> None:
+    api.clock.ahead += timedelta(seconds=3601)
 
 
 @pytest.mark.parametrize(
@@ -257,40 +257,40 @@ async def put_forward(gate: ApiClient, _: Person) -> None:
     ids=["expired", "deactivated", "deleted", "revoked", "session over"],
 )
 async def test_a_token_is_refused_on_the_next_request_after_its_revocation(
-    gate: ApiClient, end: Callable[[ApiClient, Person], Any]
+    api: ApiClient, end: Callable[[ApiClient, Person], Any]
 ) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    assert (await gate.me(anna)).status_code == 200
+    anna, bert = await api.person(), await api.person()
+    assert (await api.me(anna)).status_code == 200
 
-    await end(gate, anna)
+    await end(api, anna)
 
-    answer = await gate.me(anna)
+    answer = await api.me(anna)
     assert_bad_token(answer)
-    malformed = await with_authorization(gate, ["Bearer x"])
+    malformed = await with_authorization(api, ["Bearer x"])
     assert told(answer, 401, "invalid_token") == told(malformed, 401, "invalid_token")
-    assert (await gate.me(bert)).status_code == (401 if end is put_forward else 200)
+    assert (await api.me(bert)).status_code == (401 if end is put_forward else 200)
 
 
-async def test_a_token_from_before_a_revocation_of_all_tokens_is_refused(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_a_token_from_before_a_revocation_of_all_tokens_is_refused(api: ApiClient) -> None:
+    anna = await api.person()
 
-    await gate.call_tokens_in(anna, gate.clock() + timedelta(seconds=1))
+    await api.call_tokens_in(anna, api.clock() + timedelta(seconds=1))
 
-    assert_bad_token(await gate.me(anna))
-
-
-@on_one_database
-async def test_a_token_is_valid_for_one_hour(gate: ApiClient) -> None:
-    anna = await gate.person()
-
-    gate.clock.ahead = timedelta(seconds=3595)
-
-    assert (await gate.me(anna)).status_code == 200
+    assert_bad_token(await api.me(anna))
 
 
 @on_one_database
-async def test_an_access_token_has_only_ids_and_times(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_a_token_is_valid_for_one_hour(api: ApiClient) -> None:
+    anna = await api.person()
+
+    api.clock.ahead = timedelta(seconds=3595)
+
+    assert (await api.me(anna)).status_code == 200
+
+
+@on_one_database
+async def test_an_access_token_has_only_ids_and_times(api: ApiClient) -> None:
+    anna = await api.person()
     header, claims = decoded(anna.token)
 
     assert set(header) == {"typ", "alg", "kid"}
@@ -300,9 +300,9 @@ async def test_an_access_token_has_only_ids_and_times(gate: ApiClient) -> None:
     assert claims["exp"] - claims["iat"] == 3600
 
 
-async def with_authorization(gate: ApiClient, values: list[str]) -> httpx.Response:
+async def with_authorization(api: ApiClient, values: list[str]) -> httpx.Response:
     headers = [(b"Authorization", value.encode("latin-1")) for value in values]
-    return await gate.client.get("/users/me", headers=headers)
+    return await api.client.get("/users/me", headers=headers)
 
 
 def assert_bad_token(answer: httpx.Response) -> None:
@@ -330,10 +330,10 @@ def decoded(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 async def test_an_address_logs_in_in_every_form_it_can_be_registered_in(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
     body = {"email": "anna@xn--exmple-cua.com", "password": PASSWORD}
-    assert (await gate.client.post("/users", json=body)).status_code == 201
+    assert (await api.client.post("/users", json=body)).status_code == 201
 
     for domain in ("xn--exmple-cua.com", "exämple.com", "EXÄMPLE.COM ", "EXÄMPLE。com"):
-        assert (await gate.log_in(f"ANNA@{domain}")).status_code == 200, domain
+        assert (await api.log_in(f"ANNA@{domain}")).status_code == 200, domain

@@ -15,17 +15,17 @@ ROWS = [(row, row.statuses, True) for row in expected_routes() if row.statuses]
 DRAFTS = [(row, row.on_draft, False) for row in expected_routes() if row.on_draft]
 
 
-async def everybody(gate: ApiClient) -> dict[str, Person | None]:
+async def everybody(api: ApiClient) -> dict[str, Person | None]:
     """A person of each kind, and an admin who stays."""
-    await gate.person(role=Role.ADMIN)
-    deactivated = await gate.person()
-    await gate.deactivate(deactivated)
+    await api.person(role=Role.ADMIN)
+    deactivated = await api.person()
+    await api.deactivate(deactivated)
     return {
         "nobody": None,
-        "member": await gate.person(),
-        "owner": await gate.person(),
-        "moderator": await gate.person(role=Role.MODERATOR),
-        "admin": await gate.person(role=Role.ADMIN),
+        "member": await api.person(),
+        "owner": await api.person(),
+        "moderator": await api.person(role=Role.MODERATOR),
+        "admin": await api.person(role=Role.ADMIN),
         "deactivated": deactivated,
     }
 
@@ -39,8 +39,8 @@ def protected(app: FastAPI) -> set[tuple[str, str]]:
     }
 
 
-def test_every_protected_route_has_a_row(gate: ApiClient) -> None:
-    assert protected(gate.app) == {(row.method, row.path) for row, _, _ in ROWS}
+def test_every_protected_route_has_a_row(api: ApiClient) -> None:
+    assert protected(api.app) == {(row.method, row.path) for row, _, _ in ROWS}
 
 
 @pytest.mark.parametrize("who", WHO)
@@ -50,18 +50,18 @@ def test_every_protected_route_has_a_row(gate: ApiClient) -> None:
     ids=[f"{row.route} {published}" for row, _, published in [*ROWS, *DRAFTS]],
 )
 async def test_every_role_gets_the_expected_status(
-    gate: ApiClient, row: Expected, statuses: tuple[int, ...], published: bool, who: str
+    api: ApiClient, row: Expected, statuses: tuple[int, ...], published: bool, who: str
 ) -> None:
-    people = await everybody(gate)
+    people = await everybody(api)
     person, owner = people[who], people["owner"]
     assert owner
-    drafts = {} if published else {"post_id": (await gate.post(owner, published=False))["id"]}
+    drafts = {} if published else {"post_id": (await api.post(owner, published=False))["id"]}
 
-    answer = await gate.client.request(
+    answer = await api.client.request(
         row.method,
-        await path_of(row.path, gate, owner, **drafts),
+        await path_of(row.path, api, owner, **drafts),
         headers=person.headers if person else {},
-        **await row.request_of(gate, person or owner),
+        **await row.request_of(api, person or owner),
     )
 
     assert answer.status_code == statuses[WHO.index(who)], answer.text

@@ -58,23 +58,23 @@ HOLES = {
 
 @pytest.mark.parametrize(("method", "path", "body"), HOLES.values(), ids=HOLES)
 async def test_a_hostile_value_is_a_4xx(
-    gate: ApiClient, method: str, path: str, body: bytes
+    api: ApiClient, method: str, path: str, body: bytes
 ) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+    anna = await api.person()
+    post = await api.post(anna)
     path = path.format(post=post["id"])
 
     for name, value in HOSTILE.items():
         content = body.replace(b"%s", value)
-        answer = await gate.client.request(
+        answer = await api.client.request(
             method, path, content=content, headers=anna.headers | JSON
         )
         expected = 413 if path == "/users" and len(content) > BODY_MAX else 422
         assert answer.status_code == expected, f"{name}: {answer.status_code} {answer.text}"
         problem_of(answer, answer.status_code, answer.json()["code"])
-    listed = await gate.client.get("/posts", headers=anna.headers)
+    listed = await api.client.get("/posts", headers=anna.headers)
     assert listed.json() == [post]
-    assert (await gate.log_in("new@example.com", "123456789012")).status_code == 401
+    assert (await api.log_in("new@example.com", "123456789012")).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ async def test_a_hostile_value_is_a_4xx(
         ("/posts", b'{"title": "x", "content": "x", "published": %s}'),
     ],
 )
-async def test_a_hostile_name_or_flag_is_a_4xx(gate: ApiClient, path: str, body: bytes) -> None:
-    anna = await gate.person()
+async def test_a_hostile_name_or_flag_is_a_4xx(api: ApiClient, path: str, body: bytes) -> None:
+    anna = await api.person()
 
     for name in HOSTILE.keys() - {"null", "true"}:
         content = body.replace(b"%s", HOSTILE[name])
-        answer = await gate.client.post(path, content=content, headers=anna.headers | JSON)
+        answer = await api.client.post(path, content=content, headers=anna.headers | JSON)
         expected = 413 if path == "/users" and len(content) > BODY_MAX else 422
         assert answer.status_code == expected, f"{name}: {answer.status_code} {answer.text}"
 
@@ -109,22 +109,22 @@ async def test_a_hostile_name_or_flag_is_a_4xx(gate: ApiClient, path: str, body:
     ],
 )
 async def test_a_nul_is_422_where_no_column_accepts_it(
-    gate: ApiClient, path: str, body: dict[str, str], code: str
+    api: ApiClient, path: str, body: dict[str, str], code: str
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
 
-    problem_of(await gate.client.post(path, json=body, headers=anna.headers), 422, code)
+    problem_of(await api.client.post(path, json=body, headers=anna.headers), 422, code)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 @pytest.mark.parametrize("member", ["title", "content"])
 async def test_a_nul_in_a_change_is_refused_before_a_stale_tag(
-    gate: ApiClient, member: str, method: str
+    api: ApiClient, member: str, method: str
 ) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+    anna = await api.person()
+    post = await api.post(anna)
 
-    answer = await gate.client.request(
+    answer = await api.client.request(
         method,
         f"/posts/{post['id']}",
         json={"title": "x", "content": "x"} | {member: "a\0b"},
@@ -138,12 +138,12 @@ async def test_a_nul_in_a_change_is_refused_before_a_stale_tag(
 @on_one_database
 @pytest.mark.parametrize(("count", "listed"), [(100, 100), (101, 1), (50_000, 1)])
 async def test_a_422_lists_at_most_a_hundred_errors(
-    gate: ApiClient, count: int, listed: int
+    api: ApiClient, count: int, listed: int
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     unknown = {f"member{number}": 1 for number in range(count)}
 
-    answer = await gate.client.post(
+    answer = await api.client.post(
         "/posts", json={"title": "x", "content": "x"} | unknown, headers=anna.headers
     )
 
@@ -157,13 +157,13 @@ LONG = "\u0301\u0316" * 300
 
 @on_one_database
 async def test_an_overlong_password_is_refused_in_every_form_and_body(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     right, wrong = {"current_password": PASSWORD}, {"current_password": LONG}
     email = {"email": "new@example.com"}
 
-    form = await gate.log_in(anna.email, LONG)
+    form = await api.log_in(anna.email, LONG)
     problem_of(form, 422, "validation_failed")
     assert form.json()["errors"][0]["loc"] == ["body", "password"]
     for method, path, body, code in (
@@ -173,9 +173,9 @@ async def test_an_overlong_password_is_refused_in_every_form_and_body(
         ("POST", "/users", email | {"password": LONG}, "weak_password"),
         ("PUT", "/users/me/password", right | {"new_password": LONG}, "weak_password"),
     ):
-        answer = await gate.client.request(method, path, json=body, headers=anna.headers)
+        answer = await api.client.request(method, path, json=body, headers=anna.headers)
         problem_of(answer, 422, code)
-    assert (await gate.log_in(anna.email)).status_code == 200
+    assert (await api.log_in(anna.email)).status_code == 200
 
 
 NO_IDS = ["0", "-1", "1.5", "x", "1e3", "%00", "1%00", "%ff", "%ed%a0%80", "NaN", "true", "null"]
@@ -186,12 +186,12 @@ NO_IDS += ["1.0", "+1", "01", "1%20", "%201", "1_0", "1e0", "%EF%BC%91", "1%0a"]
 
 @on_one_database
 @pytest.mark.parametrize("id_", NO_IDS)
-async def test_an_invalid_id_is_422_with_its_location(gate: ApiClient, id_: str) -> None:
-    admin = await gate.person(role=Role.ADMIN)
+async def test_an_invalid_id_is_422_with_its_location(api: ApiClient, id_: str) -> None:
+    admin = await api.person(role=Role.ADMIN)
     body = {"title": "x", "content": "x"}
 
     for method, path in (("GET", "users"), ("GET", "posts"), ("PUT", "posts"), ("DELETE", "posts")):
-        answer = await gate.client.request(
+        answer = await api.client.request(
             method,
             f"/{path}/{id_}",
             json=body if method == "PUT" else None,
@@ -203,19 +203,19 @@ async def test_an_invalid_id_is_422_with_its_location(gate: ApiClient, id_: str)
 
 @on_one_database
 @pytest.mark.parametrize("id_", ["01", "+1", "1.0", "%201"])
-async def test_an_id_in_a_query_has_one_spelling(gate: ApiClient, id_: str) -> None:
-    admin = await gate.person(role=Role.ADMIN)
+async def test_an_id_in_a_query_has_one_spelling(api: ApiClient, id_: str) -> None:
+    admin = await api.person(role=Role.ADMIN)
 
     for path in (f"/posts?owner_id={id_}", f"/audit?actor_id={id_.replace('+', '%2B')}"):
-        answer = await gate.client.get(path, headers=admin.headers)
+        answer = await api.client.get(path, headers=admin.headers)
         problem_of(answer, 422, "validation_failed")
 
 
-async def test_the_largest_id_is_valid(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_the_largest_id_is_valid(api: ApiClient) -> None:
+    anna = await api.person()
 
     for path, code in (("users", "user_not_found"), ("posts", "post_not_found")):
-        answer = await gate.client.get(f"/{path}/{2**63 - 1}", headers=anna.headers)
+        answer = await api.client.get(f"/{path}/{2**63 - 1}", headers=anna.headers)
         problem_of(answer, 404, code)
 
 
@@ -242,21 +242,21 @@ FORMS: list[tuple[dict[str, str], bytes]] = [
 ]
 
 
-async def test_a_hostile_form_is_a_4xx(gate: ApiClient) -> None:
+async def test_a_hostile_form_is_a_4xx(api: ApiClient) -> None:
     for headers, body in FORMS:
-        answer = await gate.client.post("/login", content=body, headers=headers)
+        answer = await api.client.post("/login", content=body, headers=headers)
         assert answer.status_code in (401, 422), f"{body[:60]!r}: {answer.text}"
         problem_of(answer, answer.status_code, answer.json()["code"])
 
 
 @on_one_database
-async def test_a_file_in_a_form_is_refused(gate: ApiClient) -> None:
+async def test_a_file_in_a_form_is_refused(api: ApiClient) -> None:
     files: dict[str, tuple[str | None, str]] = {
         "username": ("a.txt", "anna@example.com"),
         "password": (None, PASSWORD),
     }
 
-    problem_of(await gate.client.post("/login", files=files), 422, "validation_failed")
+    problem_of(await api.client.post("/login", files=files), 422, "validation_failed")
 
 
 # What a client without a token sends is not looked at: it hears that it has none.
@@ -282,13 +282,13 @@ async def test_a_file_in_a_form_is_refused(gate: ApiClient) -> None:
     ],
 )
 async def test_an_unauthenticated_request_is_401_however_invalid_it_is(
-    gate: ApiClient, method: str, path: str, headers: dict[str, str], body: bytes
+    api: ApiClient, method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
-    nobody = await gate.client.request(method, path, headers=headers, content=body)
+    nobody = await api.client.request(method, path, headers=headers, content=body)
     problem_of(nobody, 401, "not_authenticated")
     assert nobody.headers["WWW-Authenticate"] == "Bearer"
 
-    forged = await gate.client.request(
+    forged = await api.client.request(
         method, path, headers=headers | {"Authorization": "Bearer x"}, content=body
     )
     problem_of(forged, 401, "invalid_token")
@@ -377,13 +377,13 @@ def marked(number: int, post: int) -> list[dict[str, Any]]:
     ]
 
 
-async def test_no_error_repeats_the_input(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_no_error_repeats_the_input(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
 
     for number, request in enumerate(marked(1, post["id"])):
         headers = anna.headers | request.pop("headers", {})
-        answer: httpx.Response = await gate.client.request(**request, headers=headers)
+        answer: httpx.Response = await api.client.request(**request, headers=headers)
         case = f"case {number}, {request}: {answer.status_code} {answer.text}"
         assert 400 <= answer.status_code < 500, case
         assert answer.headers["Content-Type"] == "application/problem+json", case
@@ -392,10 +392,10 @@ async def test_no_error_repeats_the_input(gate: ApiClient) -> None:
 
 
 @on_one_database
-async def test_a_422_names_each_location_once(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_a_422_names_each_location_once(api: ApiClient) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.get(
+    answer = await api.client.get(
         "/posts?limit=0&owner_id=x&published=x&y=1&z=2", headers=anna.headers
     )
 

@@ -33,9 +33,9 @@ ON_ALL: dict[int, Provocation] = {
 
 @pytest.mark.parametrize(("database_url", "name", "status"), DOCUMENTED, indirect=["database_url"])
 async def test_every_documented_response_occurs_as_documented(
-    gate: ApiClient, name: str, status: int
+    api: ApiClient, name: str, status: int
 ) -> None:
-    caller = await a_caller(gate)
+    caller = await a_caller(api)
     (row,) = [row for row in expected_routes() if row.operation == name]
     provoke = row.refusals.get(status) or ON_ALL[status]
 
@@ -57,8 +57,8 @@ WITH_EXAMPLES = [
 
 @on_one_database
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
-async def test_the_example_of_each_request_is_accepted(gate: ApiClient, name: str) -> None:
-    caller = await a_caller(gate)
+async def test_the_example_of_each_request_is_accepted(api: ApiClient, name: str) -> None:
+    caller = await a_caller(api)
 
     answer = await caller.call(name)
 
@@ -78,8 +78,8 @@ def test_links_name_existing_operations_and_parameters() -> None:
 
 
 @on_one_database
-async def test_the_example_of_each_header_is_accepted(gate: ApiClient) -> None:
-    caller = await a_caller(gate)
+async def test_the_example_of_each_header_is_accepted(api: ApiClient) -> None:
+    caller = await a_caller(api)
     for name, (_, _, operation) in OPERATIONS.items():
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "header":

@@ -27,11 +27,11 @@ class CrashingQueries(SqlQueries):
 
 
 async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
-    gate: ApiClient, caplog: pytest.LogCaptureFixture
+    api: ApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     app = create_app(
-        replace(gate.ports, queries=CrashingQueries(gate.database)), cursor_key=b"k" * 32
+        replace(api.ports, queries=CrashingQueries(api.database)), cursor_key=b"k" * 32
     )
 
     async with client_of(app) as client:
@@ -47,9 +47,9 @@ async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
     assert isinstance(record.exc_info[1], RuntimeError)
 
 
-async def test_a_500_can_be_read_from_an_allowed_origin(gate: ApiClient) -> None:
-    anna = await gate.person()
-    ports = replace(gate.ports, queries=CrashingQueries(gate.database))
+async def test_a_500_can_be_read_from_an_allowed_origin(api: ApiClient) -> None:
+    anna = await api.person()
+    ports = replace(api.ports, queries=CrashingQueries(api.database))
     app = create_app(ports, cursor_key=b"k" * 32, cors_origins=[CORS_ORIGIN])
 
     async with client_of(app) as client:
@@ -63,10 +63,10 @@ async def test_a_500_can_be_read_from_an_allowed_origin(gate: ApiClient) -> None
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-async def test_the_service_continues_after_a_crash(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_the_service_continues_after_a_crash(api: ApiClient) -> None:
+    anna = await api.person()
     app = create_app(
-        replace(gate.ports, queries=CrashingQueries(gate.database)), cursor_key=b"k" * 32
+        replace(api.ports, queries=CrashingQueries(api.database)), cursor_key=b"k" * 32
     )
 
     async with client_of(app) as client:
@@ -74,11 +74,11 @@ async def test_the_service_continues_after_a_crash(gate: ApiClient) -> None:
         assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_an_unreachable_database_is_503_with_retry_after(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_an_unreachable_database_is_503_with_retry_after(api: ApiClient) -> None:
+    anna = await api.person()
     database = open_database(NOWHERE, timeout=0.5)
     await database.open()
-    ports = replace(gate.ports, queries=SqlQueries(database), storage=SqlStorage(database))
+    ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
     app = create_app(ports, cursor_key=b"k" * 32)
     registration = {"email": "bert@example.com", "password": "correct horse battery"}
     form = {"username": anna.email, "password": "correct horse battery"}
@@ -105,11 +105,11 @@ async def test_an_unreachable_database_is_503_with_retry_after(gate: ApiClient) 
     assert "open-sesame" not in "".join(answer.text for answer in [*answers, ready, live])
 
 
-async def test_a_missing_schema_is_503_and_named(gate: ApiClient, tmp_path: Path) -> None:
-    anna = await gate.person()
+async def test_a_missing_schema_is_503_and_named(api: ApiClient, tmp_path: Path) -> None:
+    anna = await api.person()
     database = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
     await database.open()
-    ports = replace(gate.ports, queries=SqlQueries(database), storage=SqlStorage(database))
+    ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
     app = create_app(ports, cursor_key=b"k" * 32)
 
     async with client_of(app) as client:
@@ -122,12 +122,12 @@ async def test_a_missing_schema_is_503_and_named(gate: ApiClient, tmp_path: Path
 
 
 async def test_a_writer_that_waits_too_long_is_503_and_readers_are_not_affected(
-    gate: ApiClient, database_url: str
+    api: ApiClient, database_url: str
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     database = open_database(database_url, timeout=0.05)
     await database.open()
-    ports = replace(gate.ports, queries=SqlQueries(database), storage=SqlStorage(database))
+    ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
     app = create_app(ports, cursor_key=b"k" * 32)
     body = {"title": "Hello", "content": "First post."}
     other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)

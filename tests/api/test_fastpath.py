@@ -321,8 +321,8 @@ def test_routes_with_supported_inputs_are_planned() -> None:
 
 
 @on_one_database
-def test_every_route_without_a_form_or_special_response_is_planned(gate: ApiClient) -> None:
-    left = [path for path, is_planned in planned(gate.app).items() if not is_planned]
+def test_every_route_without_a_form_or_special_response_is_planned(api: ApiClient) -> None:
+    left = [path for path, is_planned in planned(api.app).items() if not is_planned]
 
     assert left == ["/login", "/refresh", "/.well-known/jwks.json"]
 

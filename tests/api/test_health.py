@@ -7,7 +7,7 @@ ROUTES = [
 ]
 
 
-async def test_health_routes_are_public(gate: ApiClient) -> None:
+async def test_health_routes_are_public(api: ApiClient) -> None:
     for path in ("/health/live", "/health/ready"):
-        answer = await gate.client.get(path, headers={"Authorization": "Bearer x"})
+        answer = await api.client.get(path, headers={"Authorization": "Bearer x"})
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})

@@ -11,21 +11,21 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 @on_one_database
 @pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
 async def test_the_home_page_in_json_has_name_version_and_links(
-    gate: ApiClient, accept: str
+    api: ApiClient, accept: str
 ) -> None:
-    answer = await gate.client.get("/", headers={"Accept": accept})
+    answer = await api.client.get("/", headers={"Accept": accept})
 
     assert answer.status_code == 200
     assert "Accept" in answer.headers["Vary"].split(", ")
     home = answer.json()
-    assert (home["name"], home["version"]) == ("Gatepost", gate.app.version)
+    assert (home["name"], home["version"]) == ("Gatepost", api.app.version)
     for path in home["links"].values():
-        assert (await gate.client.get(path)).status_code == 200
+        assert (await api.client.get(path)).status_code == 200
 
 
 @on_one_database
-async def test_the_home_page_in_html_has_the_links(gate: ApiClient) -> None:
-    answer = await gate.client.get("/", headers={"Accept": BROWSER})
+async def test_the_home_page_in_html_has_the_links(api: ApiClient) -> None:
+    answer = await api.client.get("/", headers={"Accept": BROWSER})
 
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -35,8 +35,8 @@ async def test_the_home_page_in_html_has_the_links(gate: ApiClient) -> None:
 
 
 @on_one_database
-async def test_links_start_with_the_root_path(gate: ApiClient) -> None:
-    async with client_of(gate.app, root_path="/gate") as client:
+async def test_links_start_with_the_root_path(api: ApiClient) -> None:
+    async with client_of(api.app, root_path="/gate") as client:
         answer = await client.get("/gate/")
 
     assert answer.json()["links"]["docs"] == "/gate/docs"

@@ -51,9 +51,9 @@ READABLE = [
 ]
 
 
-def test_the_table_lists_exactly_the_existing_routes(gate: ApiClient) -> None:
+def test_the_table_lists_exactly_the_existing_routes(api: ApiClient) -> None:
     methods: dict[str, set[str]] = {}
-    for _, path, found in census(gate.app.routes):
+    for _, path, found in census(api.app.routes):
         methods.setdefault(path, set()).update(found)
 
     assert methods.keys() == METHODS.keys()
@@ -63,16 +63,16 @@ def test_the_table_lists_exactly_the_existing_routes(gate: ApiClient) -> None:
 
 @pytest.mark.parametrize("row", ROUTES, ids=lambda row: row.route)
 async def test_every_path_works_with_and_without_a_trailing_slash(
-    gate: ApiClient, row: Expected
+    api: ApiClient, row: Expected
 ) -> None:
-    await gate.person(role=Role.ADMIN)
+    await api.person(role=Role.ADMIN)
     for method in ("GET", "HEAD") if row.method == "GET" else (row.method,):
         statuses = []
         for slash in ("", "/"):
-            anna = await gate.person(role=Role.ADMIN)
-            target = await path_of(row.path, gate, anna) + slash
-            options = await row.request_of(gate, anna)
-            answer = await gate.client.request(method, target, headers=anna.headers, **options)
+            anna = await api.person(role=Role.ADMIN)
+            target = await path_of(row.path, api, anna) + slash
+            options = await row.request_of(api, anna)
+            answer = await api.client.request(method, target, headers=anna.headers, **options)
             statuses.append(answer.status_code)
 
         assert statuses[0] == statuses[1]
@@ -80,15 +80,15 @@ async def test_every_path_works_with_and_without_a_trailing_slash(
 
 
 @pytest.mark.parametrize("path", READABLE)
-async def test_head_equals_get_without_the_body(gate: ApiClient, path: str) -> None:
-    anna = await gate.person(role=Role.ADMIN)
-    concrete = await path_of(path, gate, anna)
+async def test_head_equals_get_without_the_body(api: ApiClient, path: str) -> None:
+    anna = await api.person(role=Role.ADMIN)
+    concrete = await path_of(path, api, anna)
     headers = anna.headers | {"X-Request-ID": "same"}
 
     for slash in ("", "/"):
         target = concrete + slash
-        get = await gate.client.get(target, headers=headers)
-        head = await gate.client.head(target, headers=headers)
+        get = await api.client.get(target, headers=headers)
+        head = await api.client.head(target, headers=headers)
         assert get.status_code == head.status_code == 200
         assert head.headers == get.headers
         assert get.content
@@ -96,7 +96,7 @@ async def test_head_equals_get_without_the_body(gate: ApiClient, path: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/docs/", "/nothing", "/users/me"])
-async def test_no_part_of_a_body_is_sent_to_head(gate: ApiClient, path: str) -> None:
+async def test_no_part_of_a_body_is_sent_to_head(api: ApiClient, path: str) -> None:
     # Asked without httpx, which would not let such a body through.
     sent: list[Message] = []
 
@@ -119,7 +119,7 @@ async def test_no_part_of_a_body_is_sent_to_head(gate: ApiClient, path: str) -> 
         "server": ("gatepost", 80),
         "client": ("192.0.2.1", 4711),
     }
-    await gate.app(scope, receive, send)
+    await api.app(scope, receive, send)
 
     start, *rest = sent
     assert start["type"] == "http.response.start"
@@ -128,24 +128,24 @@ async def test_no_part_of_a_body_is_sent_to_head(gate: ApiClient, path: str) -> 
 
 
 @pytest.mark.parametrize("path", READABLE)
-async def test_head_needs_a_token_where_get_does(gate: ApiClient, path: str) -> None:
+async def test_head_needs_a_token_where_get_does(api: ApiClient, path: str) -> None:
     target = re.sub(r"{\w+}", "1", path)
 
-    get, head = await gate.client.get(target), await gate.client.head(target)
+    get, head = await api.client.get(target), await api.client.head(target)
 
     assert head.status_code == get.status_code
     assert head.content == b""
 
 
 @pytest.mark.parametrize("path", METHODS)
-async def test_a_405_names_the_allowed_methods(gate: ApiClient, path: str) -> None:
-    anna = await gate.person()
+async def test_a_405_names_the_allowed_methods(api: ApiClient, path: str) -> None:
+    anna = await api.person()
     target = re.sub(r"{\w+}", "1", path)
     others = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} - METHODS[path]
 
     for method in sorted(others):
         for slash in ("", "/"):
-            answer = await gate.client.request(method, target + slash, headers=anna.headers)
+            answer = await api.client.request(method, target + slash, headers=anna.headers)
             problem_of(answer, 405, "method_not_allowed")
             assert set(answer.headers["Allow"].split(", ")) == METHODS[path]
 
@@ -166,17 +166,17 @@ async def test_a_405_names_the_allowed_methods(gate: ApiClient, path: str) -> No
         "/" + "x" * 5000,
     ],
 )
-async def test_an_unknown_path_is_404_for_everybody(gate: ApiClient, path: str) -> None:
-    anna = await gate.person()
+async def test_an_unknown_path_is_404_for_everybody(api: ApiClient, path: str) -> None:
+    anna = await api.person()
 
     for method in ("GET", "POST", "DELETE", "OPTIONS"):
         for headers in ({}, anna.headers, {"Authorization": "Bearer x"}):
-            answer = await gate.client.request(method, path, headers=headers)
+            answer = await api.client.request(method, path, headers=headers)
             problem_of(answer, 404, "not_found")
 
 
-async def test_every_response_has_its_own_request_id(gate: ApiClient) -> None:
-    answers = [await gate.client.get(path) for path in ("/health/live", "/x", "/posts", "/docs")]
+async def test_every_response_has_its_own_request_id(api: ApiClient) -> None:
+    answers = [await api.client.get(path) for path in ("/health/live", "/x", "/posts", "/docs")]
 
     ids = [answer.headers["X-Request-ID"] for answer in answers]
     assert len(set(ids)) == 4
@@ -184,17 +184,17 @@ async def test_every_response_has_its_own_request_id(gate: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("sent", ["a", "A-Z_0.9", "x" * 128, "5f0c6e1d8a9b4c7e"])
-async def test_a_valid_request_id_is_kept(gate: ApiClient, sent: str) -> None:
+async def test_a_valid_request_id_is_kept(api: ApiClient, sent: str) -> None:
     for path in ("/health/live", "/x", "/posts"):
-        answer = await gate.client.get(path, headers={"X-Request-ID": sent})
+        answer = await api.client.get(path, headers={"X-Request-ID": sent})
         assert answer.headers.get_list("X-Request-ID") == [sent]
 
 
 @pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a/b", "é", 'a"b', "a,b", "<a>", "a\tb"])
-async def test_an_invalid_request_id_is_replaced(gate: ApiClient, sent: str) -> None:
+async def test_an_invalid_request_id_is_replaced(api: ApiClient, sent: str) -> None:
     headers = [(b"X-Request-ID", sent.encode("latin-1"))]
 
-    answer = await gate.client.get("/x", headers=headers)
+    answer = await api.client.get("/x", headers=headers)
 
     (kept,) = answer.headers.get_list("X-Request-ID")
     assert kept != sent
@@ -212,25 +212,25 @@ async def test_an_invalid_request_id_is_replaced(gate: ApiClient, sent: str) -> 
     ],
 )
 async def test_authenticated_responses_are_private_and_vary_by_authorization(
-    gate: ApiClient, method: str, path: str, status: int
+    api: ApiClient, method: str, path: str, status: int
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
 
-    answer = await gate.client.request(method, path, headers=anna.headers)
+    answer = await api.client.request(method, path, headers=anna.headers)
 
     assert answer.status_code == status
     assert answer.headers.get_list("Cache-Control") == ["private, no-cache"]
     assert "Authorization" in answer.headers["Vary"].split(", ")
 
 
-async def test_unauthenticated_responses_are_not_private(gate: ApiClient) -> None:
+async def test_unauthenticated_responses_are_not_private(api: ApiClient) -> None:
     for path in ("/health/live", "/openapi.json", "/users/me"):
-        assert "private" not in (await gate.client.get(path)).headers.get("Cache-Control", "")
+        assert "private" not in (await api.client.get(path)).headers.get("Cache-Control", "")
 
 
-async def test_every_response_forbids_sniffing(gate: ApiClient) -> None:
+async def test_every_response_forbids_sniffing(api: ApiClient) -> None:
     for path in ("/health/live", "/x", "/posts", "/docs", "/docs/docs.js"):
-        answer = await gate.client.get(path)
+        answer = await api.client.get(path)
         assert answer.headers.get_list("X-Content-Type-Options") == ["nosniff"]
 
 
@@ -272,12 +272,12 @@ TAKERS = [
 @pytest.mark.parametrize("excess", [1, 10_000_000])
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_over_the_limit_of_its_path_is_413(
-    gate: ApiClient, path: str, media_type: str, most: int, excess: int, announced: bool
+    api: ApiClient, path: str, media_type: str, most: int, excess: int, announced: bool
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     content = body(path, media_type, most + excess)
 
-    answer = await gate.client.post(
+    answer = await api.client.post(
         path,
         content=content if announced else chunks(content),
         headers=anna.headers | {"Content-Type": media_type},
@@ -287,7 +287,7 @@ async def test_a_body_over_the_limit_of_its_path_is_413(
     problem_of(answer, 413, "content_too_large")
 
 
-async def test_a_body_over_the_limit_is_not_read_to_its_end(gate: ApiClient) -> None:
+async def test_a_body_over_the_limit_is_not_read_to_its_end(api: ApiClient) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -296,8 +296,8 @@ async def test_a_body_over_the_limit_is_not_read_to_its_end(gate: ApiClient) -> 
             sent += 65_536
             yield b" " * 65_536
 
-    anna = await gate.person()
-    answer = await gate.client.post(
+    anna = await api.person()
+    answer = await api.client.post(
         "/posts", content=endless(), headers=anna.headers | {"Content-Type": JSON}
     )
 
@@ -305,9 +305,9 @@ async def test_a_body_over_the_limit_is_not_read_to_its_end(gate: ApiClient) -> 
     assert sent <= POST_BODY_MAX + 2 * 65_536
 
 
-async def test_the_limit_of_a_path_is_the_same_behind_a_prefix(gate: ApiClient) -> None:
-    anna = await gate.person()
-    async with client_of(gate.app, root_path="/api") as client:
+async def test_the_limit_of_a_path_is_the_same_behind_a_prefix(api: ApiClient) -> None:
+    anna = await api.person()
+    async with client_of(api.app, root_path="/api") as client:
         answers = [
             await client.post(
                 path,
@@ -322,11 +322,11 @@ async def test_the_limit_of_a_path_is_the_same_behind_a_prefix(gate: ApiClient) 
 
 @pytest.mark.parametrize(("path", "media_type", "most"), TAKERS)
 async def test_a_body_at_the_limit_of_its_path_is_read(
-    gate: ApiClient, path: str, media_type: str, most: int
+    api: ApiClient, path: str, media_type: str, most: int
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
 
-    answer = await gate.client.post(
+    answer = await api.client.post(
         path,
         content=body(path, media_type, most),
         headers=anna.headers | {"Content-Type": media_type},
@@ -353,14 +353,14 @@ async def test_a_body_at_the_limit_of_its_path_is_read(
     ],
 )
 async def test_a_body_of_another_type_is_415(
-    gate: ApiClient, path: str, media_type: str | None
+    api: ApiClient, path: str, media_type: str | None
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     headers = anna.headers | ({"Content-Type": media_type} if media_type else {})
     content = b'{"title": "Hello", "content": "x"}'
 
     for sent in (content, chunks(content)):
-        answer = await gate.client.post(path, content=sent, headers=headers)
+        answer = await api.client.post(path, content=sent, headers=headers)
         problem_of(answer, 415, "unsupported_media_type")
 
 
@@ -368,10 +368,10 @@ async def test_a_body_of_another_type_is_415(
     "media_type",
     ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json", JSON + ";"],
 )
-async def test_json_has_several_media_types(gate: ApiClient, media_type: str) -> None:
-    anna = await gate.person()
+async def test_json_has_several_media_types(api: ApiClient, media_type: str) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.post(
+    answer = await api.client.post(
         "/posts",
         content=b'{"title": "Hello", "content": "x"}',
         headers=anna.headers | {"Content-Type": media_type},
@@ -389,8 +389,8 @@ PREFLIGHT = {
 EXPOSED = "ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
 
 
-async def test_a_preflight_from_an_allowed_origin_is_accepted(gate: ApiClient) -> None:
-    answer = await gate.client.options("/posts/1", headers=PREFLIGHT)
+async def test_a_preflight_from_an_allowed_origin_is_accepted(api: ApiClient) -> None:
+    answer = await api.client.options("/posts/1", headers=PREFLIGHT)
 
     assert answer.status_code == 200
     assert answer.headers["Access-Control-Allow-Origin"] == CORS_ORIGIN
@@ -416,9 +416,9 @@ async def test_a_preflight_from_an_allowed_origin_is_accepted(gate: ApiClient) -
     ],
 )
 async def test_any_other_preflight_is_refused_as_a_problem(
-    gate: ApiClient, changed: dict[str, str]
+    api: ApiClient, changed: dict[str, str]
 ) -> None:
-    answer = await gate.client.options("/posts", headers=PREFLIGHT | changed)
+    answer = await api.client.options("/posts", headers=PREFLIGHT | changed)
 
     problem_of(answer, 400, "cors_refused")
     assert "Access-Control-Allow-Origin" not in answer.headers
@@ -427,11 +427,11 @@ async def test_any_other_preflight_is_refused_as_a_problem(
 
 @pytest.mark.parametrize(("path", "status"), [("/users/me", 200), ("/x", 404), ("/posts/x", 422)])
 async def test_an_allowed_origin_may_read_every_response_and_its_headers(
-    gate: ApiClient, path: str, status: int
+    api: ApiClient, path: str, status: int
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
 
-    answer = await gate.client.get(path, headers=anna.headers | {"Origin": CORS_ORIGIN})
+    answer = await api.client.get(path, headers=anna.headers | {"Origin": CORS_ORIGIN})
 
     assert answer.status_code == status
     assert answer.headers["Access-Control-Allow-Origin"] == CORS_ORIGIN
@@ -440,17 +440,17 @@ async def test_an_allowed_origin_may_read_every_response_and_its_headers(
     assert "Origin" in listed(answer, "Vary")
 
 
-async def test_any_other_origin_may_read_nothing(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_any_other_origin_may_read_nothing(api: ApiClient) -> None:
+    anna = await api.person()
     elsewhere = {"Origin": "https://elsewhere.example.org"}
 
-    answer = await gate.client.get("/users/me", headers=anna.headers | elsewhere)
+    answer = await api.client.get("/users/me", headers=anna.headers | elsewhere)
 
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-async def test_without_allowed_origins_there_is_no_cors(gate: ApiClient) -> None:
-    app = create_app(gate.ports, cursor_key=b"k" * 32)
+async def test_without_allowed_origins_there_is_no_cors(api: ApiClient) -> None:
+    app = create_app(api.ports, cursor_key=b"k" * 32)
     async with client_of(app) as client:
         preflight = await client.options("/posts", headers=PREFLIGHT)
         simple = await client.get("/health/live", headers={"Origin": CORS_ORIGIN})
@@ -459,9 +459,9 @@ async def test_without_allowed_origins_there_is_no_cors(gate: ApiClient) -> None
     assert not [name for name in simple.headers if name.startswith("access-control")]
 
 
-async def test_locations_and_links_start_with_the_root_path(gate: ApiClient) -> None:
-    anna = await gate.person()
-    async with client_of(gate.app, root_path="/gate") as client:
+async def test_locations_and_links_start_with_the_root_path(api: ApiClient) -> None:
+    anna = await api.person()
+    async with client_of(api.app, root_path="/gate") as client:
         client.headers.update(anna.headers)
         for _ in range(2):
             written = await client.post(
@@ -476,12 +476,12 @@ async def test_locations_and_links_start_with_the_root_path(gate: ApiClient) -> 
 
 
 async def with_head(
-    gate: ApiClient, headers: list[tuple[bytes, bytes]], **scope: object
+    api: ApiClient, headers: list[tuple[bytes, bytes]], **scope: object
 ) -> httpx.Response:
     """The answer to a request that has these headers and no others."""
 
     async def server(inner: Scope, receive: Receive, send: Send) -> None:
-        await gate.app({**inner, **scope, "headers": headers}, receive, send)
+        await api.app({**inner, **scope, "headers": headers}, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=server), base_url=URL) as client:
         return await client.get("/health/live")
@@ -500,55 +500,55 @@ HOST = (b"host", b"gatepost")
     ],
 )
 async def test_a_head_of_over_32_kib_or_100_fields_is_refused(
-    gate: ApiClient, headers: list[tuple[bytes, bytes]]
+    api: ApiClient, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    answer = await with_head(gate, headers)
+    answer = await with_head(api, headers)
 
     problem_of(answer, 431, "head_too_large")
     assert answer.headers["Connection"] == "close"
 
 
-async def test_the_target_of_a_request_counts_as_part_of_its_head(gate: ApiClient) -> None:
+async def test_the_target_of_a_request_counts_as_part_of_its_head(api: ApiClient) -> None:
     headers = [HOST, (b"x", b"1" * 30_000)]
 
-    answer = await with_head(gate, headers, query_string=b"a" * 3000)
+    answer = await with_head(api, headers, query_string=b"a" * 3000)
 
     problem_of(answer, 431, "head_too_large")
 
 
 @pytest.mark.parametrize("headers", [[HOST, *[(b"x", b"1")] * 99], [HOST, (b"x", b"1" * 32_600)]])
 async def test_a_head_of_32_kib_and_100_fields_is_read(
-    gate: ApiClient, headers: list[tuple[bytes, bytes]]
+    api: ApiClient, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    assert (await with_head(gate, headers)).status_code == 200
+    assert (await with_head(api, headers)).status_code == 200
 
 
 @pytest.mark.parametrize(
     "headers",
-    [[], [HOST, HOST], [(b"host", b"gate post")], [(b"host", b"a/b")], [(b"host", b'"<x>')]],
+    [[], [HOST, HOST], [(b"host", b"api post")], [(b"host", b"a/b")], [(b"host", b'"<x>')]],
 )
 async def test_a_request_without_one_valid_host_is_refused(
-    gate: ApiClient, headers: list[tuple[bytes, bytes]]
+    api: ApiClient, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    answer = await with_head(gate, headers)
+    answer = await with_head(api, headers)
 
     problem_of(answer, 400, "bad_request")
     assert answer.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize("host", [b"", b"[::1]:8000", b"gatepost:8000", b"xn--strae-oqa.example."])
-async def test_every_valid_host_is_served(gate: ApiClient, host: bytes) -> None:
-    assert (await with_head(gate, [(b"host", host)])).status_code == 200
+async def test_every_valid_host_is_served(api: ApiClient, host: bytes) -> None:
+    assert (await with_head(api, [(b"host", host)])).status_code == 200
 
 
-async def test_http_1_0_needs_no_host(gate: ApiClient) -> None:
-    assert (await with_head(gate, [], http_version="1.0")).status_code == 200
+async def test_http_1_0_needs_no_host(api: ApiClient) -> None:
+    assert (await with_head(api, [], http_version="1.0")).status_code == 200
 
 
 @pytest.mark.parametrize("root_path", ["/api", "/posts", "/p", "/posts/1"])
-async def test_any_root_path_is_accepted(gate: ApiClient, root_path: str) -> None:
-    anna = await gate.person()
-    app = create_app(gate.ports, cursor_key=b"k" * 32, root_path=root_path)
+async def test_any_root_path_is_accepted(api: ApiClient, root_path: str) -> None:
+    anna = await api.person()
+    app = create_app(api.ports, cursor_key=b"k" * 32, root_path=root_path)
     async with client_of(app) as client:
         client.headers.update(anna.headers)
         post = {"title": "Hello", "content": "First post."}
@@ -569,10 +569,10 @@ class Lines(list[dict[str, object]]):
         self.append({"method": method, "path": path, **fields})
 
 
-async def test_the_log_names_the_user_of_each_request(gate: ApiClient) -> None:
-    anna = await gate.person("anna@example.com")
+async def test_the_log_names_the_user_of_each_request(api: ApiClient) -> None:
+    anna = await api.person("anna@example.com")
     lines = Lines()
-    app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note, log_email=True)
+    app = create_app(api.ports, cursor_key=b"k" * 32, access_log=lines.note, log_email=True)
 
     async with client_of(app) as client:
         headers = anna.headers | {"X-Request-ID": "r-1"}
@@ -600,10 +600,10 @@ async def test_the_log_names_the_user_of_each_request(gate: ApiClient) -> None:
     assert (unnamed["status"], unnamed["user_id"], unnamed["email"]) == (404, None, None)
 
 
-async def note_of(gate: ApiClient, body: list[Message], **scope: object) -> dict[str, object]:
+async def note_of(api: ApiClient, body: list[Message], **scope: object) -> dict[str, object]:
     """The line about a registration whose client sends `body`."""
     lines = Lines()
-    app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)
+    app = create_app(api.ports, cursor_key=b"k" * 32, access_log=lines.note)
 
     async def server(inner: Scope, _: Receive, send: Send) -> None:
         async def receive() -> Message:
@@ -617,28 +617,28 @@ async def note_of(gate: ApiClient, body: list[Message], **scope: object) -> dict
     return line
 
 
-async def test_a_connection_that_breaks_within_a_body_is_logged_as_broken(gate: ApiClient) -> None:
+async def test_a_connection_that_breaks_within_a_body_is_logged_as_broken(api: ApiClient) -> None:
     half: Message = {"type": "http.request", "body": b"{", "more_body": True}
 
-    line = await note_of(gate, [half, {"type": "http.disconnect"}])
+    line = await note_of(api, [half, {"type": "http.disconnect"}])
 
     assert (line["route"], line["status"], line["error"]) == ("/users", 0, None)
 
 
 @pytest.mark.parametrize("outcome", [(0, None), (400, "bad_request")])
 async def test_the_outcome_reported_by_the_server_is_logged(
-    gate: ApiClient, outcome: tuple[int, str | None]
+    api: ApiClient, outcome: tuple[int, str | None]
 ) -> None:
     whole: Message = {"type": "http.request", "body": b"{}"}
 
-    line = await note_of(gate, [whole], state={"outcome": outcome})
+    line = await note_of(api, [whole], state={"outcome": outcome})
 
     assert (line["status"], line["error"]) == outcome
 
 
-async def test_the_log_has_the_first_thousand_characters_of_a_path(gate: ApiClient) -> None:
+async def test_the_log_has_the_first_thousand_characters_of_a_path(api: ApiClient) -> None:
     lines = Lines()
-    app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)
+    app = create_app(api.ports, cursor_key=b"k" * 32, access_log=lines.note)
 
     async with client_of(app) as client:
         await client.get("/x" + ":" * 2000)
@@ -647,9 +647,9 @@ async def test_the_log_has_the_first_thousand_characters_of_a_path(gate: ApiClie
     assert line["path"] == "/x" + ":" * 998
 
 
-async def test_refused_requests_are_logged_with_their_address(gate: ApiClient) -> None:
-    anna = await gate.person()
-    ports = replace(gate.ports, limits=FakeLimits({Limit.WRITES: 1}))
+async def test_refused_requests_are_logged_with_their_address(api: ApiClient) -> None:
+    anna = await api.person()
+    ports = replace(api.ports, limits=FakeLimits({Limit.WRITES: 1}))
     lines = Lines()
     app = create_app(ports, cursor_key=b"k" * 32, access_log=lines.note)
 
@@ -671,10 +671,10 @@ async def test_refused_requests_are_logged_with_their_address(gate: ApiClient) -
     ]
 
 
-async def test_email_addresses_are_not_logged_by_default(gate: ApiClient) -> None:
-    anna = await gate.person("anna@example.com")
+async def test_email_addresses_are_not_logged_by_default(api: ApiClient) -> None:
+    anna = await api.person("anna@example.com")
     lines = Lines()
-    app = create_app(gate.ports, cursor_key=b"k" * 32, access_log=lines.note)
+    app = create_app(api.ports, cursor_key=b"k" * 32, access_log=lines.note)
 
     async with client_of(app) as client:
         await client.get("/users/me", headers=anna.headers)

@@ -23,19 +23,19 @@ def limits(clock: Watch) -> Limits:
     return ProcessLimits({limit: Rate(5, 60) for limit in Limit}, clock)
 
 
-async def scrape(gate: ApiClient) -> Scrape:
-    return Scrape(await gate.client.get("/metrics"))
+async def scrape(api: ApiClient) -> Scrape:
+    return Scrape(await api.client.get("/metrics"))
 
 
-async def test_requests_are_counted_by_method_route_and_status(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_requests_are_counted_by_method_route_and_status(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
     for number in (post["id"], post["id"], 4711):
-        await gate.client.get(f"/posts/{number}/", headers=anna.headers)
-    await gate.client.head("/posts", headers=anna.headers)
-    await gate.client.delete("/login")
+        await api.client.get(f"/posts/{number}/", headers=anna.headers)
+    await api.client.head("/posts", headers=anna.headers)
+    await api.client.delete("/login")
 
-    seen = await scrape(gate)
+    seen = await scrape(api)
 
     assert seen(REQUESTS, method="POST", route="/posts", status="201") == 1
     assert seen(REQUESTS, method="GET", route="/posts/{post_id}", status="200") == 2
@@ -47,38 +47,38 @@ async def test_requests_are_counted_by_method_route_and_status(gate: ApiClient) 
     assert 0 < seen(f"{SECONDS}_sum", method="GET", route="/posts/{post_id}") < 60
 
 
-async def test_unknown_paths_and_methods_add_no_labels(gate: ApiClient) -> None:
+async def test_unknown_paths_and_methods_add_no_labels(api: ApiClient) -> None:
     for number in range(5):
-        await gate.client.get(f"/nowhere/{number}")
-        await gate.client.request(f"VERB{number}", "/posts")
+        await api.client.get(f"/nowhere/{number}")
+        await api.client.request(f"VERB{number}", "/posts")
 
-    seen = await scrape(gate)
+    seen = await scrape(api)
 
     assert seen(REQUESTS, method="GET", route="", status="404") == 5
     assert seen.labels(REQUESTS, "route") == {"", "/posts"}
     assert seen.labels(REQUESTS, "method") == {"GET", "other"}
 
 
-async def test_requests_for_metrics_are_counted(gate: ApiClient) -> None:
-    await scrape(gate)
+async def test_requests_for_metrics_are_counted(api: ApiClient) -> None:
+    await scrape(api)
 
-    assert (await scrape(gate))(REQUESTS, method="GET", route="/metrics", status="200") == 1
+    assert (await scrape(api))(REQUESTS, method="GET", route="/metrics", status="200") == 1
 
 
-async def test_logins_are_counted_by_outcome_and_refusals_by_reason(gate: ApiClient) -> None:
-    anna = await gate.person("anna@example.com")
+async def test_logins_are_counted_by_outcome_and_refusals_by_reason(api: ApiClient) -> None:
+    anna = await api.person("anna@example.com")
     for _ in range(3):
-        await gate.log_in("anna@example.com", "wrong")
+        await api.log_in("anna@example.com", "wrong")
     for _ in range(3):
-        await gate.log_in("anna@example.com", PASSWORD)
-    await gate.client.get("/users/me")
-    await gate.client.get("/users/me", headers={"Authorization": "Bearer nonsense"})
+        await api.log_in("anna@example.com", PASSWORD)
+    await api.client.get("/users/me")
+    await api.client.get("/users/me", headers={"Authorization": "Bearer nonsense"})
     for number in range(6):
-        await gate.client.post(
+        await api.client.post(
             "/posts", json={"title": str(number), "content": "x"}, headers=anna.headers
         )
 
-    seen = await scrape(gate)
+    seen = await scrape(api)
 
     assert seen("gatepost_logins_total", outcome="succeeded") == 2
     assert seen("gatepost_logins_total", outcome="failed") == 3
@@ -91,7 +91,7 @@ async def test_logins_are_counted_by_outcome_and_refusals_by_reason(gate: ApiCli
     assert seen(refusals, status="429", reason=Limit.WRITES) == 1
 
 
-async def test_a_429_by_a_business_rule_is_not_counted_as_a_limit(gate: ApiClient) -> None:
+async def test_a_429_by_a_business_rule_is_not_counted_as_a_limit(api: ApiClient) -> None:
     """It is a 429 too, of a request that told how another limit stands."""
     lines: list[dict[str, object]] = []
 
@@ -99,12 +99,12 @@ async def test_a_429_by_a_business_rule_is_not_counted_as_a_limit(gate: ApiClien
         lines.append(fields)
 
     app = create_app(
-        replace(gate.ports, post_options=PostOptions(per_day=1)),
+        replace(api.ports, post_options=PostOptions(per_day=1)),
         cursor_key=b"k" * 32,
         metrics=Metrics([]),
         access_log=note,
     )
-    anna = await gate.person()
+    anna = await api.person()
     async with client_of(app) as client:
         for _ in range(2):
             answer = await client.post(
@@ -117,17 +117,17 @@ async def test_a_429_by_a_business_rule_is_not_counted_as_a_limit(gate: ApiClien
     assert (lines[1]["error"], lines[1]["limit"]) == ("quota_reached", None)
 
 
-async def test_openmetrics_is_sent_on_request(gate: ApiClient) -> None:
+async def test_openmetrics_is_sent_on_request(api: ApiClient) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
-    answer = await gate.client.get("/metrics", headers=accept)
+    answer = await api.client.get("/metrics", headers=accept)
 
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 
 
-async def test_without_metrics_their_path_is_404(gate: ApiClient) -> None:
-    app = create_app(gate.ports, cursor_key=b"k" * 32)
+async def test_without_metrics_their_path_is_404(api: ApiClient) -> None:
+    app = create_app(api.ports, cursor_key=b"k" * 32)
 
     async with client_of(app) as client:
         problem_of(await client.get("/metrics"), 404, "not_found")
@@ -147,10 +147,10 @@ async def test_without_metrics_their_path_is_404(gate: ApiClient) -> None:
     ],
 )
 async def test_metrics_with_a_token_need_that_token(
-    gate: ApiClient, credentials: list[str], code: str
+    api: ApiClient, credentials: list[str], code: str
 ) -> None:
     app = create_app(
-        gate.ports,
+        api.ports,
         cursor_key=b"k" * 32,
         metrics=Metrics([]),
         metrics_token="the-token-of-prometheus",

@@ -11,16 +11,16 @@ import pytest
 from tests.api.client import ApiClient, Person, on_one_database, problem_of
 
 
-async def patch(gate: ApiClient, editor: Person, post_id: int, body: Any) -> httpx.Response:
-    return await gate.client.patch(
+async def patch(api: ApiClient, editor: Person, post_id: int, body: Any) -> httpx.Response:
+    return await api.client.patch(
         f"/posts/{post_id}",
         content=body if isinstance(body, bytes) else json.dumps(body),
         headers=editor.headers | {"Content-Type": "application/merge-patch+json"},
     )
 
 
-async def read(gate: ApiClient, reader: Person, post: dict[str, Any]) -> dict[str, Any]:
-    answer = await gate.client.get(f"/posts/{post['id']}", headers=reader.headers)
+async def read(api: ApiClient, reader: Person, post: dict[str, Any]) -> dict[str, Any]:
+    answer = await api.client.get(f"/posts/{post['id']}", headers=reader.headers)
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
     return found
@@ -37,50 +37,50 @@ async def read(gate: ApiClient, reader: Person, post: dict[str, Any]) -> dict[st
     ],
 )
 async def test_a_patch_changes_the_named_fields_and_increments_the_version(
-    gate: ApiClient, members: dict[str, Any]
+    api: ApiClient, members: dict[str, Any]
 ) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
-    gate.clock.ahead = timedelta(seconds=5)
+    anna = await api.person()
+    post = await api.post(anna)
+    api.clock.ahead = timedelta(seconds=5)
 
-    answer = await patch(gate, anna, post["id"], members)
+    answer = await patch(api, anna, post["id"], members)
 
     assert answer.status_code == 200, answer.text
     changed = answer.json()
     assert changed == post | members | {"version": 2, "updated_at": changed["updated_at"]}
     before, after = (datetime.fromisoformat(p["updated_at"]) for p in (post, changed))
     assert before < after
-    assert await read(gate, anna, post) == changed
+    assert await read(api, anna, post) == changed
 
 
-async def test_a_patch_without_members_changes_nothing(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post, draft = await gate.post(anna), await gate.post(anna, published=False)
-    gate.clock.ahead = timedelta(seconds=5)
+async def test_a_patch_without_members_changes_nothing(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    post, draft = await api.post(anna), await api.post(anna, published=False)
+    api.clock.ahead = timedelta(seconds=5)
 
-    answer = await patch(gate, anna, post["id"], {})
+    answer = await patch(api, anna, post["id"], {})
 
     assert (answer.status_code, answer.json()) == (200, post)
-    assert await read(gate, anna, post) == post
-    problem_of(await patch(gate, bert, post["id"], {}), 403, "not_post_owner")
-    problem_of(await patch(gate, bert, draft["id"], {}), 404, "post_not_found")
+    assert await read(api, anna, post) == post
+    problem_of(await patch(api, bert, post["id"], {}), 403, "not_post_owner")
+    problem_of(await patch(api, bert, draft["id"], {}), 404, "post_not_found")
 
 
-async def test_a_patch_with_the_same_values_is_an_edit(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_a_patch_with_the_same_values_is_an_edit(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
 
-    assert (await patch(gate, anna, post["id"], {"title": "Hello"})).json()["version"] == 2
+    assert (await patch(api, anna, post["id"], {"title": "Hello"})).json()["version"] == 2
 
 
 @on_one_database
-async def test_a_patch_may_have_the_type_json_but_no_other(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_a_patch_may_have_the_type_json_but_no_other(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
     path = f"/posts/{post['id']}"
 
-    plain = await gate.client.patch(path, json={"title": "New"}, headers=anna.headers)
-    form = await gate.client.patch(path, data={"title": "Newer"}, headers=anna.headers)
+    plain = await api.client.patch(path, json={"title": "New"}, headers=anna.headers)
+    form = await api.client.patch(path, data={"title": "Newer"}, headers=anna.headers)
 
     assert plain.json()["title"] == "New"
     problem_of(form, 415, "unsupported_media_type")
@@ -105,37 +105,37 @@ async def test_a_patch_may_have_the_type_json_but_no_other(gate: ApiClient) -> N
     ],
 )
 async def test_a_patch_is_applied_completely_or_not_at_all(
-    gate: ApiClient, members: Any, loc: list[str]
+    api: ApiClient, members: Any, loc: list[str]
 ) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+    anna = await api.person()
+    post = await api.post(anna)
 
-    answer = await patch(gate, anna, post["id"], members)
+    answer = await patch(api, anna, post["id"], members)
 
     problem = problem_of(answer, 422, "validation_failed")
     assert [error["loc"] for error in problem["errors"]] == [loc]
-    assert await read(gate, anna, post) == post
+    assert await read(api, anna, post) == post
 
 
 @on_one_database
-async def test_a_broken_rule_refuses_the_whole_patch(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_a_broken_rule_refuses_the_whole_patch(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
 
     # Whitespace to the domain, and none to the schema.
-    answer = await patch(gate, anna, post["id"], {"title": "\x1c", "content": "New"})
+    answer = await patch(api, anna, post["id"], {"title": "\x1c", "content": "New"})
 
     problem_of(answer, 422, "bad_title")
-    assert await read(gate, anna, post) == post
+    assert await read(api, anna, post) == post
 
 
-async def test_no_concurrent_patch_is_lost(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_no_concurrent_patch_is_lost(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
     patches: list[dict[str, Any]] = [{"title": "New"}, {"content": "Newer."}, {"published": False}]
 
-    await asyncio.gather(*(patch(gate, anna, post["id"], members) for members in patches))
+    await asyncio.gather(*(patch(api, anna, post["id"], members) for members in patches))
 
-    changed = await read(gate, anna, post)
+    changed = await read(api, anna, post)
     assert (changed["title"], changed["content"], changed["published"]) == ("New", "Newer.", False)
     assert changed["version"] == 4

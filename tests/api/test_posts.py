@@ -70,8 +70,8 @@ ROUTES = [
 ]
 
 
-async def post_of(gate: ApiClient, owner: Person) -> object:
-    return (await gate.post(owner))["id"]
+async def post_of(api: ApiClient, owner: Person) -> object:
+    return (await api.post(owner))["id"]
 
 
 IDS = {"post_id": post_of}
@@ -79,17 +79,17 @@ IDS = {"post_id": post_of}
 BODY = {"title": "Hello", "content": "First post."}
 
 
-async def test_a_new_post_belongs_to_the_current_user(gate: ApiClient) -> None:
-    await gate.person()
-    anna = await gate.person(name="Anna")
-    before = gate.clock()
+async def test_a_new_post_belongs_to_the_current_user(api: ApiClient) -> None:
+    await api.person()
+    anna = await api.person(name="Anna")
+    before = api.clock()
 
-    answer = await gate.client.post("/posts", json=BODY, headers=anna.headers)
+    answer = await api.client.post("/posts", json=BODY, headers=anna.headers)
 
     assert answer.status_code == 201
     post = answer.json()
     created_at = datetime.fromisoformat(post.pop("created_at"))
-    assert before <= created_at <= gate.clock()
+    assert before <= created_at <= api.clock()
     assert datetime.fromisoformat(post.pop("updated_at")) == created_at
     assert post == {
         "id": post["id"],
@@ -105,58 +105,56 @@ async def test_a_new_post_belongs_to_the_current_user(gate: ApiClient) -> None:
     assert answer.headers["Location"] == f"/posts/{post['id']}"
 
 
-async def test_times_are_in_utc_with_an_offset(gate: ApiClient) -> None:
-    post = await gate.post(await gate.person())
+async def test_times_are_in_utc_with_an_offset(api: ApiClient) -> None:
+    post = await api.post(await api.person())
 
     for member in ("created_at", "updated_at"):
         assert datetime.fromisoformat(post[member]).utcoffset() == timedelta()
 
 
-async def test_the_location_of_a_new_post_can_be_read(gate: ApiClient) -> None:
-    anna = await gate.person()
-    written = await gate.client.post("/posts", json=BODY, headers=anna.headers)
+async def test_the_location_of_a_new_post_can_be_read(api: ApiClient) -> None:
+    anna = await api.person()
+    written = await api.client.post("/posts", json=BODY, headers=anna.headers)
 
-    answer = await gate.client.get(written.headers["Location"], headers=anna.headers)
+    answer = await api.client.get(written.headers["Location"], headers=anna.headers)
 
     assert answer.status_code == 200
     assert answer.json() == written.json()
 
 
-async def test_an_owner_without_a_name_has_the_name_null(gate: ApiClient) -> None:
-    anna = await gate.person(name=None)
+async def test_an_owner_without_a_name_has_the_name_null(api: ApiClient) -> None:
+    anna = await api.person(name=None)
 
-    assert (await gate.post(anna))["owner"] == {"id": anna.id, "name": None}
+    assert (await api.post(anna))["owner"] == {"id": anna.id, "name": None}
 
 
-async def test_a_title_is_trimmed_and_a_content_is_not(gate: ApiClient) -> None:
-    post = await gate.post(await gate.person(), title="  Hello \n", content="  as it is\r\n ")
+async def test_a_title_is_trimmed_and_a_content_is_not(api: ApiClient) -> None:
+    post = await api.post(await api.person(), title="  Hello \n", content="  as it is\r\n ")
 
     assert (post["title"], post["content"]) == ("Hello", "  as it is\r\n ")
 
 
-async def test_every_character_is_stored_as_it_was_sent(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_every_character_is_stored_as_it_was_sent(api: ApiClient) -> None:
+    anna = await api.person()
     text = "'; DROP TABLE posts; -- \\ \" %s :x {} \x01\x7f\u2028\ufeffé e\u0301 李 🦊\U0010ffff"
 
-    post = await gate.post(anna, title=text, content=text)
+    post = await api.post(anna, title=text, content=text)
 
-    stored = await gate.client.get(f"/posts/{post['id']}", headers=anna.headers)
+    stored = await api.client.get(f"/posts/{post['id']}", headers=anna.headers)
     assert stored.json()["content"] == text
     assert stored.json()["title"] == text
 
 
 @pytest.mark.parametrize("length", [1, 200])
-async def test_a_title_has_up_to_200_characters_after_trimming(
-    gate: ApiClient, length: int
-) -> None:
-    post = await gate.post(await gate.person(), title=f" {'🦊' * length} ")
+async def test_a_title_has_up_to_200_characters_after_trimming(api: ApiClient, length: int) -> None:
+    post = await api.post(await api.person(), title=f" {'🦊' * length} ")
 
     assert len(post["title"]) == length
 
 
 @pytest.mark.parametrize("length", [1, 100_000])
-async def test_a_content_has_up_to_100_000_characters(gate: ApiClient, length: int) -> None:
-    post = await gate.post(await gate.person(), content="🦊" * length)
+async def test_a_content_has_up_to_100_000_characters(api: ApiClient, length: int) -> None:
+    post = await api.post(await api.person(), content="🦊" * length)
 
     assert len(post["content"]) == length
 
@@ -182,72 +180,70 @@ async def test_a_content_has_up_to_100_000_characters(gate: ApiClient, length: i
     ],
 )
 async def test_a_value_out_of_bounds_is_refused_with_its_location(
-    gate: ApiClient, members: dict[str, Any], member: str
+    api: ApiClient, members: dict[str, Any], member: str
 ) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+    anna = await api.person()
+    post = await api.post(anna)
 
     for method, path in (("POST", "/posts"), ("PUT", f"/posts/{post['id']}")):
-        answer = await gate.client.request(method, path, json=BODY | members, headers=anna.headers)
+        answer = await api.client.request(method, path, json=BODY | members, headers=anna.headers)
         problem = problem_of(answer, 422, "validation_failed")
         assert [error["loc"] for error in problem["errors"]] == [["body", member]]
-    assert await listed(gate, anna) == [post]
+    assert await listed(api, anna) == [post]
 
 
 @on_one_database
 @pytest.mark.parametrize(
     "member", ["owner_id", "owner", "votes", "voted", "id", "version", "created_at", "role"]
 )
-async def test_clients_cannot_set_fields_of_the_server(gate: ApiClient, member: str) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_clients_cannot_set_fields_of_the_server(api: ApiClient, member: str) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
 
     for method, path in (("POST", "/posts"), ("PUT", f"/posts/{post['id']}")):
-        answer = await gate.client.request(
+        answer = await api.client.request(
             method, path, json=BODY | {member: 4711}, headers=anna.headers
         )
         problem = problem_of(answer, 422, "validation_failed")
         assert [error["type"] for error in problem["errors"]] == ["extra_forbidden"]
-    assert await listed(gate, anna) == [post]
+    assert await listed(api, anna) == [post]
 
 
-async def test_every_user_may_read_a_published_post(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post = await gate.post(anna)
+async def test_every_user_may_read_a_published_post(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    post = await api.post(anna)
 
-    answer = await gate.client.get(f"/posts/{post['id']}", headers=bert.headers)
+    answer = await api.client.get(f"/posts/{post['id']}", headers=bert.headers)
 
     assert answer.status_code == 200
     assert answer.json() == post
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_a_missing_post_is_404_with_its_id(gate: ApiClient, method: str) -> None:
-    anna = await gate.person()
+async def test_a_missing_post_is_404_with_its_id(api: ApiClient, method: str) -> None:
+    anna = await api.person()
     body = BODY if method == "PUT" else None
 
-    answer = await gate.client.request(method, "/posts/4711", json=body, headers=anna.headers)
+    answer = await api.client.request(method, "/posts/4711", json=body, headers=anna.headers)
 
     problem = problem_of(answer, 404, "post_not_found")
     assert problem["detail"] == "Post with id: 4711 was not found"
 
 
-async def replace(gate: ApiClient, post: dict[str, Any], editor: Person, **members: Any) -> Any:
-    return await gate.client.put(
-        f"/posts/{post['id']}", json=BODY | members, headers=editor.headers
-    )
+async def replace(api: ApiClient, post: dict[str, Any], editor: Person, **members: Any) -> Any:
+    return await api.client.put(f"/posts/{post['id']}", json=BODY | members, headers=editor.headers)
 
 
-async def delete(gate: ApiClient, post: dict[str, Any], editor: Person) -> httpx.Response:
-    return await gate.client.delete(f"/posts/{post['id']}", headers=editor.headers)
+async def delete(api: ApiClient, post: dict[str, Any], editor: Person) -> httpx.Response:
+    return await api.client.delete(f"/posts/{post['id']}", headers=editor.headers)
 
 
-async def test_a_replacement_changes_the_post_and_increments_the_version(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
-    gate.clock.ahead = timedelta(seconds=5)
+async def test_a_replacement_changes_the_post_and_increments_the_version(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
+    api.clock.ahead = timedelta(seconds=5)
 
-    answer = await replace(gate, post, anna, title=" New ", content="Newer.", published=False)
+    answer = await replace(api, post, anna, title=" New ", content="Newer.", published=False)
 
     assert answer.status_code == 200
     replaced = answer.json()
@@ -261,113 +257,113 @@ async def test_a_replacement_changes_the_post_and_increments_the_version(gate: A
         "version": 2,
         "updated_at": replaced["updated_at"],
     }
-    assert await listed(gate, anna) == [replaced]
+    assert await listed(api, anna) == [replaced]
 
 
 @pytest.mark.parametrize("published", [True, False])
-async def test_a_replacement_without_published_keeps_it(gate: ApiClient, published: bool) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna, published=published)
+async def test_a_replacement_without_published_keeps_it(api: ApiClient, published: bool) -> None:
+    anna = await api.person()
+    post = await api.post(anna, published=published)
 
-    assert (await replace(gate, post, anna)).json()["published"] is published
+    assert (await replace(api, post, anna)).json()["published"] is published
 
 
-async def test_a_deleted_post_is_gone_and_its_id_is_not_reused(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_a_deleted_post_is_gone_and_its_id_is_not_reused(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
 
-    answer = await delete(gate, post, anna)
+    answer = await delete(api, post, anna)
 
     assert answer.status_code == 204
     assert answer.content == b""
     assert "Content-Type" not in answer.headers
-    for again in (await delete(gate, post, anna), await read(gate, post, anna)):
+    for again in (await delete(api, post, anna), await read(api, post, anna)):
         problem_of(again, 404, "post_not_found")
-    assert (await gate.post(anna))["id"] > post["id"]
+    assert (await api.post(anna))["id"] > post["id"]
 
 
-async def read(gate: ApiClient, post: dict[str, Any], reader: Person) -> httpx.Response:
-    return await gate.client.get(f"/posts/{post['id']}", headers=reader.headers)
+async def read(api: ApiClient, post: dict[str, Any], reader: Person) -> httpx.Response:
+    return await api.client.get(f"/posts/{post['id']}", headers=reader.headers)
 
 
 @pytest.mark.parametrize("change", [replace, delete])
 async def test_another_user_may_not_change_a_post(
-    gate: ApiClient, change: Callable[[ApiClient, dict[str, Any], Person], Any]
+    api: ApiClient, change: Callable[[ApiClient, dict[str, Any], Person], Any]
 ) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post = await gate.post(anna)
+    anna, bert = await api.person(), await api.person()
+    post = await api.post(anna)
 
-    problem = problem_of(await change(gate, post, bert), 403, "not_post_owner")
+    problem = problem_of(await change(api, post, bert), 403, "not_post_owner")
 
     assert problem["detail"] == "Only the owner of a post and moderators may change it"
-    assert (await read(gate, post, anna)).json() == post
+    assert (await read(api, post, anna)).json() == post
 
 
 @pytest.mark.parametrize("role", [Role.MODERATOR, Role.ADMIN])
 async def test_moderators_and_admins_change_every_post_and_keep_its_owner(
-    gate: ApiClient, role: Role
+    api: ApiClient, role: Role
 ) -> None:
-    anna, moderator = await gate.person(name="Anna"), await gate.person(role=role)
-    post = await gate.post(anna)
+    anna, moderator = await api.person(name="Anna"), await api.person(role=role)
+    post = await api.post(anna)
 
-    replaced = await replace(gate, post, moderator, title="Moderated")
+    replaced = await replace(api, post, moderator, title="Moderated")
 
     assert replaced.status_code == 200
     assert replaced.json()["title"] == "Moderated"
     assert replaced.json()["owner"] == {"id": anna.id, "name": "Anna"}
-    assert (await delete(gate, post, moderator)).status_code == 204
+    assert (await delete(api, post, moderator)).status_code == 204
 
 
 async def test_a_demoted_moderator_changes_nothing_from_the_next_request_on(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    anna, moderator = await gate.person(), await gate.person(role=Role.MODERATOR)
-    post = await gate.post(anna)
-    assert (await replace(gate, post, moderator)).status_code == 200
+    anna, moderator = await api.person(), await api.person(role=Role.MODERATOR)
+    post = await api.post(anna)
+    assert (await replace(api, post, moderator)).status_code == 200
 
-    await gate.set_role(moderator, Role.MEMBER)
+    await api.set_role(moderator, Role.MEMBER)
 
-    problem_of(await replace(gate, post, moderator), 403, "not_post_owner")
+    problem_of(await replace(api, post, moderator), 403, "not_post_owner")
 
 
-async def test_a_draft_exists_only_for_its_owner_and_moderators(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    privileged = [await gate.person(role=role) for role in (Role.MODERATOR, Role.ADMIN)]
-    draft = await gate.post(anna, published=False)
+async def test_a_draft_exists_only_for_its_owner_and_moderators(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    privileged = [await api.person(role=role) for role in (Role.MODERATOR, Role.ADMIN)]
+    draft = await api.post(anna, published=False)
     missing = {"id": 4711}
 
     for attempt in (read, replace, delete):
-        hidden = problem_of(await attempt(gate, draft, bert), 404, "post_not_found")
-        absent = problem_of(await attempt(gate, missing, bert), 404, "post_not_found")
+        hidden = problem_of(await attempt(api, draft, bert), 404, "post_not_found")
+        absent = problem_of(await attempt(api, missing, bert), 404, "post_not_found")
         assert hidden["detail"] == absent["detail"].replace("4711", str(draft["id"]))
-    assert await listed(gate, bert) == []
-    assert await listed(gate, bert, published="false") == []
-    assert await listed(gate, bert, owner_id=anna.id) == []
+    assert await listed(api, bert) == []
+    assert await listed(api, bert, published="false") == []
+    assert await listed(api, bert, owner_id=anna.id) == []
     for reader in (anna, *privileged):
-        assert (await read(gate, draft, reader)).json() == draft
-        assert await listed(gate, reader) == [draft]
+        assert (await read(api, draft, reader)).json() == draft
+        assert await listed(api, reader) == [draft]
 
 
-async def test_a_post_becomes_a_draft_and_is_published_again(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post = await gate.post(anna)
+async def test_a_post_becomes_a_draft_and_is_published_again(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    post = await api.post(anna)
 
-    await replace(gate, post, anna, published=False)
-    assert (await read(gate, post, bert)).status_code == 404
-    await replace(gate, post, anna, published=True)
-    assert (await read(gate, post, bert)).status_code == 200
-
-
-async def test_deleting_a_user_deletes_their_posts(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post = await gate.post(anna)
-
-    await gate.delete(anna)
-
-    assert (await read(gate, post, bert)).status_code == 404
+    await replace(api, post, anna, published=False)
+    assert (await read(api, post, bert)).status_code == 404
+    await replace(api, post, anna, published=True)
+    assert (await read(api, post, bert)).status_code == 200
 
 
-async def listed(gate: ApiClient, reader: Person, **query: Any) -> Any:
-    answer = await gate.client.get("/posts", params=query, headers=reader.headers)
+async def test_deleting_a_user_deletes_their_posts(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    post = await api.post(anna)
+
+    await api.delete(anna)
+
+    assert (await read(api, post, bert)).status_code == 404
+
+
+async def listed(api: ApiClient, reader: Person, **query: Any) -> Any:
+    answer = await api.client.get("/posts", params=query, headers=reader.headers)
     assert answer.status_code == 200, answer.text
     return answer.json()

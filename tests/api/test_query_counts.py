@@ -87,12 +87,12 @@ COUNTED = [row for row in expected_routes() if row.queries is not None]
 
 
 @pytest.mark.parametrize("row", COUNTED, ids=lambda row: row.operation)
-async def test_each_request_has_the_expected_queries(gate: ApiClient, row: Expected) -> None:
-    anna = await gate.person()
-    path, options = await path_of(row.path, gate, anna), await row.request_of(gate, anna)
+async def test_each_request_has_the_expected_queries(api: ApiClient, row: Expected) -> None:
+    anna = await api.person()
+    path, options = await path_of(row.path, api, anna), await row.request_of(api, anna)
     headers = {} if row.statuses is None else anna.headers
 
-    answer, asked = await counted(gate, row.method, path, headers=headers, **options)
+    answer, asked = await counted(api, row.method, path, headers=headers, **options)
 
     assert answer.is_success, answer.text
     assert asked == row.queries
@@ -100,21 +100,21 @@ async def test_each_request_has_the_expected_queries(gate: ApiClient, row: Expec
 
 @pytest.mark.parametrize(("method", "path", "options", "expected"), OTHERS.values(), ids=OTHERS)
 async def test_each_special_request_has_the_expected_queries(
-    gate: ApiClient, method: str, path: str, options: Options, expected: list[str]
+    api: ApiClient, method: str, path: str, options: Options, expected: list[str]
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
 
-    _, asked = await counted(gate, method, path, headers=anna.headers, **options)
+    _, asked = await counted(api, method, path, headers=anna.headers, **options)
 
     assert asked == expected
 
 
 async def counted(
-    gate: ApiClient, method: str, path: str, **options: Any
+    api: ApiClient, method: str, path: str, **options: Any
 ) -> tuple[httpx.Response, list[str]]:
     """The answer, and what the database was asked for."""
     asked: list[str] = []
-    database = Counted(gate.database, asked)
-    ports = replace(gate.ports, queries=SqlQueries(database), storage=SqlStorage(database))
+    database = Counted(api.database, asked)
+    ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
     async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
         return await client.request(method, path, **options), asked

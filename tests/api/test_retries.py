@@ -23,21 +23,21 @@ POST = {"title": "Hello", "content": "First post."}
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "1"}])
 async def test_a_client_sees_only_the_last_of_several_failures(
-    gate: ApiClient, database_url: str, key: dict[str, str]
+    api: ApiClient, database_url: str, key: dict[str, str]
 ) -> None:
-    anna = await gate.person()
+    anna = await api.person()
     headers = anna.headers | key
     attempts = 1 + len(PAUSES)
     connection = await asyncpg.connect(database_url)
     await connection.execute(REFUSE.format(times=attempts))
     await connection.close()
 
-    refused = await gate.client.post("/posts", json=POST, headers=headers)
-    written = await gate.client.post("/posts", json=POST, headers=headers)
+    refused = await api.client.post("/posts", json=POST, headers=headers)
+    written = await api.client.post("/posts", json=POST, headers=headers)
 
     problem_of(refused, 503, "serialization_failure")
     assert refused.headers["Retry-After"] == "1"
     assert written.status_code == 201
     assert "Idempotency-Replayed" not in written.headers
-    posts = await gate.client.get("/posts", headers=anna.headers)
+    posts = await api.client.get("/posts", headers=anna.headers)
     assert posts.json() == [written.json()]

@@ -17,16 +17,16 @@ ENOUGH = 100
 
 
 async def test_no_request_that_starts_after_a_deactivation_succeeds(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
     for _ in range(ROUNDS):
-        await race(gate)
+        await race(api)
 
 
-async def race(gate: ApiClient) -> None:
+async def race(api: ApiClient) -> None:
     """Ask again and again, with no regard to answers, while the user is deactivated."""
-    anna = await gate.person()
-    authenticate = gate.app.state.services.auth.authenticate
+    anna = await api.person()
+    authenticate = api.app.state.services.auth.authenticate
     moments = count()
     admitted: list[int] = []
     refused: list[int] = []
@@ -40,7 +40,7 @@ async def race(gate: ApiClient) -> None:
             admitted.append(began)
 
     async def deactivate() -> int:
-        await gate.deactivate(anna)
+        await api.deactivate(anna)
         return next(moments)
 
     asking: list[asyncio.Task[None]] = []
@@ -64,25 +64,25 @@ STAGGERED = 20
 """Logins or refreshes that begin one after the other while the sessions are being ended."""
 
 
-async def change_password(gate: ApiClient, anna: Person, _: Person) -> httpx.Response:
+async def change_password(api: ApiClient, anna: Person, _: Person) -> httpx.Response:
     body = {"current_password": PASSWORD, "new_password": "staple battery horse"}
-    return await gate.client.put("/users/me/password", json=body, headers=anna.headers)
+    return await api.client.put("/users/me/password", json=body, headers=anna.headers)
 
 
-async def deactivate(gate: ApiClient, anna: Person, admin: Person) -> httpx.Response:
+async def deactivate(api: ApiClient, anna: Person, admin: Person) -> httpx.Response:
     body = {"is_active": False}
-    return await gate.client.patch(f"/users/{anna.id}", json=body, headers=admin.headers)
+    return await api.client.patch(f"/users/{anna.id}", json=body, headers=admin.headers)
 
 
-async def reactivate(gate: ApiClient, anna: Person, admin: Person) -> None:
+async def reactivate(api: ApiClient, anna: Person, admin: Person) -> None:
     """Nothing that was ended comes back by this."""
     body = {"is_active": True}
-    answer = await gate.client.patch(f"/users/{anna.id}", json=body, headers=admin.headers)
+    answer = await api.client.patch(f"/users/{anna.id}", json=body, headers=admin.headers)
     assert answer.status_code == 200
 
 
-async def log_out_everywhere(gate: ApiClient, anna: Person, _: Person) -> httpx.Response:
-    return await gate.client.delete("/sessions", headers=anna.headers)
+async def log_out_everywhere(api: ApiClient, anna: Person, _: Person) -> httpx.Response:
+    return await api.client.delete("/sessions", headers=anna.headers)
 
 
 Ending = Callable[[ApiClient, Person, Person], Awaitable[httpx.Response]]
@@ -108,63 +108,63 @@ async def _response(request: Awaitable[httpx.Response]) -> httpx.Response:
     return await request
 
 
-async def working(gate: ApiClient, answer: httpx.Response) -> int:
+async def working(api: ApiClient, answer: httpx.Response) -> int:
     """How many of the two tokens in the answer to a login or a refresh work."""
     if answer.status_code != 200:
         assert answer.status_code in (401, 503), answer.text
         return 0
     tokens = answer.json()
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-    me = await gate.client.get("/users/me", headers=headers)
-    refreshed = await refresh(gate, tokens["refresh_token"])
+    me = await api.client.get("/users/me", headers=headers)
+    refreshed = await refresh(api, tokens["refresh_token"])
     return [me.status_code, refreshed.status_code].count(200)
 
 
-async def refresh(gate: ApiClient, token: str) -> httpx.Response:
-    return await gate.client.post("/refresh", data={"refresh_token": token})
+async def refresh(api: ApiClient, token: str) -> httpx.Response:
+    return await api.client.post("/refresh", data={"refresh_token": token})
 
 
 @pytest.mark.parametrize("ending", [change_password, deactivate])
 async def test_no_login_with_the_old_password_survives_a_revocation_of_all_sessions(
-    gate: ApiClient, ending: Ending
+    api: ApiClient, ending: Ending
 ) -> None:
-    admin = await gate.person(role=Role.ADMIN)
+    admin = await api.person(role=Role.ADMIN)
     for _ in range(2):
-        anna = await gate.person()
-        log_in = partial(gate.log_in, anna.email)
+        anna = await api.person()
+        log_in = partial(api.log_in, anna.email)
 
-        answers = await answers_during(ending(gate, anna, admin), [log_in] * STAGGERED)
+        answers = await answers_during(ending(api, anna, admin), [log_in] * STAGGERED)
 
         assert 200 in {answer.status_code for answer in answers}
-        await reactivate(gate, anna, admin)
-        assert [await working(gate, answer) for answer in answers] == [0] * STAGGERED
+        await reactivate(api, anna, admin)
+        assert [await working(api, answer) for answer in answers] == [0] * STAGGERED
 
 
 @pytest.mark.parametrize("ending", [change_password, deactivate, log_out_everywhere])
 async def test_no_refresh_survives_a_revocation_of_all_sessions(
-    gate: ApiClient, ending: Ending
+    api: ApiClient, ending: Ending
 ) -> None:
-    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
-    logins = [await gate.log_in(anna.email) for _ in range(STAGGERED)]
-    refreshes = [partial(refresh, gate, login.json()["refresh_token"]) for login in logins]
+    admin, anna = await api.person(role=Role.ADMIN), await api.person()
+    logins = [await api.log_in(anna.email) for _ in range(STAGGERED)]
+    refreshes = [partial(refresh, api, login.json()["refresh_token"]) for login in logins]
 
-    answers = await answers_during(ending(gate, anna, admin), refreshes)
+    answers = await answers_during(ending(api, anna, admin), refreshes)
 
     assert 200 in {answer.status_code for answer in answers}
-    await reactivate(gate, anna, admin)
+    await reactivate(api, anna, admin)
     # The new tokens first: trying a rotated one would end its session.
-    assert [await working(gate, answer) for answer in answers] == [0] * STAGGERED
-    assert [await working(gate, answer) for answer in logins] == [0] * STAGGERED
+    assert [await working(api, answer) for answer in answers] == [0] * STAGGERED
+    assert [await working(api, answer) for answer in logins] == [0] * STAGGERED
 
 
 async def test_a_login_during_a_logout_everywhere_is_live_or_revoked_completely(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    admin, anna = await gate.person(role=Role.ADMIN), await gate.person()
-    log_in = partial(gate.log_in, anna.email)
+    admin, anna = await api.person(role=Role.ADMIN), await api.person()
+    log_in = partial(api.log_in, anna.email)
 
-    answers = await answers_during(log_out_everywhere(gate, anna, admin), [log_in] * STAGGERED)
+    answers = await answers_during(log_out_everywhere(api, anna, admin), [log_in] * STAGGERED)
 
     assert {answer.status_code for answer in answers} <= {200, 503}
-    assert (await gate.me(anna)).status_code == 401
-    assert {await working(gate, answer) for answer in answers} <= {0, 2}
+    assert (await api.me(anna)).status_code == 401
+    assert {await working(api, answer) for answer in answers} <= {0, 2}

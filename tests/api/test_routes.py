@@ -46,30 +46,30 @@ def census(routes: Sequence[BaseRoute]) -> list[tuple[BaseRoute, str, set[str]]]
     ]
 
 
-def test_every_route_is_public_by_the_contract_or_protected(gate: ApiClient) -> None:
-    assert undecided(gate.app) == []
+def test_every_route_is_public_by_the_contract_or_protected(api: ApiClient) -> None:
+    assert undecided(api.app) == []
 
 
-def test_every_public_route_of_the_contract_exists(gate: ApiClient) -> None:
-    routes = {(method, path) for _, path, methods in census(gate.app.routes) for method in methods}
+def test_every_public_route_of_the_contract_exists(api: ApiClient) -> None:
+    routes = {(method, path) for _, path, methods in census(api.app.routes) for method in methods}
 
     assert routes >= PUBLIC
 
 
-def test_no_public_route_is_protected(gate: ApiClient) -> None:
+def test_no_public_route_is_protected(api: ApiClient) -> None:
     protected = [
         path
-        for route, path, methods in census(gate.app.routes)
+        for route, path, methods in census(api.app.routes)
         if isinstance(route, ProtectedRoute) and {(m, path) for m in methods} & PUBLIC
     ]
 
     assert protected == []
 
 
-async def test_only_protected_routes_need_a_token(gate: ApiClient) -> None:
-    for _, path, methods in census(gate.app.routes):
+async def test_only_protected_routes_need_a_token(api: ApiClient) -> None:
+    for _, path, methods in census(api.app.routes):
         for method in methods:
-            answer = await gate.client.request(method, path.replace("{", "").replace("}", ""))
+            answer = await api.client.request(method, path.replace("{", "").replace("}", ""))
             is_public = (method.replace("HEAD", "GET"), path) in PUBLIC
             assert (answer.status_code == 401) is not is_public, f"{method} {path}"
 
@@ -123,7 +123,7 @@ def a_protected_route(app: FastAPI) -> None:
     ],
 )
 def test_the_census_finds_an_undeclared_route(
-    gate: ApiClient, add: Callable[[FastAPI], None], found: list[str]
+    api: ApiClient, add: Callable[[FastAPI], None], found: list[str]
 ) -> None:
     app = FastAPI(docs_url=None, redoc_url=None)
     assert undecided(app) == []
@@ -135,9 +135,9 @@ def test_the_census_finds_an_undeclared_route(
 
 @pytest.mark.parametrize("add", [forgotten_route, forgotten_route_in_a_router])
 def test_an_undeclared_route_prevents_the_start(
-    gate: ApiClient, add: Callable[[FastAPI], None]
+    api: ApiClient, add: Callable[[FastAPI], None]
 ) -> None:
-    refuse_undeclared_routes(gate.app)
+    refuse_undeclared_routes(api.app)
     app = FastAPI(docs_url=None, redoc_url=None)
     add(app)
 
@@ -146,7 +146,7 @@ def test_an_undeclared_route_prevents_the_start(
 
 
 async def test_a_protected_route_authenticates_without_asking_for_the_user(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
     router = protected_router("secrets")
 
@@ -154,15 +154,15 @@ async def test_a_protected_route_authenticates_without_asking_for_the_user(
     async def read_secrets() -> str:
         return "secret"
 
-    gate.app.include_router(router)
+    api.app.include_router(router)
 
-    assert (await gate.client.get("/secrets")).status_code == 401
-    anna = await gate.person()
-    assert (await gate.client.get("/secrets", headers=anna.headers)).json() == "secret"
+    assert (await api.client.get("/secrets")).status_code == 401
+    anna = await api.person()
+    assert (await api.client.get("/secrets", headers=anna.headers)).json() == "secret"
 
 
-async def test_a_response_without_content_has_no_content_type(gate: ApiClient) -> None:
-    routes = [route for route, _, _ in census(gate.app.routes) if isinstance(route, APIRoute)]
+async def test_a_response_without_content_has_no_content_type(api: ApiClient) -> None:
+    routes = [route for route, _, _ in census(api.app.routes) if isinstance(route, APIRoute)]
     empty = [route for route in routes if route.status_code == 204]
 
     assert empty

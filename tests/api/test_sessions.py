@@ -24,8 +24,8 @@ ROUTES = [
 ]
 
 
-async def session_of(gate: ApiClient, owner: Person) -> object:
-    answer = await gate.client.get("/sessions", headers=owner.headers)
+async def session_of(api: ApiClient, owner: Person) -> object:
+    answer = await api.client.get("/sessions", headers=owner.headers)
     return answer.json()[0]["id"]
 
 
@@ -40,17 +40,17 @@ REFRESH_MEMBERS = {
 }
 
 
-async def log_in(gate: ApiClient, person: Person) -> dict[str, Any]:
-    login: dict[str, Any] = (await gate.log_in(person.email)).json()
+async def log_in(api: ApiClient, person: Person) -> dict[str, Any]:
+    login: dict[str, Any] = (await api.log_in(person.email)).json()
     return login
 
 
-async def refresh(gate: ApiClient, token: str, **form: str) -> httpx.Response:
-    return await gate.client.post("/refresh", data={"refresh_token": token} | form)
+async def refresh(api: ApiClient, token: str, **form: str) -> httpx.Response:
+    return await api.client.post("/refresh", data={"refresh_token": token} | form)
 
 
-async def works(gate: ApiClient, access_token: str) -> bool:
-    answer = await gate.client.get("/users/me", headers=bearer(access_token))
+async def works(api: ApiClient, access_token: str) -> bool:
+    answer = await api.client.get("/users/me", headers=bearer(access_token))
     if answer.status_code != 200:
         assert_bad_token(answer)
     return answer.status_code == 200
@@ -60,11 +60,11 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_a_refresh_has_the_response_of_a_login(gate: ApiClient) -> None:
-    anna = await gate.person()
-    first = await log_in(gate, anna)
+async def test_a_refresh_has_the_response_of_a_login(api: ApiClient) -> None:
+    anna = await api.person()
+    first = await log_in(api, anna)
 
-    answer = await refresh(gate, first["refresh_token"], grant_type="refresh_token")
+    answer = await refresh(api, first["refresh_token"], grant_type="refresh_token")
 
     assert answer.status_code == 200
     second = answer.json()
@@ -73,102 +73,100 @@ async def test_a_refresh_has_the_response_of_a_login(gate: ApiClient) -> None:
     assert (second["expires_in"], second["refresh_expires_in"]) == (3600, 30 * 86_400)
     assert second["refresh_token"] != first["refresh_token"]
     assert answer.headers["Cache-Control"] == "no-store"
-    assert await works(gate, first["access_token"])
-    assert await works(gate, second["access_token"])
-    assert (await refresh(gate, second["refresh_token"])).status_code == 200
+    assert await works(api, first["access_token"])
+    assert await works(api, second["access_token"])
+    assert (await refresh(api, second["refresh_token"])).status_code == 200
 
 
-async def test_reuse_of_a_rotated_token_revokes_the_session_permanently(gate: ApiClient) -> None:
-    anna = await gate.person()
-    first = await log_in(gate, anna)
-    second = (await refresh(gate, first["refresh_token"])).json()
+async def test_reuse_of_a_rotated_token_revokes_the_session_permanently(api: ApiClient) -> None:
+    anna = await api.person()
+    first = await log_in(api, anna)
+    second = (await refresh(api, first["refresh_token"])).json()
 
     for _ in range(2):
-        assert_bad_token(await refresh(gate, first["refresh_token"]))
+        assert_bad_token(await refresh(api, first["refresh_token"]))
 
-    assert not await works(gate, second["access_token"])
-    assert_bad_token(await refresh(gate, second["refresh_token"]))
-    assert await works(gate, anna.token)
+    assert not await works(api, second["access_token"])
+    assert_bad_token(await refresh(api, second["refresh_token"]))
+    assert await works(api, anna.token)
 
 
 async def test_concurrent_refreshes_leave_at_most_one_token(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    anna = await gate.person()
-    first = await log_in(gate, anna)
+    anna = await api.person()
+    first = await log_in(api, anna)
 
-    answers = await asyncio.gather(*(refresh(gate, first["refresh_token"]) for _ in range(4)))
+    answers = await asyncio.gather(*(refresh(api, first["refresh_token"]) for _ in range(4)))
 
     won = [answer.json() for answer in answers if answer.status_code == 200]
     assert len(won) <= 1
     assert {answer.status_code for answer in answers} <= {200, 401}
-    living = [new for new in won if (await refresh(gate, new["refresh_token"])).status_code == 200]
+    living = [new for new in won if (await refresh(api, new["refresh_token"])).status_code == 200]
     assert living == []
 
 
 @on_one_database
 async def test_all_bad_refresh_tokens_have_the_same_response(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    anna = await gate.person()
-    login, other = await log_in(gate, anna), await log_in(gate, anna)
-    await gate.client.post("/logout", headers=bearer(other["access_token"]))
-    spent = (await log_in(gate, anna))["refresh_token"]
-    await refresh(gate, spent)
+    anna = await api.person()
+    login, other = await log_in(api, anna), await log_in(api, anna)
+    await api.client.post("/logout", headers=bearer(other["access_token"]))
+    spent = (await log_in(api, anna))["refresh_token"]
+    await refresh(api, spent)
 
     tokens = ["x", "é" * 1000, login["access_token"], other["refresh_token"], spent]
-    answers = [await refresh(gate, token) for token in tokens]
-    answers.append(
-        await gate.client.post("/refresh", content=b"refresh_token=%ff%00", headers=FORM)
-    )
+    answers = [await refresh(api, token) for token in tokens]
+    answers.append(await api.client.post("/refresh", content=b"refresh_token=%ff%00", headers=FORM))
 
     assert len({told(answer, 401, "invalid_token") for answer in answers}) == 1
     assert_bad_token(answers[0])
-    assert (await refresh(gate, login["refresh_token"])).status_code == 200
+    assert (await refresh(api, login["refresh_token"])).status_code == 200
 
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @on_one_database
-async def test_a_refresh_without_a_token_or_of_another_grant_is_422(gate: ApiClient) -> None:
-    problem = problem_of(await gate.client.post("/refresh", data={}), 422, "validation_failed")
+async def test_a_refresh_without_a_token_or_of_another_grant_is_422(api: ApiClient) -> None:
+    problem = problem_of(await api.client.post("/refresh", data={}), 422, "validation_failed")
     assert [error["loc"] for error in problem["errors"]] == [["body", "refresh_token"]]
-    problem_of(await refresh(gate, "x", grant_type="password"), 422, "validation_failed")
-    answer = await gate.client.post("/refresh", json={"refresh_token": "x"})
+    problem_of(await refresh(api, "x", grant_type="password"), 422, "validation_failed")
+    answer = await api.client.post("/refresh", json={"refresh_token": "x"})
     problem_of(answer, 415, "unsupported_media_type")
 
 
 @on_one_database
-async def test_a_session_expires_without_a_refresh(gate: ApiClient) -> None:
-    anna = await gate.person()
-    login = await log_in(gate, anna)
+async def test_a_session_expires_without_a_refresh(api: ApiClient) -> None:
+    anna = await api.person()
+    login = await log_in(api, anna)
 
-    gate.clock.ahead = timedelta(days=30)
+    api.clock.ahead = timedelta(days=30)
 
-    assert_bad_token(await refresh(gate, login["refresh_token"]))
+    assert_bad_token(await refresh(api, login["refresh_token"]))
 
 
-async def test_a_logout_takes_effect_on_the_next_request(gate: ApiClient) -> None:
-    anna = await gate.person()
-    login = await log_in(gate, anna)
+async def test_a_logout_takes_effect_on_the_next_request(api: ApiClient) -> None:
+    anna = await api.person()
+    login = await log_in(api, anna)
 
-    answer = await gate.client.post("/logout", headers=bearer(login["access_token"]))
+    answer = await api.client.post("/logout", headers=bearer(login["access_token"]))
 
     assert (answer.status_code, answer.content) == (204, b"")
-    assert not await works(gate, login["access_token"])
-    assert_bad_token(await refresh(gate, login["refresh_token"]))
-    assert_bad_token(await gate.client.post("/logout", headers=bearer(login["access_token"])))
-    assert await works(gate, anna.token)
+    assert not await works(api, login["access_token"])
+    assert_bad_token(await refresh(api, login["refresh_token"]))
+    assert_bad_token(await api.client.post("/logout", headers=bearer(login["access_token"])))
+    assert await works(api, anna.token)
 
 
-async def test_own_sessions_are_listed(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    before = gate.clock()
-    gate.client.headers["User-Agent"] = "Lynx/2.9"
-    login = await log_in(gate, anna)
+async def test_own_sessions_are_listed(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    before = api.clock()
+    api.client.headers["User-Agent"] = "Lynx/2.9"
+    login = await log_in(api, anna)
 
-    answer = await gate.client.get("/sessions", headers=bearer(login["access_token"]))
+    answer = await api.client.get("/sessions", headers=bearer(login["access_token"]))
 
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "private, no-cache"
@@ -188,79 +186,79 @@ async def test_own_sessions_are_listed(gate: ApiClient) -> None:
         datetime.fromisoformat(newest[name])
         for name in ("created_at", "last_used_at", "expires_at")
     )
-    assert before <= created_at == last_used_at <= gate.clock()
+    assert before <= created_at == last_used_at <= api.clock()
     assert expires_at - created_at == timedelta(days=30)
-    (of_bert,) = (await gate.client.get("/sessions", headers=bert.headers)).json()
+    (of_bert,) = (await api.client.get("/sessions", headers=bert.headers)).json()
     assert of_bert["id"] not in (newest["id"], oldest["id"])
 
 
 async def test_a_refresh_keeps_the_session_and_requests_do_not_touch_it(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
-    anna = await gate.person()
-    login = await log_in(gate, anna)
+    anna = await api.person()
+    login = await log_in(api, anna)
     headers = bearer(login["access_token"])
-    (first, *_) = (await gate.client.get("/sessions", headers=headers)).json()
-    (again, *_) = (await gate.client.get("/sessions", headers=headers)).json()
+    (first, *_) = (await api.client.get("/sessions", headers=headers)).json()
+    (again, *_) = (await api.client.get("/sessions", headers=headers)).json()
     assert again == first
 
-    gate.clock.ahead = timedelta(minutes=5)
-    refreshed = (await refresh(gate, login["refresh_token"])).json()
+    api.clock.ahead = timedelta(minutes=5)
+    refreshed = (await refresh(api, login["refresh_token"])).json()
 
     headers = bearer(refreshed["access_token"])
-    (second, *_) = (await gate.client.get("/sessions", headers=headers)).json()
+    (second, *_) = (await api.client.get("/sessions", headers=headers)).json()
     assert (second["id"], second["created_at"]) == (first["id"], first["created_at"])
     assert second["last_used_at"] > first["last_used_at"]
     assert second["expires_at"] > first["expires_at"]
 
 
-async def test_a_session_is_revoked_by_its_id(gate: ApiClient) -> None:
-    anna = await gate.person()
-    login = await log_in(gate, anna)
-    sessions = (await gate.client.get("/sessions", headers=anna.headers)).json()
+async def test_a_session_is_revoked_by_its_id(api: ApiClient) -> None:
+    anna = await api.person()
+    login = await log_in(api, anna)
+    sessions = (await api.client.get("/sessions", headers=anna.headers)).json()
     (other,) = [session for session in sessions if not session["current"]]
 
-    answer = await gate.client.delete(f"/sessions/{other['id']}", headers=anna.headers)
+    answer = await api.client.delete(f"/sessions/{other['id']}", headers=anna.headers)
 
     assert (answer.status_code, answer.content) == (204, b"")
-    assert not await works(gate, login["access_token"])
-    assert_bad_token(await refresh(gate, login["refresh_token"]))
-    (left,) = (await gate.client.get("/sessions", headers=anna.headers)).json()
+    assert not await works(api, login["access_token"])
+    assert_bad_token(await refresh(api, login["refresh_token"]))
+    (left,) = (await api.client.get("/sessions", headers=anna.headers)).json()
     assert left["current"]
-    again = await gate.client.delete(f"/sessions/{other['id']}", headers=anna.headers)
+    again = await api.client.delete(f"/sessions/{other['id']}", headers=anna.headers)
     problem_of(again, 404, "session_not_found")
 
 
-async def test_the_session_of_another_user_is_404(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    (of_bert,) = (await gate.client.get("/sessions", headers=bert.headers)).json()
+async def test_the_session_of_another_user_is_404(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    (of_bert,) = (await api.client.get("/sessions", headers=bert.headers)).json()
 
     for number in (of_bert["id"], 2**63 - 1):
-        answer = await gate.client.delete(f"/sessions/{number}", headers=anna.headers)
+        answer = await api.client.delete(f"/sessions/{number}", headers=anna.headers)
         problem = problem_of(answer, 404, "session_not_found")
         assert problem["detail"] == f"Session with id: {number} was not found"
-    assert (await gate.me(bert)).status_code == 200
+    assert (await api.me(bert)).status_code == 200
 
 
 @on_one_database
 @pytest.mark.parametrize("number", ["0", "-1", "x", str(2**63)])
-async def test_an_invalid_session_id_is_422(gate: ApiClient, number: str) -> None:
-    anna = await gate.person()
+async def test_an_invalid_session_id_is_422(api: ApiClient, number: str) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.delete(f"/sessions/{number}", headers=anna.headers)
+    answer = await api.client.delete(f"/sessions/{number}", headers=anna.headers)
 
     problem_of(answer, 422, "validation_failed")
 
 
-async def test_all_sessions_including_the_current_one_are_revoked(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    login = await log_in(gate, anna)
+async def test_all_sessions_including_the_current_one_are_revoked(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    login = await log_in(api, anna)
 
-    answer = await gate.client.delete("/sessions", headers=anna.headers)
+    answer = await api.client.delete("/sessions", headers=anna.headers)
 
     assert (answer.status_code, answer.content) == (204, b"")
-    assert not await works(gate, anna.token)
-    assert not await works(gate, login["access_token"])
-    assert_bad_token(await refresh(gate, login["refresh_token"]))
-    assert (await gate.me(bert)).status_code == 200
-    assert (await gate.log_in(anna.email)).status_code == 200
+    assert not await works(api, anna.token)
+    assert not await works(api, login["access_token"])
+    assert_bad_token(await refresh(api, login["refresh_token"]))
+    assert (await api.me(bert)).status_code == 200
+    assert (await api.log_in(anna.email)).status_code == 200

@@ -75,17 +75,17 @@ async def user_of(_gate: ApiClient, owner: Person) -> object:
 IDS = {"user_id": user_of}
 
 
-async def register(gate: ApiClient, **members: Any) -> Any:
+async def register(api: ApiClient, **members: Any) -> Any:
     body = {"email": "anna@example.com", "password": PASSWORD} | members
-    return await gate.client.post("/users", json=body)
+    return await api.client.post("/users", json=body)
 
 
 async def test_a_registration_returns_the_user_without_the_password(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
     before = datetime.now(UTC)
 
-    answer = await register(gate, name="Anna")
+    answer = await register(api, name="Anna")
 
     assert answer.status_code == 201
     user = answer.json()
@@ -103,11 +103,11 @@ async def test_a_registration_returns_the_user_without_the_password(
     assert answer.headers["Location"] == f"/users/{user['id']}"
 
 
-async def test_the_location_of_a_new_user_can_be_read(gate: ApiClient) -> None:
-    registered = await register(gate, name="Anna")
-    token = (await gate.log_in("anna@example.com")).json()["access_token"]
+async def test_the_location_of_a_new_user_can_be_read(api: ApiClient) -> None:
+    registered = await register(api, name="Anna")
+    token = (await api.log_in("anna@example.com")).json()["access_token"]
 
-    answer = await gate.client.get(
+    answer = await api.client.get(
         registered.headers["Location"], headers={"Authorization": f"Bearer {token}"}
     )
 
@@ -115,38 +115,38 @@ async def test_the_location_of_a_new_user_can_be_read(gate: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("name", [{}, {"name": None}])
-async def test_a_missing_name_is_null(gate: ApiClient, name: dict[str, None]) -> None:
-    assert (await register(gate, **name)).json()["name"] is None
+async def test_a_missing_name_is_null(api: ApiClient, name: dict[str, None]) -> None:
+    assert (await register(api, **name)).json()["name"] is None
 
 
-async def test_a_name_is_trimmed_and_may_have_any_script(gate: ApiClient) -> None:
-    assert (await register(gate, name="  Åsa 李 🦊 ")).json()["name"] == "Åsa 李 🦊"
+async def test_a_name_is_trimmed_and_may_have_any_script(api: ApiClient) -> None:
+    assert (await register(api, name="  Åsa 李 🦊 ")).json()["name"] == "Åsa 李 🦊"
 
 
 @pytest.mark.parametrize("again", ["anna@example.com", "ANNA@EXAMPLE.COM", "Anna@Example.Com"])
-async def test_an_address_is_taken_regardless_of_case(gate: ApiClient, again: str) -> None:
-    await gate.person("anna@example.com")
+async def test_an_address_is_taken_regardless_of_case(api: ApiClient, again: str) -> None:
+    await api.person("anna@example.com")
 
-    problem = problem_of(await register(gate, email=again), 409, "email_taken")
+    problem = problem_of(await register(api, email=again), 409, "email_taken")
 
     assert problem["detail"] == "An account with this e-mail address exists already"
 
 
-async def test_addresses_outside_ascii_compare_without_case(gate: ApiClient) -> None:
-    await gate.person("ärger@exämple.com")
+async def test_addresses_outside_ascii_compare_without_case(api: ApiClient) -> None:
+    await api.person("ärger@exämple.com")
 
-    problem_of(await register(gate, email="ÄRGER@EXÄMPLE.COM"), 409, "email_taken")
+    problem_of(await register(api, email="ÄRGER@EXÄMPLE.COM"), 409, "email_taken")
 
 
 async def test_addresses_equal_only_by_case_folding_are_two_accounts(
-    gate: ApiClient,
+    api: ApiClient,
 ) -> None:
     for email in ("strasse@example.com", "straße@example.com", "v@fass.example", "v@faß.example"):
-        user = (await register(gate, email=email)).json()
+        user = (await register(api, email=email)).json()
 
-        login = await gate.log_in(email)
+        login = await api.log_in(email)
         headers = {"Authorization": f"Bearer {login.json()['access_token']}"}
-        assert (await gate.client.get("/users/me", headers=headers)).json() == user
+        assert (await api.client.get("/users/me", headers=headers)).json() == user
 
 
 @on_one_database
@@ -162,14 +162,14 @@ async def test_addresses_equal_only_by_case_folding_are_two_accounts(
     ],
 )
 async def test_an_address_keeps_its_spelling_except_insignificant_parts(
-    gate: ApiClient, sent: str, kept: str
+    api: ApiClient, sent: str, kept: str
 ) -> None:
-    answer = await register(gate, email=sent)
+    answer = await register(api, email=sent)
 
     assert answer.status_code == 201, answer.text
     assert answer.json()["email"] == kept
     for email in (sent, kept):
-        assert (await gate.log_in(email)).status_code == 200
+        assert (await api.log_in(email)).status_code == 200
 
 
 @on_one_database
@@ -192,8 +192,8 @@ async def test_an_address_keeps_its_spelling_except_insignificant_parts(
         "",
     ],
 )
-async def test_what_is_no_address_is_refused(gate: ApiClient, email: str) -> None:
-    problem = problem_of(await register(gate, email=email), 422, "validation_failed")
+async def test_what_is_no_address_is_refused(api: ApiClient, email: str) -> None:
+    problem = problem_of(await register(api, email=email), 422, "validation_failed")
 
     assert [error["loc"] for error in problem["errors"]] == [["body", "email"]]
 
@@ -211,9 +211,9 @@ async def test_what_is_no_address_is_refused(gate: ApiClient, email: str) -> Non
     ],
 )
 async def test_a_weak_password_is_refused_with_the_reason(
-    gate: ApiClient, password: str, reason: str
+    api: ApiClient, password: str, reason: str
 ) -> None:
-    problem = problem_of(await register(gate, password=password), 422, "weak_password")
+    problem = problem_of(await register(api, password=password), 422, "weak_password")
 
     assert reason in problem["detail"]
 
@@ -222,19 +222,19 @@ async def test_a_weak_password_is_refused_with_the_reason(
     "password", ["twelve chars", "é" * 128, "  spaces on both sides  ", "🦊" * 12]
 )
 async def test_a_password_of_12_to_128_arbitrary_characters_logs_in(
-    gate: ApiClient, password: str
+    api: ApiClient, password: str
 ) -> None:
-    assert (await register(gate, password=password)).status_code == 201
+    assert (await register(api, password=password)).status_code == 201
 
-    assert (await gate.log_in("anna@example.com", password)).status_code == 200
+    assert (await api.log_in("anna@example.com", password)).status_code == 200
 
 
-async def test_every_character_of_a_password_counts_even_after_a_nul(gate: ApiClient) -> None:
+async def test_every_character_of_a_password_counts_even_after_a_nul(api: ApiClient) -> None:
     password = "before the NUL\0" + "x" * 100
-    await register(gate, password=password)
+    await register(api, password=password)
 
-    assert (await gate.log_in("anna@example.com", password)).status_code == 200
-    answer = await gate.log_in("anna@example.com", password[:-1] + "y")
+    assert (await api.log_in("anna@example.com", password)).status_code == 200
+    answer = await api.log_in("anna@example.com", password[:-1] + "y")
     problem_of(answer, 401, "invalid_credentials")
 
 
@@ -242,14 +242,14 @@ async def test_every_character_of_a_password_counts_even_after_a_nul(gate: ApiCl
 @pytest.mark.parametrize(
     "member", ["role", "owner_id", "is_active", "is_verified", "id", "password_hash", "votes"]
 )
-async def test_an_unknown_member_is_refused_and_not_named(gate: ApiClient, member: str) -> None:
-    answer = await register(gate, **{member: "admin"})
+async def test_an_unknown_member_is_refused_and_not_named(api: ApiClient, member: str) -> None:
+    answer = await register(api, **{member: "admin"})
 
     problem = problem_of(answer, 422, "validation_failed")
     assert problem["errors"] == [
         {"loc": ["body"], "msg": "Extra inputs are not permitted", "type": "extra_forbidden"}
     ]
-    assert (await gate.log_in("anna@example.com")).status_code == 401
+    assert (await api.log_in("anna@example.com")).status_code == 401
 
 
 @on_one_database
@@ -274,9 +274,9 @@ async def test_an_unknown_member_is_refused_and_not_named(gate: ApiClient, membe
     ],
 )
 async def test_values_of_another_type_are_refused_with_their_location(
-    gate: ApiClient, body: object, locations: list[list[str]]
+    api: ApiClient, body: object, locations: list[list[str]]
 ) -> None:
-    answer = await gate.client.post(
+    answer = await api.client.post(
         "/users", content=json.dumps(body), headers={"Content-Type": "application/json"}
     )
 
@@ -286,27 +286,27 @@ async def test_values_of_another_type_are_refused_with_their_location(
 
 @on_one_database
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101])
-async def test_an_empty_or_overlong_name_is_refused(gate: ApiClient, name: str) -> None:
-    problem = problem_of(await register(gate, name=name), 422, "validation_failed")
+async def test_an_empty_or_overlong_name_is_refused(api: ApiClient, name: str) -> None:
+    problem = problem_of(await register(api, name=name), 422, "validation_failed")
 
     assert problem["errors"][0]["loc"] == ["body", "name"]
 
 
-async def test_the_current_user_is_the_user_of_the_token(gate: ApiClient) -> None:
-    anna, bert = await gate.person(name="Anna"), await gate.person(name=None)
+async def test_the_current_user_is_the_user_of_the_token(api: ApiClient) -> None:
+    anna, bert = await api.person(name="Anna"), await api.person(name=None)
 
     for person in (anna, bert):
-        user = (await gate.me(person)).json()
+        user = (await api.me(person)).json()
         assert (user["id"], user["email"], user["name"]) == (person.id, person.email, person.name)
 
 
-async def test_the_current_user_is_read_from_storage_on_every_request(gate: ApiClient) -> None:
-    anna = await gate.person()
-    assert (await gate.me(anna)).json()["role"] == "member"
+async def test_the_current_user_is_read_from_storage_on_every_request(api: ApiClient) -> None:
+    anna = await api.person()
+    assert (await api.me(anna)).json()["role"] == "member"
 
-    await gate.set_role(anna, Role.ADMIN)
+    await api.set_role(anna, Role.ADMIN)
 
-    assert (await gate.me(anna)).json()["role"] == "admin"
+    assert (await api.me(anna)).json()["role"] == "admin"
 
 
 WHOLE = {"id", "email", "pending_email", "name", "role", "is_active", "is_verified", "created_at"}
@@ -318,30 +318,30 @@ PUBLIC = {"id", "name", "created_at"}
     [(Role.MEMBER, PUBLIC), (Role.MODERATOR, PUBLIC), (Role.ADMIN, WHOLE)],
 )
 async def test_other_users_see_only_the_name_and_admins_see_everything(
-    gate: ApiClient, role: Role, members: set[str]
+    api: ApiClient, role: Role, members: set[str]
 ) -> None:
-    anna, other = await gate.person(), await gate.person(role=role)
+    anna, other = await api.person(), await api.person(role=role)
 
-    answer = await gate.client.get(f"/users/{anna.id}", headers=other.headers)
+    answer = await api.client.get(f"/users/{anna.id}", headers=other.headers)
 
     assert answer.status_code == 200
     assert set(answer.json()) == members
     assert answer.json()["id"] == anna.id
 
 
-async def test_users_see_all_their_own_fields(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_users_see_all_their_own_fields(api: ApiClient) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.get(f"/users/{anna.id}", headers=anna.headers)
+    answer = await api.client.get(f"/users/{anna.id}", headers=anna.headers)
 
-    assert answer.json() == (await gate.me(anna)).json()
+    assert answer.json() == (await api.me(anna)).json()
     assert set(answer.json()) == WHOLE
 
 
-async def test_an_unknown_user_is_404(gate: ApiClient) -> None:
-    anna = await gate.person()
+async def test_an_unknown_user_is_404(api: ApiClient) -> None:
+    anna = await api.person()
 
-    answer = await gate.client.get("/users/4711", headers=anna.headers)
+    answer = await api.client.get("/users/4711", headers=anna.headers)
 
     problem = problem_of(answer, 404, "user_not_found")
     assert problem["detail"] == "User with id: 4711 was not found"

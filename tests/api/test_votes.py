@@ -28,67 +28,67 @@ ROUTES = [
 ]
 
 
-async def vote(gate: ApiClient, method: str, post_id: int, voter: Person) -> httpx.Response:
-    return await gate.client.request(method, f"/posts/{post_id}/vote", headers=voter.headers)
+async def vote(api: ApiClient, method: str, post_id: int, voter: Person) -> httpx.Response:
+    return await api.client.request(method, f"/posts/{post_id}/vote", headers=voter.headers)
 
 
-async def votes(gate: ApiClient, post: dict[str, Any], reader: Person) -> tuple[int, bool]:
-    answer = (await gate.client.get(f"/posts/{post['id']}", headers=reader.headers)).json()
-    (listed,) = (await gate.client.get("/posts", headers=reader.headers)).json()
+async def votes(api: ApiClient, post: dict[str, Any], reader: Person) -> tuple[int, bool]:
+    answer = (await api.client.get(f"/posts/{post['id']}", headers=reader.headers)).json()
+    (listed,) = (await api.client.get("/posts", headers=reader.headers)).json()
     assert listed == answer
     return answer["votes"], answer["voted"]
 
 
-async def test_a_vote_can_be_cast_and_withdrawn_repeatedly(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post = await gate.post(anna)
+async def test_a_vote_can_be_cast_and_withdrawn_repeatedly(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    post = await api.post(anna)
 
     for method, count in (("PUT", 1), ("PUT", 1), ("DELETE", 0), ("DELETE", 0), ("PUT", 1)):
-        answer = await vote(gate, method, post["id"], bert)
+        answer = await vote(api, method, post["id"], bert)
         assert (answer.status_code, answer.content) == (204, b"")
-        assert await votes(gate, post, bert) == (count, count == 1)
-        assert await votes(gate, post, anna) == (count, False)
+        assert await votes(api, post, bert) == (count, count == 1)
+        assert await votes(api, post, anna) == (count, False)
 
 
-async def test_an_author_may_vote_for_their_own_post(gate: ApiClient) -> None:
-    anna = await gate.person()
-    post = await gate.post(anna)
+async def test_an_author_may_vote_for_their_own_post(api: ApiClient) -> None:
+    anna = await api.person()
+    post = await api.post(anna)
 
-    await vote(gate, "PUT", post["id"], anna)
+    await vote(api, "PUT", post["id"], anna)
 
-    answer = await gate.client.get(f"/posts/{post['id']}", headers=anna.headers)
+    answer = await api.client.get(f"/posts/{post['id']}", headers=anna.headers)
     assert answer.json() == post | {"votes": 1, "voted": True}
 
 
-async def test_concurrent_votes_of_one_user_count_once(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post = await gate.post(anna)
+async def test_concurrent_votes_of_one_user_count_once(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    post = await api.post(anna)
 
-    answers = await asyncio.gather(*(vote(gate, "PUT", post["id"], bert) for _ in range(8)))
+    answers = await asyncio.gather(*(vote(api, "PUT", post["id"], bert) for _ in range(8)))
 
     assert [answer.status_code for answer in answers] == [204] * 8
-    assert await votes(gate, post, bert) == (1, True)
+    assert await votes(api, post, bert) == (1, True)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-async def test_a_vote_on_an_invisible_post_is_404(gate: ApiClient, method: str) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    moderator = await gate.person(role=Role.MODERATOR)
-    draft = await gate.post(anna, published=False)
+async def test_a_vote_on_an_invisible_post_is_404(api: ApiClient, method: str) -> None:
+    anna, bert = await api.person(), await api.person()
+    moderator = await api.person(role=Role.MODERATOR)
+    draft = await api.post(anna, published=False)
 
     for post_id in (draft["id"], 4711):
-        problem = problem_of(await vote(gate, method, post_id, bert), 404, "post_not_found")
+        problem = problem_of(await vote(api, method, post_id, bert), 404, "post_not_found")
         assert problem["detail"] == f"Post with id: {post_id} was not found"
     for voter in (anna, moderator):
-        assert (await vote(gate, method, draft["id"], voter)).status_code == 204
-    assert await votes(gate, draft, anna) == ((2, True) if method == "PUT" else (0, False))
+        assert (await vote(api, method, draft["id"], voter)).status_code == 204
+    assert await votes(api, draft, anna) == ((2, True) if method == "PUT" else (0, False))
 
 
-async def test_removing_a_user_removes_their_votes(gate: ApiClient) -> None:
-    anna, bert = await gate.person(), await gate.person()
-    post = await gate.post(anna)
-    await vote(gate, "PUT", post["id"], bert)
+async def test_removing_a_user_removes_their_votes(api: ApiClient) -> None:
+    anna, bert = await api.person(), await api.person()
+    post = await api.post(anna)
+    await vote(api, "PUT", post["id"], bert)
 
-    await gate.delete(bert)
+    await api.delete(bert)
 
-    assert await votes(gate, post, anna) == (0, False)
+    assert await votes(api, post, anna) == (0, False)

@@ -41,7 +41,7 @@ async def test_a_newcomer_registers_authorizes_and_calls_from_the_docs_page(
     service: Service,
 ) -> None:
     email = f"newcomer-{uuid4().hex[:12]}@example.org"
-    password = f"gate {uuid4()}"
+    password = f"api {uuid4()}"
     troubles: list[str] = []
 
     async with browser_page() as page:
