@@ -87,18 +87,18 @@ def write_nothing(method: str, path: str, **fields: object) -> None:
 
 async def answer_failure(scope: Scope, receive: Receive, send: Send) -> None:
     """The 500 that tells nothing, or the 503 of what the server did not wait for."""
-    exchange: RequestContext = scope[SCOPE_KEY]
-    if exchange.error == "stopped":
+    context: RequestContext = scope[SCOPE_KEY]
+    if context.error == "stopped":
         response = problem_response(
             503,
-            exchange.error,
+            context.error,
             "The service stopped before this was done: a change may have been made, or not",
-            exchange.request_id,
+            context.request_id,
             headers={"Retry-After": "1"},
         )
     else:
         response = problem_response(
-            500, "internal_error", "Something went wrong on our side", exchange.request_id
+            500, "internal_error", "Something went wrong on our side", context.request_id
         )
     await response(scope, receive, send)
 
@@ -134,11 +134,11 @@ class RequestMiddleware:
         state = scope.setdefault("state", {})
         request_id = state.get("request_id") or request_id or f"{_PROCESS}-{next(_COUNT):x}"
         state["request_id"] = request_id
-        exchange = RequestContext(request_id)
+        context = RequestContext(request_id)
         REQUEST_INFO.set(
-            RequestInfo(exchange.request_id, scope["client"][0] if scope["client"] else None)
+            RequestInfo(context.request_id, scope["client"][0] if scope["client"] else None)
         )
-        scope = {**scope, SCOPE_KEY: exchange}
+        scope = {**scope, SCOPE_KEY: context}
         method: str = scope["method"]
         is_head = method == "HEAD"
         if is_head:
@@ -149,8 +149,8 @@ class RequestMiddleware:
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                _complete(message["headers"], exchange, scope)
+                context.status = message["status"]
+                _complete(message["headers"], context, scope)
             elif is_head:
                 message = {**message, "body": b""}
             await send(message)
@@ -159,19 +159,19 @@ class RequestMiddleware:
             if status is None:
                 await self._app(scope, receive, send_on)
             else:
-                await _refusal(status, exchange)(scope, receive, send_on)
+                await _refusal(status, context)(scope, receive, send_on)
         except (Exception, asyncio.CancelledError) as error:
-            exchange.error = _failure(error, exchange.request_id)
-            if exchange.status:
+            context.error = _failure(error, context.request_id)
+            if context.status:
                 raise  # too late for another answer: the server cuts the connection
             await self._on_failure(scope, receive, send_on)
         finally:
-            self._note(scope, method, exchange, perf_counter() - started)
+            self._note(scope, method, context, perf_counter() - started)
 
-    def _note(self, scope: Scope, method: str, exchange: RequestContext, seconds: float) -> None:
-        user = exchange.user
+    def _note(self, scope: Scope, method: str, context: RequestContext, seconds: float) -> None:
+        user = context.user
         # The server knows of connections that broke, and of bodies that were not HTTP.
-        status, error = scope["state"].get("outcome") or (exchange.status, exchange.error)
+        status, error = scope["state"].get("outcome") or (context.status, context.error)
         route = scope.get("route")
         self._access_log(
             method,
@@ -180,12 +180,12 @@ class RequestMiddleware:
             route=route.path if route else None,
             status=status,
             duration_ms=round(seconds * 1000, 1),
-            request_id=exchange.request_id,
+            request_id=context.request_id,
             user_id=user.id if user else None,
             email=user.email if user and self._log_email else None,
             error=error,
-            limit=exchange.limit_statuses[0].limit.value if error == TooManyRequests.code else None,
-            ip=scope["client"][0] if exchange.status in _REFUSED and scope["client"] else None,
+            limit=context.limit_statuses[0].limit.value if error == TooManyRequests.code else None,
+            ip=scope["client"][0] if context.status in _REFUSED and scope["client"] else None,
         )
 
 
@@ -232,23 +232,23 @@ def _read_head(scope: Scope) -> tuple[str | None, int | None]:
     return request_id, None
 
 
-def _refusal(status: int, exchange: RequestContext) -> Response:
+def _refusal(status: int, context: RequestContext) -> Response:
     """The answer to a head that no route is asked about."""
     code, detail = _HEAD_PROBLEMS[status]
-    exchange.error = code
+    context.error = code
     return problem_response(
-        status, code, detail, exchange.request_id, headers={"Connection": "close"}
+        status, code, detail, context.request_id, headers={"Connection": "close"}
     )
 
 
-def _complete(headers: list[tuple[bytes, bytes]], exchange: RequestContext, scope: Scope) -> None:
-    headers.append((b"x-request-id", exchange.request_id.encode("ascii")))
+def _complete(headers: list[tuple[bytes, bytes]], context: RequestContext, scope: Scope) -> None:
+    headers.append((b"x-request-id", context.request_id.encode("ascii")))
     headers.append((b"x-content-type-options", b"nosniff"))
     if is_draining(scope):
         headers.append((b"connection", b"close"))
-    if exchange.limit_statuses:
-        headers.extend(limit_headers(exchange.limit_statuses))
-    if exchange.user:
+    if context.limit_statuses:
+        headers.extend(limit_headers(context.limit_statuses))
+    if context.user:
         headers.append((b"cache-control", b"private, no-cache"))
         headers.append((b"vary", b"Authorization"))
 

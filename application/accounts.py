@@ -102,15 +102,15 @@ class AccountService:
         until the code that is mailed to it comes back; the present one is mailed a code that undoes
         the change. Raises `EmailTaken` or the error of a broken rule.
         """
-        known = None
+        credentials = None
         if change.email is not None:
-            known = await self._confirmed(user, current_password or "", ip)
+            credentials = await self._confirmed(user, current_password or "", ip)
             owner = await self._queries.credentials(change.email)
             if owner is not None and owner.user.id != user.id:
                 raise EmailTaken
 
         async def work(uow: UnitOfWork) -> User:
-            edited = await _locked(uow, user, known)
+            edited = await _locked(uow, user, credentials)
             edited.edit(change)
             await uow.users.save(edited)
             now = self._clock()
@@ -152,14 +152,14 @@ class AccountService:
     ) -> None:
         """And end all sessions but `keep`, and all one-time codes. Raises `WeakPassword`."""
         self._passwords.check(new, user.email)
-        known = await self._confirmed(user, current, ip)
+        credentials = await self._confirmed(user, current, ip)
         requester = Requester(network_of(ip), is_known=True)
         new_hash = await self._passwords.new(new, user.email, requester)
         now = self._clock()
 
         async def work(uow: UnitOfWork) -> None:
             if not await uow.users.change_password(
-                user.id, current_hash=known.password, new_hash=new_hash
+                user.id, current_hash=credentials.password, new_hash=new_hash
             ):
                 raise WrongPassword
             await uow.sessions.revoke_all(user.id, now, but=keep)
@@ -171,8 +171,8 @@ class AccountService:
 
     async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
         """Close the account: at once, and however much is stored. Raises `LastAdmin`."""
-        known = await self._confirmed(user, current_password, ip)
-        await self._remove(user, known)
+        credentials = await self._confirmed(user, current_password, ip)
+        await self._remove(user, credentials)
 
     async def delete_external(self, user: User) -> None:
         """As `delete`, for a user who has no password here. Their tokens issued until now are dead,
@@ -180,10 +180,10 @@ class AccountService:
         """
         await self._remove(user, None)
 
-    async def _remove(self, user: User, known: Credentials | None) -> None:
+    async def _remove(self, user: User, credentials: Credentials | None) -> None:
         async def work(uow: UnitOfWork) -> None:
             an_admin_is_left(user.id, await uow.users.admins())
-            removed = await _locked(uow, user, known)
+            removed = await _locked(uow, user, credentials)
             now = self._clock()
             await uow.identities.end(user.id, now)
             await uow.users.remove(removed)
@@ -193,18 +193,18 @@ class AccountService:
         await self._storage.run(work)
 
     async def _confirmed(self, user: User, password: str, ip: str | None) -> Credentials:
-        known = await self._passwords.credentials(user.email, password, ip, is_logged_in=True)
+        credentials = await self._passwords.credentials(user.email, password, ip, is_logged_in=True)
         # The address may have gone on to somebody else by now.
-        if known is None or known.user.id != user.id:
+        if credentials is None or credentials.user.id != user.id:
             raise WrongPassword
-        return known
+        return credentials
 
 
-async def _locked(uow: UnitOfWork, user: User, known: Credentials | None) -> User:
+async def _locked(uow: UnitOfWork, user: User, credentials: Credentials | None) -> User:
     """The user as stored now; when their password was confirmed, with that one still."""
     found = await uow.users.get(user.id)
     if found is None:
         raise UserNotFound(user.id)
-    if known is not None and found.password != known.password:
+    if credentials is not None and found.password != credentials.password:
         raise WrongPassword
     return found.user

@@ -32,7 +32,7 @@ from domain.events import Event
 from domain.one_time_codes import LIFETIMES, Purpose, new_code, recipient
 
 CLAIM = timedelta(seconds=30)
-"""For so long nobody else sends a letter that somebody is sending; twice what sending may take."""
+"""How long a claimed message is reserved for its sender: twice the time limit of sending."""
 
 _PAUSE = 2.0
 """Seconds between two looks into the outbox when nobody says that there is something in it."""
@@ -87,7 +87,7 @@ class MailService:
             Reading(
                 "counter",
                 "gatepost_mails_given_up",
-                "Mails that were refused for good, or waited for too long.",
+                "Mails that were refused permanently, or waited too long.",
                 lambda: self._given_up,
             ),
             Reading(
@@ -124,7 +124,7 @@ class MailService:
                         status_due = self._clock() + _STATUS_PAUSE
                         await self.read_status()
                 except Unavailable:
-                    pass  # it says so elsewhere; the letters wait
+                    pass  # the database logs its own outage; the messages wait
                 except Exception:
                     log.exception("delivery of mail failed")
                 with suppress(TimeoutError):
@@ -135,14 +135,14 @@ class MailService:
                 task.cancel()
 
     async def _send_next(self) -> bool:
-        """Begin to send the letter that is due for longest; whether there was one."""
+        """Start sending the message that has been due longest. Returns whether there was one."""
         counts = Counter(self._sending.values())
         busy = [host for host, count in counts.items() if count >= SENDING_TO_HOST_MAX]
-        letter = await self._claim(self._clock(), busy)
-        if letter is None:
+        message = await self._claim(self._clock(), busy)
+        if message is None:
             return False
-        task = asyncio.create_task(self._deliver(letter))
-        self._sending[task] = host_of(letter.email)
+        task = asyncio.create_task(self._deliver(message))
+        self._sending[task] = host_of(message.email)
         task.add_done_callback(self._sent)
         return True
 
@@ -150,7 +150,7 @@ class MailService:
         del self._sending[task]
         self.wake()
         error = None if task.cancelled() else task.exception()
-        # A storage that is away says so elsewhere. The claim runs out, and the letter is due again.
+        # The database logs its own outage. The claim expires, and the message is due again.
         if error is not None and not isinstance(error, Unavailable):
             log.error("delivery of mail failed", exc_info=error)
 
@@ -159,49 +159,49 @@ class MailService:
         self._status = await self._storage.run(lambda uow: uow.outbox.status())
 
     async def deliver_next(self) -> bool:
-        """Send the letter that is due for longest; whether there was one."""
-        letter = await self._claim(self._clock())
-        if letter is not None:
-            await self._deliver(letter)
-        return letter is not None
+        """Send the message that has been due longest. Returns whether there was one."""
+        message = await self._claim(self._clock())
+        if message is not None:
+            await self._deliver(message)
+        return message is not None
 
-    async def _deliver(self, letter: OutboxMessage) -> None:
-        """Send a claimed letter.
+    async def _deliver(self, message: OutboxMessage) -> None:
+        """Send a claimed message.
 
-        At least once: a letter leaves the outbox after it was sent, and one whose sender died is
+        At least once: a message leaves the outbox after it was sent, and one whose sender died is
         due again when the claim on it runs out. One that could not be sent is tried again until it
         has waited for as long as its code would live.
         """
         now = self._clock()
         try:
-            if now - letter.added_at >= LIFETIMES[letter.purpose]:
+            if now - message.added_at >= LIFETIMES[message.purpose]:
                 raise MailRefused("it waited for longer than its code would live")
-            if mail := await self._written(letter, now):
+            if mail := await self._written(message, now):
                 await self._mailer.send(mail)
         except Unavailable:
             raise
         except MailRefused as error:
             self._given_up += 1
-            await self._settle(letter.id, None)
-            log.warning("letter %s was given up: %s", letter.id, error)
+            await self._settle(message.id, None)
+            log.warning("message %s was given up: %s", message.id, error)
         except Exception as error:
-            again_at = self._clock() + pause_after(letter.attempts)
-            await self._settle(letter.id, again_at)
+            again_at = self._clock() + pause_after(message.attempts)
+            await self._settle(message.id, again_at)
             log.warning(
-                "letter %s was not sent: %s; next attempt: %s",
-                letter.id,
+                "message %s was not sent: %s; next attempt: %s",
+                message.id,
                 error,
                 again_at,
                 exc_info=not isinstance(error, MailNotSent),
             )
         else:
-            await self._settle(letter.id, None)
+            await self._settle(message.id, None)
 
     async def _claim(self, now: datetime, busy: Collection[str] = ()) -> OutboxMessage | None:
         async def work(uow: UnitOfWork) -> OutboxMessage | None:
-            letter = await uow.outbox.claim(now, until=now + CLAIM, busy=busy)
+            message = await uow.outbox.claim(now, until=now + CLAIM, busy=busy)
             await uow.commit()
-            return letter
+            return message
 
         return await self._storage.run(work)
 
@@ -215,14 +215,14 @@ class MailService:
 
         await self._storage.run(work)
 
-    async def _written(self, letter: OutboxMessage, now: datetime) -> Mail | None:
+    async def _written(self, message: OutboxMessage, now: datetime) -> Mail | None:
         """The mail with a new code; None when there is nobody to have one."""
-        user_id = letter.user_id
+        user_id = message.user_id
         if user_id is None:
-            known = await self._queries.credentials(letter.email)
-            if known is None:
+            credentials = await self._queries.credentials(message.email)
+            if credentials is None:
                 return None
-            user_id = known.user.id
+            user_id = credentials.user.id
         owner_id, token = user_id, secrets.token_urlsafe(32)
 
         async def work(uow: UnitOfWork) -> Mail | None:
@@ -230,29 +230,29 @@ class MailService:
             if found is None:
                 return None
             user = found.user
-            to = recipient(letter.purpose, letter.email, user)
+            to = recipient(message.purpose, message.email, user)
             if to is None:
                 return None
             # The time to undo a change runs from the change, however late the mail is.
-            undoes = letter.purpose is Purpose.EMAIL_CHANGE_UNDO
-            since = letter.added_at if undoes else now
-            code = new_code(user, letter.purpose, to, token, since)
+            undoes = message.purpose is Purpose.EMAIL_CHANGE_UNDO
+            since = message.added_at if undoes else now
+            code = new_code(user, message.purpose, to, token, since)
             await uow.codes.add(code)
-            if letter.attempts == 1:
+            if message.attempts == 1:
                 uow.record(
                     Event.of(
-                        f"{letter.purpose.value}_requested",
+                        f"{message.purpose.value}_requested",
                         f"user:{user.id}",
                         actor_id=None,
                         at=now,
                     )
                 )
-            origin = REQUEST_INFO.set(letter.origin)
+            origin = REQUEST_INFO.set(message.origin)
             try:
                 await uow.commit()
             finally:
                 REQUEST_INFO.reset(origin)
-            return write(letter.purpose, to, token, code.expires_at, self._public_url)
+            return write(message.purpose, to, token, code.expires_at, self._public_url)
 
         return await self._storage.run(work)
 

@@ -42,17 +42,17 @@ class TrustedProxies:
             told["scheme"] = scheme
         client = peer
         for hop in reversed(hops):
-            known = address(hop.decode("latin-1"))
-            if known is None:
+            hop_address = address(hop.decode("latin-1"))
+            if hop_address is None:
                 break
-            client = known
-            if not self._is_trusted(known):
+            client = hop_address
+            if not self._is_trusted(hop_address):
                 break
         told["client"] = (str(client), 0 if client is not peer else scope["client"][1])
         return told
 
-    def _is_in_networks(self, known: _Address) -> bool:
-        return any(known in network for network in self._networks)
+    def _is_in_networks(self, address: _Address) -> bool:
+        return any(address in network for network in self._networks)
 
 
 @lru_cache(4096)
@@ -69,7 +69,7 @@ def address(text: str) -> _Address | None:
     elif host.count(":") == 1:
         host = host.partition(":")[0]
     try:
-        known = ip_address(host)
+        parsed = ip_address(host)
     except ValueError:
         return None
-    return getattr(known, "ipv4_mapped", None) or known
+    return getattr(parsed, "ipv4_mapped", None) or parsed

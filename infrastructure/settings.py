@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     """Seconds that a session lasts at most, however often it is refreshed."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
     pepper: SecretStr = SecretStr("")
-    """Or several, comma-separated: the first is given to new hashes, the others are known still."""
+    """Or several, comma-separated: the first hashes new passwords, the others still verify."""
     password_min: int = Field(default=12, ge=10, le=64)
     """Characters; the list of common passwords begins at ten."""
     smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = None
@@ -220,23 +220,23 @@ def load() -> Settings:
     Raises `BadSettings`.
     """
     environment = {name.upper(): value for name, value in os.environ.items()}
-    known = {f"{PREFIX}{name}".upper(): name for name in Settings.model_fields}
+    fields_by_variable = {f"{PREFIX}{name}".upper(): name for name in Settings.model_fields}
     problems = []
     try:
         in_file = {name.upper(): value for name, value in read_env_file(Path(ENV_FILE)).items()}
-        for name in known.keys() & environment.keys():
+        for name in fields_by_variable.keys() & environment.keys():
             check_variable(name, environment[name])
     except BadEnvironment as error:
         raise BadSettings(str(error)) from None
     given = {*environment, *in_file} - service_links(environment, PREFIX)
     problems += [
-        f"{name}: there is no such setting" + _suggestion(name, known)
-        for name in sorted(given - known.keys())
+        f"{name}: there is no such setting" + _suggestion(name, fields_by_variable)
+        for name in sorted(given - fields_by_variable.keys())
         if name.startswith(PREFIX)
     ]
     from_file: dict[str, Any] = {
         field: in_file[name]
-        for name, field in known.items()
+        for name, field in fields_by_variable.items()
         if in_file.get(name) and not environment.get(name)
     }
     try:
@@ -253,8 +253,8 @@ def load() -> Settings:
     return settings
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, known, 1, cutoff=0.8)
+def _suggestion(name: str, candidates: Iterable[str]) -> str:
+    close = get_close_matches(name, candidates, 1, cutoff=0.8)
     return f"; do you mean {close[0]}?" if close else ""
 
 

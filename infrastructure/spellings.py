@@ -39,15 +39,15 @@ def network(value: str) -> str:
     IPv4-mapped addresses (RFC 4291, section 2.5.5.2) become IPv4, as which their peers count.
     """
     try:
-        known = ip_network(value.strip("[]"), strict=False)
+        parsed = ip_network(value.strip("[]"), strict=False)
     except ValueError:
         raise ValueError(
             "must be addresses or networks (192.0.2.0/24), no names, no ports, no *"
         ) from None
-    mapped = known.network_address.ipv4_mapped if isinstance(known, IPv6Network) else None
-    if mapped is not None and known.prefixlen >= 96:
-        known = ip_network((mapped, known.prefixlen - 96))
-    return str(known)
+    mapped = parsed.network_address.ipv4_mapped if isinstance(parsed, IPv6Network) else None
+    if mapped is not None and parsed.prefixlen >= 96:
+        parsed = ip_network((mapped, parsed.prefixlen - 96))
+    return str(parsed)
 
 
 def issuer(value: str) -> str:

@@ -35,7 +35,7 @@ class LetterRow(Row, table=True):
     attempts: int = Field(sa_column_kwargs={"server_default": "0"})
     request_id: str | None
     ip: str | None
-    # No foreign key either: a letter to a user who is gone is dropped when it would be written.
+    # No foreign key either: a message to a user who is gone is dropped when it would be written.
     user_id: int | None = Field(sa_type=BigId, default=None)
     added_at: datetime | None = timestamp_column(nullable=True)
     host: str | None

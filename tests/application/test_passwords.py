@@ -24,10 +24,10 @@ async def anna(services: Services) -> User:
     return await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
 
 
-async def fails(services: Services, device: ClientInfo, email: str = EMAIL) -> bool:
+async def fails(services: Services, client: ClientInfo, email: str = EMAIL) -> bool:
     """Whether a login fails as it may: by the password."""
     try:
-        await services.auth.login(email, "wrong", device)
+        await services.auth.login(email, "wrong", client)
     except TooManyRequests:
         return False
     except InvalidCredentials:

@@ -30,9 +30,9 @@ def recorded(ports: FakePorts, name: str) -> list[tuple[str, dict[str, object]]]
     return [(event.subject, dict(event.details)) for event in events if event.name == name]
 
 
-async def fail(services: Services, device: ClientInfo = HOME, email: str = EMAIL) -> None:
+async def fail(services: Services, client: ClientInfo = HOME, email: str = EMAIL) -> None:
     with pytest.raises((InvalidCredentials, TooManyRequests)):
-        await services.auth.login(email, "wrong", device)
+        await services.auth.login(email, "wrong", client)
 
 
 async def test_a_failed_login_is_recorded(ports: FakePorts, services: Services, anna: User) -> None:

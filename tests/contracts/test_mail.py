@@ -1,4 +1,4 @@
-"""What every storage does with codes and letters, and every mailer with a mail."""
+"""What every storage does with codes and messages, and every mailer with a mail."""
 
 import asyncio
 import os
@@ -181,9 +181,9 @@ async def post(backend: Backend, *emails: str, user_id: UserId | None = None) ->
 
 async def claim(backend: Backend, at: timedelta, until: timedelta) -> OutboxMessage | None:
     async with backend.storage() as uow:
-        letter = await uow.outbox.claim(NOON + at, until=NOON + until)
+        message = await uow.outbox.claim(NOON + at, until=NOON + until)
         await uow.commit()
-    return letter
+    return message
 
 
 @pytest.mark.parametrize("user_id", [None, UserId(7)])
@@ -196,12 +196,12 @@ async def test_a_message_is_stored_with_the_info_of_its_request(
     finally:
         REQUEST_INFO.reset(token)
 
-    letter = await claim(backend, 0 * SECOND, SECOND)
+    message = await claim(backend, 0 * SECOND, SECOND)
 
-    assert letter is not None
-    assert (letter.purpose, letter.email) == (Purpose.PASSWORD_RESET, "Änna@example.com")
-    assert (letter.user_id, letter.added_at, letter.attempts) == (user_id, NOON, 1)
-    assert letter.origin == RequestInfo("request-1", "192.0.2.1")
+    assert message is not None
+    assert (message.purpose, message.email) == (Purpose.PASSWORD_RESET, "Änna@example.com")
+    assert (message.user_id, message.added_at, message.attempts) == (user_id, NOON, 1)
+    assert message.origin == RequestInfo("request-1", "192.0.2.1")
 
 
 async def test_a_message_without_a_commit_is_not_stored(backend: Backend) -> None:
@@ -219,7 +219,7 @@ async def test_due_messages_are_claimed_oldest_first(
     assert await claim(backend, -SECOND, HALF_MINUTE) is None
     claimed = [await claim(backend, 2 * SECOND, HALF_MINUTE) for _ in range(3)]
 
-    assert [letter and letter.email for letter in claimed] == [
+    assert [message and message.email for message in claimed] == [
         "a@example.com",
         "b@example.com",
         None,
@@ -240,8 +240,8 @@ async def test_a_claim_expires_and_is_counted(backend: Backend) -> None:
 
 async def test_a_message_is_postponed_or_removed(backend: Backend) -> None:
     await post(backend, "a@example.com", "b@example.com")
-    letters = [await claim(backend, 2 * SECOND, 3 * SECOND) for _ in range(2)]
-    first, second = [letter for letter in letters if letter]
+    messages = [await claim(backend, 2 * SECOND, 3 * SECOND) for _ in range(2)]
+    first, second = [message for message in messages if message]
 
     async with backend.storage() as uow:
         await uow.outbox.postpone(first.id, until=NOON + 10 * SECOND)
@@ -263,11 +263,11 @@ async def test_concurrent_claims_return_different_messages(backend: Backend) -> 
         *(claim(backend, HALF_MINUTE, 2 * HALF_MINUTE) for _ in range(9))
     )
 
-    letters = [letter.email for letter in claimed if letter]
-    assert len(letters) == len(set(letters))
-    while letter := await claim(backend, HALF_MINUTE, 2 * HALF_MINUTE):
-        letters.append(letter.email)
-    assert sorted(letters) == [f"user{number}@example.com" for number in range(5)]
+    messages = [message.email for message in claimed if message]
+    assert len(messages) == len(set(messages))
+    while message := await claim(backend, HALF_MINUTE, 2 * HALF_MINUTE):
+        messages.append(message.email)
+    assert sorted(messages) == [f"user{number}@example.com" for number in range(5)]
 
 
 @pytest.mark.parametrize("backend_url", ["postgresql"], indirect=True)
@@ -291,9 +291,9 @@ async def test_a_claim_skips_busy_hosts(backend: Backend) -> None:
     claimed = []
     for hosts in (busy, busy, busy[:1], ()):
         async with backend.storage() as uow:
-            letter = await uow.outbox.claim(LATER, until=LATER + SECOND, busy=hosts)
+            message = await uow.outbox.claim(LATER, until=LATER + SECOND, busy=hosts)
             await uow.commit()
-        claimed.append(letter and letter.email)
+        claimed.append(message and message.email)
 
     assert claimed == ["c@example.com", None, "a@faß.example", "b@slow.example"]
 

@@ -191,8 +191,8 @@ async def test_an_ended_identity_is_deleted_when_its_tokens_have_expired(room: S
 
 async def test_waiting_mails_users_and_posts_are_kept(room: Storeroom, anna: User) -> None:
     await room.add_post(anna)
-    letter = {"purpose": "verification", "email": anna.email, "due_at": LONG_AGO}
-    await room.put(OUTBOX, letter)
+    message = {"purpose": "verification", "email": anna.email, "due_at": LONG_AGO}
+    await room.put(OUTBOX, message)
 
     assert await purge(room.database, NOON) == Purged()
 

@@ -9,7 +9,7 @@ from application.request_info import REQUEST_INFO
 from domain.addresses import host_of
 from domain.one_time_codes import Purpose
 from domain.users import UserId
-from tests.fakes.storage import FakeUnitOfWork, WaitingLetter
+from tests.fakes.storage import FakeUnitOfWork, WaitingMessage
 from tests.secrecy import SECRECY
 
 
@@ -44,7 +44,7 @@ class FakeOutbox(Outbox):
     ) -> None:
         state = await self._uow.state()
         id_ = OutboxMessageId(self._uow.new_id())
-        letter = OutboxMessage(
+        message = OutboxMessage(
             id=id_,
             purpose=purpose,
             email=email,
@@ -53,7 +53,7 @@ class FakeOutbox(Outbox):
             attempts=0,
             origin=REQUEST_INFO.get(),
         )
-        state.outbox[id_] = WaitingLetter(letter, now)
+        state.outbox[id_] = WaitingMessage(message, now)
 
     async def claim(
         self, now: datetime, *, until: datetime, busy: Collection[str] = ()
@@ -62,13 +62,13 @@ class FakeOutbox(Outbox):
         due = [
             waiting
             for waiting in state.outbox.values()
-            if waiting.due_at <= now and host_of(waiting.letter.email) not in busy
+            if waiting.due_at <= now and host_of(waiting.message.email) not in busy
         ]
         if not due:
             return None
-        first = min(due, key=lambda waiting: (waiting.due_at, waiting.letter.id)).letter
+        first = min(due, key=lambda waiting: (waiting.due_at, waiting.message.id)).message
         claimed = replace(first, attempts=first.attempts + 1)
-        state.outbox[first.id] = WaitingLetter(claimed, until)
+        state.outbox[first.id] = WaitingMessage(claimed, until)
         return claimed
 
     async def postpone(self, message_id: OutboxMessageId, *, until: datetime) -> None:
@@ -79,7 +79,7 @@ class FakeOutbox(Outbox):
         (await self._uow.state()).outbox.pop(message_id, None)
 
     async def status(self) -> OutboxStatus:
-        letters = [waiting.letter for waiting in (await self._uow.state()).outbox.values()]
+        messages = [waiting.message for waiting in (await self._uow.state()).outbox.values()]
         return OutboxStatus(
-            len(letters), min((letter.added_at for letter in letters), default=None)
+            len(messages), min((message.added_at for message in messages), default=None)
         )

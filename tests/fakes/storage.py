@@ -81,8 +81,8 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingLetter:
-    letter: OutboxMessage
+class WaitingMessage:
+    message: OutboxMessage
     due_at: datetime
 
 
@@ -123,8 +123,8 @@ class State(Tables):
         return self.rows(OneTimeCode)
 
     @property
-    def outbox(self) -> dict[OutboxMessageId, WaitingLetter]:
-        return self.rows(WaitingLetter)
+    def outbox(self) -> dict[OutboxMessageId, WaitingMessage]:
+        return self.rows(WaitingMessage)
 
     @property
     def kept(self) -> dict[tuple[UserId, str], IdempotencyRecord]:

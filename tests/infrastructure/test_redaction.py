@@ -38,7 +38,7 @@ def test_text_with_the_shape_of_a_secret_is_hidden(text: str, secret: str) -> No
     [
         "GET /posts/4711",
         "2d4f8a36-0f7a-4c52-8f3a-1c1c3a0b9d55",
-        "letter 5 was not sent: SMTPServerDisconnected; next attempt: 2026-11-23 06:00:00+00:00",
+        "message 5 was not sent: SMTPServerDisconnected; next attempt: 2026-11-23 06:00:00+00:00",
         "postgresql://db.example.com:5432/gatepost",
         "http://[2001:db8::1]:8000/docs",
         "4bf92f3577b34da6a3ce929d0e0e4736",

@@ -74,7 +74,7 @@ class ConnectionPool:
             self._leave()
             raise
         # The one that took us is asked first from now on.
-        hosts = sorted(self._address.hosts, key=lambda known: known != host)
+        hosts = sorted(self._address.hosts, key=lambda candidate: candidate != host)
         self._address = replace(self._address, hosts=tuple(hosts))
         return connection
 
