@@ -109,7 +109,14 @@ ALL_METHODS = "tests/api/test_middleware.py::test_the_table_lists_exactly_the_ex
 CHAPTERS = {
     "A business rule": ["tests/application"],
     "A rule that needs a count from the database": ["tests/application", "tests/domain"],
-    "A new field": ["tests/application", DRIFT],
+    "A new field": [
+        "tests/application",
+        "tests/api/test_posts.py",
+        "tests/contracts/test_idempotency.py",
+        "tests/domain",
+        "tests/infrastructure/test_mapping.py",
+        DRIFT,
+    ],
     "A new resource": [
         "tests/test_architecture.py",
         "tests/test_openapi.py",

@@ -91,7 +91,7 @@ async def test_a_new_post_belongs_to_the_current_user(api: ApiClient) -> None:
     created_at = datetime.fromisoformat(post.pop("created_at"))
     assert before <= created_at <= api.clock()
     assert datetime.fromisoformat(post.pop("updated_at")) == created_at
-    assert post == {
+    assert post == post | {
         "id": post["id"],
         "title": "Hello",
         "content": "First post.",

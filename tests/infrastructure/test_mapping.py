@@ -46,27 +46,29 @@ def test_an_enum_is_made_from_its_value() -> None:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class PostWithSummary(Post):
-    summary: str
+class PostWithMore(Post):
+    homeless: str
 
 
 def test_a_field_without_a_column_is_refused_in_one_line() -> None:
-    with pytest.raises(TypeError, match=r"^PostRow has no column for PostWithSummary\.summary$"):
-        Mapping(PostRow, PostWithSummary)
+    with pytest.raises(TypeError, match=r"^PostRow has no column for PostWithMore\.homeless$"):
+        Mapping(PostRow, PostWithMore)
 
 
 def test_an_update_keeps_key_and_owner_and_expects_the_previous_version() -> None:
-    sql = str(POST.update.compile(dialect=DIALECT))
+    changed, _, where = str(POST.update.compile(dialect=DIALECT)).partition(" WHERE ")
 
-    assert "SET title=?, content=?, published=?, created_at=?, updated_at=?, version=? " in sql
-    assert "WHERE posts.id = ? AND posts.version = ? - ? RETURNING id" in sql
+    assert {"title=?", "version=?"} <= set(changed.partition("SET ")[2].split(", "))
+    assert "id=?" not in changed
+    assert where == "posts.id = ? AND posts.version = ? - ? RETURNING id"
 
 
 def test_an_insert_leaves_other_columns_with_a_default_to_the_database() -> None:
-    columns = "owner_id, title, content, published, created_at, updated_at, version)"
-
-    assert f"({columns}" in str(POST.insert.compile(dialect=DIALECT))
-    assert f"(id, {columns}" in str(POST.insert_numbered.compile(dialect=DIALECT))
+    for statement in (POST.insert, POST.insert_numbered):
+        columns = str(statement.compile(dialect=DIALECT)).partition("(")[2].partition(")")[0]
+        assert {"title", "owner_id", "version"} <= set(columns.split(", "))
+        assert "votes" not in columns
+        assert ("id" in columns.split(", ")) is (statement is POST.insert_numbered)
 
 
 def test_an_insert_takes_other_columns_without_a_default() -> None:
