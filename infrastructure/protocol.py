@@ -2,7 +2,12 @@
 
 uvicorn by itself reads a head of any size, waits without limit for a client that sends nothing or
 reads nothing, and takes any number of connections. Here each of these has a bound. What is over it
-is refused, or its connection is closed.
+is refused, or its connection is closed. docs/decisions/0032-bounds-of-connections.md has the
+reasons.
+
+It relies on these parts of uvicorn, which `pyproject.toml` bounds for that: the callbacks of
+`HttpToolsProtocol` for httptools, its attributes `cycle`, `scope`, `headers`, `parser`, `flow`,
+`pipeline` and `connections`, and the state of a `RequestResponseCycle`.
 """
 
 import asyncio
