@@ -1,4 +1,4 @@
-"""Users: who they are and what may be registered."""
+"""Users, their roles, and the rules of registration."""
 
 import unicodedata
 from collections.abc import Callable, Collection
@@ -16,7 +16,7 @@ UserId = NewType("UserId", int)
 
 
 class Role(StrEnum):
-    """What a user may do beyond their own things: each role may all that the one before may."""
+    """What a user may do to the things of others. Each role includes the previous one."""
 
     MEMBER = "member"
     MODERATOR = "moderator"
@@ -49,7 +49,7 @@ class Deactivated(Conflict):
 
 
 def an_admin_is_left(leaving: UserId, admins: Collection[UserId]) -> None:
-    """Raise `LastAdmin` if without `leaving` there were none of the active `admins`."""
+    """Raise `LastAdmin` if `leaving` is the only one of the active `admins`."""
     if set(admins) == {leaving}:
         raise LastAdmin
 
@@ -61,18 +61,18 @@ class User:
     id: UserId
     email: str
     pending_email: str | None = None
-    """The address that becomes `email` when a code mailed to it comes back."""
+    """The address that becomes `email` when a code mailed to it is used."""
     name: str | None
     role: Role
     is_active: bool
     is_verified: bool
     created_at: datetime
     tokens_valid_from: datetime
-    """Tokens issued before this moment are dead."""
+    """Tokens that were issued earlier are invalid."""
 
     def accepts_tokens_from(self, issued_at: datetime) -> bool:
-        """Whether a token issued at that moment may speak for the user."""
-        # Tokens carry whole seconds (RFC 7519, section 2, NumericDate).
+        """Whether a token that was issued at this time may authenticate the user."""
+        # Times in tokens are whole seconds (RFC 7519, section 2, NumericDate).
         return self.is_active and issued_at >= self.tokens_valid_from.replace(microsecond=0)
 
     def edit(self, change: "ProfileChange") -> None:
@@ -85,7 +85,7 @@ class User:
             self.pending_email = None if email == self.email else email
 
     def confirm_email(self, email: str) -> None:
-        """Take note that whoever reads the mail for `email` is the user."""
+        """Record that the user reads the mail of `email`: verify it, or adopt a pending one."""
         if email == self.pending_email:
             self.email, self.pending_email = email, None
         if email == self.email:
@@ -96,11 +96,10 @@ class User:
         self.email, self.pending_email, self.is_verified = email, None, True
 
     def promote(self, *, unverified: bool) -> None:
-        """Make the user an admin, on behalf of whoever operates the service.
+        """Make the user an admin, on behalf of the operator. Raises `Deactivated`.
 
-        Anybody can register an address that is not theirs. So unless `unverified`, this raises
-        `UnverifiedAddress` when the address was not verified and the user is no admin yet. Raises
-        `Deactivated`.
+        Anybody can register somebody else's address. So unless `unverified` is set, this raises
+        `UnverifiedAddress` if the address is not verified and the user is not an admin yet.
         """
         if not self.is_active:
             raise Deactivated
@@ -116,9 +115,9 @@ class User:
         admins: Collection[UserId],
         now: datetime,
     ) -> None:
-        """Change role and state, None leaving either as it is; deactivation calls all tokens in.
+        """Change role and state; None keeps the current one. Deactivation revokes all tokens.
 
-        `admins` are those who are active. Raises `LastAdmin` rather than leave none of them.
+        `admins` are the active admins. Raises `LastAdmin` if none of them would be left.
         """
         if role is not None:
             self.role = role
@@ -132,7 +131,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserDraft:
-    """What somebody asks to be registered as."""
+    """The input of a registration."""
 
     email: str
     name: str | None = None
@@ -140,21 +139,21 @@ class UserDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileChange:
-    """What users want their own account to be like; None leaves the address as it is, and the
-    present address cancels a pending one.
+    """A change of a user's own account. The address None keeps the current address, and the current
+    address cancels a pending one.
     """
 
     email: str | None = None
     name: str | None = None
     renames: bool = False
-    """Whether `name` is meant: None clears it then."""
+    """Whether to change the name; the name None then removes it."""
 
 
 RegistrationRule = Callable[[UserDraft], None]
 
 
-# Control characters, halves of surrogate pairs, ends of lines and paragraphs. Not all that is not
-# printable: names are written with the ideographic space and with (non-)joiners.
+# Control characters, surrogates, line and paragraph separators. Other unprintable characters are
+# allowed: names are written with the ideographic space and with (non-)joiners.
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 
 
