@@ -34,7 +34,7 @@ class EventView(BaseModel):
     id: int = Field(examples=[11])
     at: datetime
     name: str = Field(examples=["post_edited"])
-    actor_id: int | None = Field(description="Who did it; null for nobody known", examples=[1])
+    actor_id: int | None = Field(description="The user who did it; null if unknown", examples=[1])
     subject: str = Field(description="Kind and id", examples=["post:7"])
     details: dict[str, str | int | bool | None]
     request_id: str | None

@@ -28,9 +28,9 @@ LOCAL_LOGIN: tuple[APIRouter, ...] = (
     users.with_password,
     one_time_codes.resets,
 )
-"""What is not there when an outside provider logs users in."""
+"""Routers that are left out when an outside provider logs users in."""
 EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)
-"""What is there only then."""
+"""Routers that exist only then."""
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 

@@ -1,4 +1,4 @@
-"""What routes ask for: the services and the current user."""
+"""Dependencies of routes: the services and the current user."""
 
 from typing import Annotated
 

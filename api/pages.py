@@ -69,7 +69,7 @@ def position(query: PageQuery, request: Request) -> tuple[int, ...] | None:
 
 
 def _binding(query: PageQuery, request: Request) -> str:
-    """What a cursor belongs to: the path and all that narrows the list, not the page's size."""
+    """The list that a cursor is bound to: path, filters and order, but not the page size."""
     path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     return path + query.model_dump_json(exclude={"limit", "after"})
 

@@ -75,7 +75,7 @@ def _without_null(schema: dict[str, Any]) -> None:
 
 
 OMITTABLE = (BeforeValidator(_not_null), Field(json_schema_extra=_without_null))
-"""Of a member of type `X | None` with the default None: it may be left out, but not be null."""
+"""Marks a member of type `X | None` that may be left out, but must not be null."""
 
 
 def _encodable(value: SecretStr) -> SecretStr:
@@ -160,7 +160,7 @@ class NewPasswordBody(BaseModel):
 
 @dataclass(slots=True, kw_only=True)
 class PublicUserView:
-    """What everybody may know of a user."""
+    """The public fields of a user."""
 
     id: Annotated[int, Field(examples=[1])]
     name: Annotated[str | None, Field(examples=["Anna"])]
@@ -173,7 +173,7 @@ class PublicUserView:
 
 @dataclass(slots=True, kw_only=True)
 class UserView:
-    """What a user and admins may know."""
+    """All fields of a user, for that user and admins."""
 
     id: Annotated[int, Field(examples=[1])]
     email: Annotated[str, Field(examples=["anna@example.com"])]

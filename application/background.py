@@ -21,7 +21,7 @@ log = logging.getLogger("gatepost.background")
 
 
 def background(services: Services) -> list[Coroutine[Any, Any, None]]:
-    """What runs beside the requests, not started yet: the delivery of mail, and all tasks."""
+    """The background work, not started yet: the delivery of mail, and all tasks."""
     tasks: list[Task] = [
         task for module in modules("application") for task in getattr(module, "BACKGROUND", ())
     ]

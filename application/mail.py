@@ -49,7 +49,7 @@ SENDING_MAX = 8
 """Letters that one process sends at the same time."""
 
 SENDING_TO_HOST_MAX = 2
-"""Of them to one host: a slow one does not hold up the others."""
+"""Concurrent deliveries to one host, so that a slow host does not delay the others."""
 
 _STATUS_PAUSE = timedelta(seconds=15)
 """Between two looks at how much waits."""
@@ -82,7 +82,7 @@ class MailService:
         self._awake.set()
 
     def readings(self) -> Sequence[Reading]:
-        """What metrics show of the outbox, which all processes share."""
+        """Metrics of the outbox, which all processes share."""
         return (
             Reading(
                 "counter",

@@ -30,7 +30,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """What we need: every adapter, and the few figures that the business leaves open."""
+    """Everything that the services need: all adapters, and the configurable business rules."""
 
     queries: Queries
     storage: Storage
@@ -40,7 +40,7 @@ class Ports:
     mailer: Mailer
     clock: Clock
     replica: PostQueries | None = None
-    """What posts are shown from; None: from `queries`. Nothing is decided by it."""
+    """Where posts are shown from; None: from `queries`. It is never used for decisions."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     public_url: str | None = None
     """The site that mails link to."""
@@ -54,7 +54,7 @@ class Ports:
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What we offer: one service a concept."""
+    """The use cases: one service for each concept."""
 
     ports: Ports
     auth: AuthService
@@ -65,11 +65,11 @@ class Services:
     posts: PostService
     votes: VoteService
     public_keys: Sequence[Mapping[str, str]]
-    """What others verify our tokens with, as JWKs (RFC 7517)."""
+    """The keys that others verify our tokens with, as JWKs (RFC 7517)."""
     limits: Limits
     """For what is limited by where a request comes from, and from whom."""
     readiness: Callable[[], Awaitable[list[str]]]
-    """What keeps us from serving, one name each; empty when all is well."""
+    """Returns the names of the parts that are down; empty when the service is ready."""
 
     def of(self, service: Callable[[Ports], S]) -> S:
         """A service that is made from the ports and has no attribute here."""

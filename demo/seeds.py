@@ -37,7 +37,7 @@ _LAST_POST = select(POSTS.c.created_at).order_by(POSTS.c.id.desc()).limit(1)
 
 @dataclass(slots=True, kw_only=True)
 class Seeded:
-    """What has been added, and stays."""
+    """The data added so far. It is committed."""
 
     users: int
     posts: int = 0
@@ -47,7 +47,7 @@ class Seeded:
     emails: dict[str, str]
     """The address of a user of each role."""
     password: str = field(repr=False)
-    """Of all of these users: it is hashed once, because a hash takes a quarter of a second."""
+    """The password of all these users. It is hashed once, because a hash takes 0.25 seconds."""
 
 
 async def seed(

@@ -1,4 +1,4 @@
-"""What signals do to a service: docs/decisions/0031-drain-on-public-interfaces.md.
+"""Signals and drains of a service: docs/decisions/0031-drain-on-public-interfaces.md.
 
 The first SIGTERM or SIGHUP begins the drain, and the server stops when it is over. The first SIGINT
 stops the server at once. A second signal cuts off what still runs; of a worker only its supervisor

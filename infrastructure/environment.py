@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, and a file beside it."""
+"""The sources of settings: the environment, and the file `.env`."""
 
 import re
 from collections.abc import Mapping

@@ -51,7 +51,7 @@ def _mapping_errors() -> Iterator[None]:
     try:
         yield
     except aiosmtplib.SMTPRecipientsRefused as error:
-        # 4xx is for now, 5xx for good (RFC 5321, section 4.2.1).
+        # 4xx is temporary, 5xx permanent (RFC 5321, section 4.2.1).
         code = error.recipients[0].code
         raise (MailRefused if code >= 500 else MailNotSent)(f"recipient, {code}") from None
     except aiosmtplib.SMTPResponseException as error:

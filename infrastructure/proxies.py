@@ -1,4 +1,4 @@
-"""Who a request comes from, and by which scheme, as the proxies say that the settings trust."""
+"""The client address and the scheme of a request, as trusted proxies report them."""
 
 from collections.abc import Sequence
 from functools import lru_cache

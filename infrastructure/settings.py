@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
     keys_file: Path | None = None
     issuer: _Issuer = "gatepost"
-    """What tokens name as theirs; with TOKENS=issuer, the provider's address."""
+    """The `iss` of tokens; with TOKENS=issuer, the provider's address."""
     audience: Annotated[str, AfterValidator(_audience)] = "gatepost"
     jwks_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Unset: as the provider's discovery document says."""
@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     public_url: _Origin | None = None
     """The site that mails link to, for people."""
     posts_per_day: int | None = Field(default=None, ge=1)
-    """Of a member, in any 24 hours; unset: as many as they like."""
+    """Posts of a member in 24 hours; unset: no limit."""
     drafts_until_verified: bool = False
     """Whether what members write stays a draft until they have verified their address."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []

@@ -1,4 +1,4 @@
-"""What a route will need of its requests, worked out once from FastAPI's own description of it."""
+"""Plans: the inputs of a route, derived once from FastAPI's description of the route."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Unplanned(Exception):
 
 
 Values = list[Any]
-"""What was gathered for a request so far; every step appends one value."""
+"""The values gathered for a request so far; each step appends one."""
 Errors = list[Any]
 Step = Callable[[Request, Values, Errors], Awaitable[Any]]
 """Returns the next value. What is wrong with the client's input it adds to the errors."""
@@ -112,7 +112,7 @@ class Plan:
         return arguments + [(field.name, self._add(step)) for field, step in inputs]
 
     def _place(self, dependant: Dependant) -> int:
-        """Where the value of a dependency is, which is asked for once a request."""
+        """The position of a dependency's value, which is computed once for each request."""
         if dependant.call not in self._places:
             # What FastAPI does with a dependency whose own input is wrong is left to FastAPI.
             if dependant.path_params or dependant.query_params or dependant.body_params:

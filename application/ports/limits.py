@@ -15,7 +15,7 @@ from domain.sessions import network_of, site_of
 
 
 class Limit(StrEnum):
-    """What is limited, and what uses are counted by."""
+    """The limits, and the key that each counts by."""
 
     LOGINS = "logins"
     """By network."""
@@ -28,9 +28,9 @@ class Limit(StrEnum):
     REGISTRATIONS = "registrations"
     """By network."""
     RESETS = "resets"
-    """Of passwords, by network."""
+    """Password resets, by network."""
     ACCOUNT_RESETS = "account-resets"
-    """Of passwords, by account."""
+    """Password resets, by account."""
     WRITES = "writes"
     """By user."""
     SESSION_ENDINGS = "session-endings"
@@ -50,7 +50,7 @@ class Hit:
     quotas: int = 1
     """How many times the quota of the limit this key may use up."""
     subject: str = field(default="", compare=False)
-    """What the audit names when the limit is reached, kind and id: "user:7"."""
+    """The subject of the audit event when the limit is exhausted: kind and id, as in "user:7"."""
 
 
 UNKNOWN_USER = "user:unknown"
@@ -100,7 +100,7 @@ class TooManyRequests(TooMany):
         self.hit = hit
         """The use that was refused."""
         self.status = status
-        """Of its limit."""
+        """The status of its limit."""
         self.retry_after = status.resets_in
 
 

@@ -11,7 +11,7 @@ PasswordHash = NewType("PasswordHash", str)
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who has a password hashed. Decides which places in the queue the work may take."""
+    """The requester of a hash, which decides the places in the queue that it may take."""
 
     network: str = ""
     """`network_of` the client's address; empty on the command line."""

@@ -120,7 +120,7 @@ class PostQueries(Protocol):
 
 class Queries(PostQueries, Protocol):
     def of(self, port: type[P], /) -> P:
-        """What keeps this port: the reads of a concept that has none here."""
+        """The adapter of this port: for concepts whose reads are not listed here."""
         ...
 
     async def session_user(self, session_id: SessionId) -> tuple[Session, User] | None: ...

@@ -14,7 +14,7 @@ from domain.users import UserId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a token of ours says. Times are UTC, in whole seconds (RFC 7519, section 2)."""
+    """The claims of our own tokens. Times are UTC, in whole seconds (RFC 7519, section 2)."""
 
     user_id: UserId
     session_id: SessionId
@@ -24,7 +24,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalClaims:
-    """What a token of an outside provider says. It has no session here."""
+    """The claims of an outside provider's token. It has no session here."""
 
     identity: ExternalIdentity
     issued_at: datetime
@@ -58,7 +58,7 @@ class Tokens(Adapter, Protocol):
         ...
 
     async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims:
-        """What `token` says, if it is genuine and valid at `now`.
+        """The claims of `token`, if it is genuine and valid at `now`.
 
         Does not look at the user and the session. Raises `domain.sessions.InvalidToken` for every
         other string, and `domain.errors.Unavailable` when it can't tell at the moment.

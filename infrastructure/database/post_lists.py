@@ -50,7 +50,7 @@ def _on_sqlite(element: _ByteLength, compiler: Any, **options: Any) -> str:
 
 
 def in_order(sort: Sort, posts: FromClause) -> tuple[ColumnElement[Any], ...]:
-    """What to order `posts` by, which has their `id` and `votes`."""
+    """The ORDER BY for `posts`, which has the columns `id` and `votes`."""
     if sort is Sort.TOP:
         return posts.c.votes.desc(), posts.c.id.desc()
     return (posts.c.id.asc() if sort is Sort.OLDEST else posts.c.id.desc(),)

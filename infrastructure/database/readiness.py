@@ -19,7 +19,7 @@ class Readiness:
         self._began = 0.0
 
     async def __call__(self) -> list[str]:
-        """What keeps the database from serving, one name each."""
+        """The names of the parts that are down."""
         loop = asyncio.get_running_loop()
         if self._look is None or loop.time() - self._began >= HOLDS:
             self._began = loop.time()

@@ -168,7 +168,7 @@ def _name_of(error: BaseException) -> str:
 
 
 class ReplicaPosts:
-    """Whatever the replica can't tell for certain, `primary` is asked."""
+    """Reads from `primary` whatever the replica cannot answer with certainty."""
 
     def __init__(self, replica: Replica, primary: PostQueries) -> None:
         self._replica = replica

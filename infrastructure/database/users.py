@@ -70,7 +70,7 @@ USER = Mapping(UserRow, User)
 USERS = USER.table
 
 OPEN = not_(USERS.c.is_closed)
-"""Of users who were not removed. Whatever leads to a user, or to what is theirs, asks for it."""
+"""The user was not removed. Every statement that reads users or their things has this condition."""
 
 _BY_ID = select(*USER.columns).where(USERS.c.id == bindparam("id"), OPEN)
 _BY_EMAIL = select(USERS.c.password_hash, *USER.columns).where(
@@ -143,7 +143,7 @@ async def user(database: Database, user_id: UserId) -> User | None:
 
 
 async def password_prefixes(database: Database, length: int) -> dict[str, int]:
-    """What stored password hashes begin with, `length` characters, and how many do."""
+    """The first `length` characters of stored password hashes, with their numbers."""
     records = await database.fetch_long(_PASSWORD_PREFIXES, length=length)
     return {prefix: int(count) for prefix, count in records}
 

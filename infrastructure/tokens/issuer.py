@@ -96,7 +96,7 @@ class IssuerTokens(Tokens):
         return self._verified.accept(token, genuine, now)
 
     async def _read(self, token: str) -> Genuine[ExternalClaims] | None:
-        """What `token` says, whatever the time is; None unless the provider signed it for us."""
+        """The claims of `token`, expired or not; None unless the provider signed it for us."""
         payload = await self._payload(token)
         if payload is None:
             return None

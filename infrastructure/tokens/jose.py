@@ -187,7 +187,7 @@ class JoseTokens(Tokens):
 
     @property
     def public_keys(self) -> Sequence[Mapping[str, str]]:
-        """Of all keys that have a public half."""
+        """The public halves of all asymmetric keys."""
         return [key.public for key in self._all if key.public is not None]
 
     def _sign(self, payload: bytes, key: SigningKey) -> str:

@@ -43,5 +43,5 @@ class OpaqueTokens(Tokens):
 
 
 def _hash(token: str) -> str:
-    """What is stored of a token. It is 256 random bits, so one fast hash is enough."""
+    """The stored form of a token. A token has 256 random bits, so a fast hash suffices."""
     return sha256(token.encode()).hexdigest()

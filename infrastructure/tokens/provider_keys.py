@@ -26,7 +26,7 @@ ALGORITHMS: Mapping[str, tuple[str, ...]] = {
     "P-384": ("ES384",),
     "Ed25519": ("EdDSA", "Ed25519"),  # RFC 8037, and RFC 9864 by its newer name
 }
-"""What a key of each kind may verify, by its `crv`, or its `kty` where it has none."""
+"""The algorithms that a key may verify, by its `crv`, or by its `kty` if it has none."""
 
 _PUBLIC = ("kty", "n", "e", "crv", "x", "y", "kid", "alg")
 

@@ -75,7 +75,7 @@ class BadAddress(ValueError):
 
 
 def parse(url: str) -> SqliteAddress | PostgresAddress:
-    """What `url` says. Raises `BadAddress`."""
+    """Parse `url`. Raises `BadAddress`."""
     reason = _FORMS
     try:
         return _sqlite(url) if url.startswith(_SQLITE) else postgres_address(url)
@@ -106,7 +106,7 @@ def _sqlite(url: str) -> SqliteAddress:
 
 
 def postgres_address(url: str) -> PostgresAddress:
-    """What a PostgreSQL `url` says that `parse` has accepted."""
+    """Parse a PostgreSQL `url` that `parse` has accepted."""
     parts = urlsplit(url)
     if parts.scheme not in ("postgresql", "postgres") or "@" in parts.query + parts.fragment:
         raise BadAddress(_FORMS)

@@ -40,6 +40,6 @@ _CAPACITY = (
 
 
 async def server_limits(database: Database) -> ServerLimits:
-    """Of the PostgreSQL server behind `database`."""
+    """The limits of the PostgreSQL server of `database`."""
     ((connections, is_superuser),) = await database.fetch(_CAPACITY)
     return ServerLimits(connections, is_superuser)

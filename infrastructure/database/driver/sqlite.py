@@ -187,7 +187,7 @@ class SqliteDatabase(Database):
 
 
 class SqliteTransaction:
-    """What waits runs in `thread`, which takes one piece of work after the other."""
+    """Blocking work runs in `thread`, one piece after the other."""
 
     def __init__(
         self,

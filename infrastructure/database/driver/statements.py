@@ -149,7 +149,7 @@ class Transaction(Protocol):
 
 
 class Reader(Protocol):
-    """What can be asked. Raises `DatabaseUnavailable` when nobody answers."""
+    """Runs statements. Raises `DatabaseUnavailable` if the database does not answer."""
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         """Run a reading `clause` by itself: one round trip, no transaction."""
@@ -168,7 +168,7 @@ class Database(Reader, Protocol):
     async def close(self) -> None: ...
 
     def readings(self) -> Sequence[Reading]:
-        """What metrics show of it."""
+        """The values that metrics show."""
         return ()
 
     async def fetch_long(
