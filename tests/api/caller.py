@@ -1,4 +1,4 @@
-"""Calling what the OpenAPI document has, as it says to."""
+"""Calls the operations of the OpenAPI document with its examples."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The service as a client in the same process sees it, and a hand on its database."""
+"""A client of the service in the same process, with access to its database."""
 
 import os
 from collections.abc import AsyncIterator, Callable

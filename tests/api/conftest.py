@@ -1,4 +1,4 @@
-"""One application a test, on real adapters, on each of the two databases."""
+"""One application for each test, on real adapters and each of the two databases."""
 
 from collections.abc import AsyncIterator
 

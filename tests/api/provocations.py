@@ -1,4 +1,4 @@
-"""Ways to get an answer that the OpenAPI document has: each calls an operation by its name."""
+"""Ways to provoke each documented response: each calls an operation by its name."""
 
 import re
 from dataclasses import replace

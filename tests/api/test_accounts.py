@@ -1,4 +1,4 @@
-"""What users do to their own account."""
+"""Changes of the own account."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Admins: everybody's accounts and the audit."""
+"""Administration of accounts, and the audit."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Access tokens of other technologies, down to one that a team writes for itself."""
+"""Access tokens of other technologies, including one that a team writes itself."""
 
 import hmac
 import secrets

@@ -1,4 +1,4 @@
-"""Logging in, and what a token is good for."""
+"""Login, and requests with access tokens."""
 
 import json
 from base64 import urlsafe_b64decode

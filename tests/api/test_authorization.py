@@ -1,4 +1,4 @@
-"""Who may do what: every protected route, asked by everybody."""
+"""Authorization: every protected route, called with every role."""
 
 import pytest
 from fastapi import FastAPI

@@ -1,4 +1,4 @@
-"""What no database column takes and no parser likes is refused, and never repeated."""
+"""Hostile input is refused with a 4xx and never repeated."""
 
 from typing import Any
 

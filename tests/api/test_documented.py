@@ -1,4 +1,4 @@
-"""What the OpenAPI document says is so: each example is taken, each answer can be had."""
+"""The OpenAPI document is true: examples are accepted, documented responses occur."""
 
 import pytest
 

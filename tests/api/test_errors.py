@@ -1,4 +1,4 @@
-"""What clients hear when something breaks on our side."""
+"""Responses to failures of the service and the database."""
 
 import sqlite3
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Requests that depend on what the client has seen (RFC 9110, section 13)."""
+"""Conditional requests (RFC 9110, section 13)."""
 
 import asyncio
 from typing import Any

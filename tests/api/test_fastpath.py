@@ -1,4 +1,4 @@
-"""A planned route answers as FastAPI would."""
+"""A planned route responds as FastAPI would."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Writing a post once, however often it is sent."""
+"""Idempotency keys."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""429s, and what answers say of limits."""
+"""Limits: 429 responses and the header fields."""
 
 import re
 from collections.abc import AsyncIterator, Sequence

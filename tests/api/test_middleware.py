@@ -1,4 +1,4 @@
-"""What all requests and answers have in common, whichever route they are for."""
+"""Behaviour that all requests and responses share."""
 
 import re
 from collections.abc import AsyncIterator

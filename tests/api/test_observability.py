@@ -1,4 +1,4 @@
-"""What `/metrics` tells of requests."""
+"""Metrics of requests at `/metrics`."""
 
 from dataclasses import replace
 

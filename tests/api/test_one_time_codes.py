@@ -1,4 +1,4 @@
-"""Verifying an address, and a new password for whoever forgot theirs."""
+"""Verification of addresses, and password resets."""
 
 import re
 from typing import Any

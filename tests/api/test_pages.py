@@ -1,4 +1,4 @@
-"""Lists that are walked page by page."""
+"""Lists and their pages."""
 
 from typing import Any
 

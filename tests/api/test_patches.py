@@ -1,4 +1,4 @@
-"""Changing parts of a post (RFC 7396)."""
+"""Partial changes of a post (RFC 7396)."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The rules that `main` may put in force, as clients see them."""
+"""The optional rules for posts, over HTTP."""
 
 from dataclasses import replace
 

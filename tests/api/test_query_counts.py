@@ -1,4 +1,4 @@
-"""What each request asks of the database: nothing twice, and nothing that it could do without."""
+"""The number and the kind of database queries of each request."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What a client sees of changes that the database could not bring into one order with others."""
+"""Serialization failures as clients see them."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""Whoever was put out stays out, whatever was under way at that moment."""
+"""Revocation takes effect on requests that run concurrently."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

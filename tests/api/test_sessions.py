@@ -1,4 +1,4 @@
-"""Going on with a session, and ending it."""
+"""Refresh, lists and revocation of sessions."""
 
 import asyncio
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Registering, and looking at users."""
+"""Registration, and reading users."""
 
 import json
 from datetime import UTC, datetime

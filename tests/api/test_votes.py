@@ -1,4 +1,4 @@
-"""Voting for posts."""
+"""Votes for posts."""
 
 import asyncio
 from typing import Any

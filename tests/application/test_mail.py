@@ -1,4 +1,4 @@
-"""Mail with one-time codes: who gets what, when and how often."""
+"""Mail with one-time codes: recipients, retries and delivery."""
 
 import asyncio
 import re

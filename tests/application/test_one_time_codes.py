@@ -1,4 +1,4 @@
-"""One-time codes, from asking for them to using them up; and the mail in between."""
+"""One-time codes, from the request over the mail to their use."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Failed logins and what they lead to."""
+"""Password checks: failed logins and their limits."""
 
 import asyncio
 

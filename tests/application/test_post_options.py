@@ -1,4 +1,4 @@
-"""Rules that are in force only where `main` says so."""
+"""The optional rules for posts."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What guessing and flooding leave in the audit."""
+"""Audit events for guessing and flooding."""
 
 import asyncio
 

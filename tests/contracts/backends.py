@@ -1,4 +1,4 @@
-"""Storages to run the contracts on, and what tests do to them behind the ports' back."""
+"""The storages that the contracts run on, with access behind the ports."""
 
 from abc import ABC, abstractmethod
 from datetime import datetime

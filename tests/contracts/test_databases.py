@@ -1,4 +1,4 @@
-"""What the real databases do when something goes wrong, below the ports and in their terms."""
+"""Failures of the real databases, below the ports."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What every storage does with events, and every query with what was recorded."""
+"""The contract of events: recording them and reading the audit."""
 
 import sqlite3
 from contextlib import closing, suppress

@@ -1,4 +1,4 @@
-"""What every counting of limits does."""
+"""The contract of limits."""
 
 import asyncio
 import tracemalloc

@@ -1,4 +1,4 @@
-"""What every storage does with codes and messages, and every mailer with a mail."""
+"""The contracts of codes, the outbox and mailers."""
 
 import asyncio
 import os

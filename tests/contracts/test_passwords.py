@@ -1,4 +1,4 @@
-"""What every hashing of passwords does."""
+"""The contract of password hashing."""
 
 import asyncio
 from collections.abc import Callable

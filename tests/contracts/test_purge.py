@@ -1,4 +1,4 @@
-"""What a purge of the real databases deletes, and what it leaves."""
+"""Purging the real databases: deleted and kept rows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

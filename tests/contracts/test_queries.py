@@ -1,4 +1,4 @@
-"""What all queries answer."""
+"""The contract of queries."""
 
 import asyncio
 from dataclasses import asdict

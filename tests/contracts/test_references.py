@@ -1,4 +1,4 @@
-"""When every storage refuses a row that refers to something that is gone."""
+"""The contract of rows that refer to deleted ones: when they are refused."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""Posts from a real standby, whose replay the tests hold up."""
+"""Posts from a real standby whose replay the tests can pause."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses because of what others do: forced, and seen to be run again."""
+"""Serialization failures and deadlocks, provoked in PostgreSQL, and their retries."""
 
 import asyncio
 from collections.abc import AsyncIterator

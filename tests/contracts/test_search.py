@@ -1,4 +1,4 @@
-"""What every storage finds."""
+"""The contract of search."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

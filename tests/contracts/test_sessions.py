@@ -1,4 +1,4 @@
-"""How many sessions of a user go on, and what those that do not cost."""
+"""The bound on live sessions, and the cost of revoked ones."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What every storage does."""
+"""The contract of units of work and repositories."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What every storage does with users who change and go."""
+"""The contract of users who change and are removed."""
 
 import asyncio
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What every storage does with votes."""
+"""The contract of votes."""
 
 import asyncio
 

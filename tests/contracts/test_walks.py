@@ -1,4 +1,4 @@
-"""Walking through lists, in every order, while others write."""
+"""Paging through lists in every order during writes."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The environment and the file beside it."""
+"""The environment, and the file `.env`."""
 
 from pathlib import Path
 

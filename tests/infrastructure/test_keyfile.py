@@ -1,4 +1,4 @@
-"""The file with the keys that sign."""
+"""The file of signing keys."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Log lines: what they say, in which order they come, and what becomes of those that can't be."""
+"""Log lines: their content, their order, and lost lines."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Shared lookups, against a model: a database whose every step the test decides."""
+"""Shared lookups, on a model of a database that the test steps."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What adapters tell of themselves, on a real database and with real hashing."""
+"""Metrics of adapters, with a real database and real hashing."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What one connection may cost: over real sockets, with short times."""
+"""Bounds on a connection, over real sockets with short time limits."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Whom a request comes from, as trusted proxies say it."""
+"""The client address, as trusted proxies report it."""
 
 import pytest
 from starlette.types import Receive, Scope, Send

@@ -1,4 +1,4 @@
-"""How often the database is looked at for those who ask whether it serves."""
+"""Readiness checks, and how often they reach the database."""
 
 import asyncio
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""What a log line or a trace may show of what it is given."""
+"""Redaction of log lines and traces."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""When a standby is read from, on databases that only tell how far they are."""
+"""When a standby is used, on databases that only report their position."""
 
 import logging
 from collections.abc import Sequence

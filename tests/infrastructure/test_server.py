@@ -1,4 +1,4 @@
-"""What the server does to connections: one write an answer, and none lost when it stops."""
+"""Connections of the server: one write for a response, and none lost at the stop."""
 
 import asyncio
 import socket

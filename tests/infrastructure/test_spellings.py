@@ -1,4 +1,4 @@
-"""The spellings in which people write what is compared with what others send."""
+"""Normal forms of settings that are compared with values from others."""
 
 import pytest
 

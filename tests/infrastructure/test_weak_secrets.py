@@ -1,4 +1,4 @@
-"""Secrets that others know."""
+"""Published secrets."""
 
 from pathlib import Path
 
