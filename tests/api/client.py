@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, update
 from api.app import create_app
 from application.ports.limits import Limits
 from application.ports.tokens import Tokens
-from application.services import Ports
+from application.services import Ports, build_services
 from domain.passwords import PasswordPolicy
 from domain.users import Role
 from infrastructure.common_passwords import is_common
@@ -177,15 +177,23 @@ class ApiClient:
         await self.change(_EXPIRE_SESSIONS, key=person.id, to=self.clock())
 
 
+def application(ports: Ports, **options: Any) -> FastAPI:
+    known: dict[str, Any] = {"access_log": SECRECY.note, "fastpath": FASTPATH}
+    return create_app(ports, cursor_key=b"k" * 32, **known | options)
+
+
 @asynccontextmanager
 async def open_gate(
     url: str,
     tokens: Callable[[Database], Tokens] = jose_tokens,
     limits: Limits | None = None,
     clock: Watch | None = None,
+    app: FastAPI | None = None,
     **of_app: Any,
 ) -> AsyncIterator[ApiClient]:
-    """The application on the database at `url`, with access tokens of some technology."""
+    """The application on the database at `url`, with access tokens of some technology: `app`, or
+    one that is made with the options `of_app`.
+    """
     database = open_database(url, timeout=10)  # what is slow here is the machine
     await database.open()
     clock = clock or Watch()
@@ -199,8 +207,10 @@ async def open_gate(
         clock=clock,
         password_policy=PasswordPolicy(is_common=is_common),
     )
-    options: dict[str, Any] = {"access_log": SECRECY.note, "fastpath": FASTPATH} | of_app
-    app = create_app(ports, cursor_key=b"k" * 32, **options)
+    if app is None:
+        app = application(ports, **of_app)
+    else:
+        app.state.services = build_services(ports)
     async with client_of(app) as client:
         yield ApiClient(app=app, client=client, ports=ports, database=database, clock=clock)
     await database.close()

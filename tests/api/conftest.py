@@ -1,15 +1,20 @@
-"""One application for each test, on real adapters and each of the two databases."""
+"""The application on real adapters, on each of the two databases."""
 
 from collections.abc import AsyncIterator
+from functools import cache
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from application.ports.limits import Limits
 from infrastructure.metrics import Metrics
-from tests.api.client import ApiClient, Watch, open_gate
+from tests.api.client import ApiClient, Watch, application, open_gate
 from tests.fakes.limits import FakeLimits
+from tests.fakes.ports import fake_ports
 
 CORS_ORIGIN = "https://app.example.org"
+OPTIONS: dict[str, Any] = {"cors_origins": [CORS_ORIGIN], "log_email": True}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -32,13 +37,21 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-async def api(database_url: str, clock: Watch, limits: Limits) -> AsyncIterator[ApiClient]:
-    async with open_gate(
-        database_url,
-        limits=limits,
-        clock=clock,
-        cors_origins=[CORS_ORIGIN],
-        log_email=True,
-        metrics=Metrics([]),
-    ) as api:
+def app() -> FastAPI:
+    """The application that all tests share, each with ports of its own: making one takes longer
+    than most tests do. Tests that look at what it counts override this with one of their own.
+    """
+    return _shared_application()
+
+
+@cache
+def _shared_application() -> FastAPI:
+    return application(fake_ports(), **OPTIONS, metrics=Metrics([]))
+
+
+@pytest.fixture
+async def api(
+    database_url: str, clock: Watch, limits: Limits, app: FastAPI
+) -> AsyncIterator[ApiClient]:
+    async with open_gate(database_url, limits=limits, clock=clock, app=app) as api:
         yield api

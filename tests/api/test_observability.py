@@ -3,13 +3,23 @@
 from dataclasses import replace
 
 import pytest
+from fastapi import FastAPI
 
 from api.app import create_app
 from application.ports.limits import Limit, Limits
 from domain.posts import PostOptions
 from infrastructure.limits import ProcessLimits, Rate
 from infrastructure.metrics import Metrics
-from tests.api.client import PASSWORD, ApiClient, Watch, client_of, on_one_database, problem_of
+from tests.api.client import (
+    PASSWORD,
+    ApiClient,
+    Watch,
+    application,
+    client_of,
+    on_one_database,
+    problem_of,
+)
+from tests.fakes.ports import fake_ports
 from tests.prometheus import Scrape
 
 pytestmark = on_one_database
@@ -21,6 +31,11 @@ SECONDS = "gatepost_http_request_duration_seconds"
 @pytest.fixture
 def limits(clock: Watch) -> Limits:
     return ProcessLimits({limit: Rate(5, 60) for limit in Limit}, clock)
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    return application(fake_ports(), metrics=Metrics([]))
 
 
 async def scrape(api: ApiClient) -> Scrape:

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from api.dependencies import CurrentUser
 from api.routing import ProtectedRoute, protected_router, refuse_undeclared_routes
-from tests.api.client import ApiClient, on_one_database
+from tests.api.client import ApiClient, on_one_database, open_gate
 from tests.api.expected import expected_routes
 
 pytestmark = on_one_database
@@ -146,7 +146,7 @@ def test_an_undeclared_route_prevents_the_start(
 
 
 async def test_a_protected_route_authenticates_without_asking_for_the_user(
-    api: ApiClient,
+    database_url: str,
 ) -> None:
     router = protected_router("secrets")
 
@@ -154,11 +154,12 @@ async def test_a_protected_route_authenticates_without_asking_for_the_user(
     async def read_secrets() -> str:
         return "secret"
 
-    api.app.include_router(router)
+    async with open_gate(database_url) as api:
+        api.app.include_router(router)
 
-    assert (await api.client.get("/secrets")).status_code == 401
-    anna = await api.person()
-    assert (await api.client.get("/secrets", headers=anna.headers)).json() == "secret"
+        assert (await api.client.get("/secrets")).status_code == 401
+        anna = await api.person()
+        assert (await api.client.get("/secrets", headers=anna.headers)).json() == "secret"
 
 
 async def test_a_response_without_content_has_no_content_type(api: ApiClient) -> None:
