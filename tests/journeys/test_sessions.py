@@ -150,7 +150,7 @@ def test_the_key_that_signs_is_not_retired(place: Place) -> None:
 
 def test_nothing_starts_without_a_fit_key(place: Place) -> None:
     place.settings["ALGORITHM"] = "RS256"
-    assert "a key for RS256 is needed" in place.refusal("serve")
+    assert "a key for RS256 is missing" in place.refusal("serve")
     assert "KEYS_FILE" in place.refusal("keys", "list")
 
     place.settings["KEYS_FILE"] = "keys.json"
@@ -163,7 +163,7 @@ def test_nothing_starts_without_a_fit_key(place: Place) -> None:
 
     file.chmod(0o600)
     place.settings["ALGORITHM"] = "ES256"
-    assert "a key for ES256 is needed" in place.refusal("serve")
+    assert "a key for ES256 is missing" in place.refusal("serve")
 
 
 def test_an_unknown_technology_is_refused(place: Place) -> None:
