@@ -1,9 +1,9 @@
 """uvicorn's HTTP/1.1 protocol, with bounds on what one connection may cost.
 
 uvicorn by itself reads a head of any size, waits without limit for a client that sends nothing or
-reads nothing, and takes any number of connections. Here each of these has a bound. What is over it
-is refused, or its connection is closed. docs/decisions/0032-bounds-of-connections.md has the
-reasons.
+reads nothing, and takes any number of connections. This protocol bounds each of these: it refuses
+a request over a bound, or closes its connection. docs/decisions/0032-bounds-of-connections.md has
+the reasons.
 
 It relies on these parts of uvicorn, which `pyproject.toml` bounds for that: the callbacks of
 `HttpToolsProtocol` for httptools, its attributes `cycle`, `scope`, `headers`, `parser`, `flow`,
@@ -26,14 +26,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from infrastructure.proxies import address
 
 PIPELINE_MAX = 100
-"""Requests that wait for the answer to an earlier one on the same connection."""
+"""Maximum number of requests that wait for an earlier answer on the same connection."""
 
 REQUEST_ID = "request_id"
-"""In the state of a request (ASGI's lifespan state), its id once there is one."""
+"""Key of the request's id in its state (ASGI's lifespan state)."""
 
 OUTCOME = "outcome"
-"""In the state of a request, the status that it ended with and the code of the error, where the
-application did not answer it: status 0 when the connection broke.
+"""Key of the outcome in the request's state, when the application did not answer it: the status and
+the error's code. Status 0 means that the connection broke.
 """
 
 log = logging.getLogger("gatepost")
@@ -47,51 +47,51 @@ def _connections_max() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What connections may take. All times are in seconds, and are kept to within `tick`."""
+    """Limits of a connection. Times are in seconds, exact to within `tick`."""
 
     head_bytes: int
-    """Of a head that is not complete, and of a trailer section: what is over it by more than what
-    came in one read is refused. The application holds complete heads to the exact figure.
+    """Maximum size of an incomplete head, and of a trailer section. It may be exceeded by one read;
+    the application checks the exact size of a complete head.
     """
     fields: int
-    """Of a head that is not complete, and of a trailer section."""
+    """Maximum number of fields of an incomplete head, and of a trailer section."""
     connections: int = field(default_factory=_connections_max)
-    """Of one process. Beyond that the longest idle ones make room; if none is idle, the new one is
-    refused with 503.
+    """Maximum number of connections of one process. Beyond it the longest idle connections are
+    closed; if none is idle, the new one is refused with 503.
     """
     head: float = 10
-    """From the first byte of a head, or the start of the connection, to the end of the head."""
+    """Time to receive a head, from its first byte or from the start of the connection."""
     body_pause: float = 10
-    """Without a byte of a body that is not complete."""
+    """Longest pause between two bytes of a body."""
     body: float = 60
-    """From the end of the head to the end of the body."""
+    """Time to receive a body, from the end of the head."""
     unread: float = 30
-    """In which a client reads nothing of an answer."""
+    """Longest time in which a client reads nothing of its answer."""
     linger: float = 2
-    """From the answer to what is not HTTP to the end of the connection."""
+    """Time from the refusal of unreadable input to the end of the connection."""
     tick: float = 1
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Also reads a request that asks for an upgrade (h2c, WebSocket) as one that does not, and
-    keeps trailer fields out of a request's headers (RFC 9110, section 6.5.1).
+    """Also ignores the wish for an upgrade (h2c, WebSocket), so that no body is read as the next
+    request, and keeps trailer fields out of the headers (RFC 9110, section 6.5.1).
     """
 
     _timer: TimerHandle
     _began_at: float
-    """When the phase that the connection is in began: a head, or a body."""
+    """Start of the current phase: receiving a head, or a body."""
     read_at: float
-    """When a byte came last."""
+    """Time of the last byte received."""
     _written_at: float
-    """When the client last read, as far as the write buffer shows it."""
+    """Time when the write buffer last shrank: the client was reading."""
     _unsent = 0
     _unfinished = 0
-    """Bytes read since the parser last completed something."""
+    """Bytes received since the parser last completed a head, a body or a chunk."""
     _has_read_body = False
     _is_complete = True
-    """Whether all of the last request has been read."""
+    """Whether the last request has been received completely."""
     _is_refused = False
-    """Whether what comes is passed over, until the client has closed the connection."""
+    """Whether input is discarded until the client closes the connection."""
     _refused_at = 0.0
     _idle_scope: Any = None
     _idle_at = 0.0
