@@ -6,15 +6,23 @@ import subprocess
 
 import pytest
 
-from tests.journeys.processes import COMMAND, TIME_BUDGET, Place
+from tests.journeys.processes import COMMAND, ROOT, TIME_BUDGET, Place
 
+# The checkout stays, also when it is below one of the places.
 READ_ONLY = """
+checkout=$1; shift
+mount --bind "$checkout" /mnt
 for place in /tmp /var/tmp /usr/tmp /dev/shm; do
-    test -d $place && mount -t tmpfs -o ro tmpfs $place
+    test -d $place || continue
+    mount -t tmpfs tmpfs $place
+    case $checkout in
+        $place/*) mkdir -p "$checkout"; mount --bind /mnt "$checkout" ;;
+    esac
+    mount -o remount,ro $place
 done
 cd /tmp && exec "$@"
 """
-WITHIN = ["unshare", "--mount", "sh", "-ec", READ_ONLY, "sh"]
+WITHIN = ["unshare", "--mount", "sh", "-ec", READ_ONLY, "sh", str(ROOT)]
 
 
 def has_mount_namespaces() -> bool:

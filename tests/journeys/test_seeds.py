@@ -77,6 +77,8 @@ def test_too_few_users_are_a_mistake_of_the_caller(place: Place) -> None:
 def test_on_a_terminal_a_bar_is_drawn_and_ctrl_c_tells_what_stays(place: Place) -> None:
     place.run("migrate")
     terminal, inner = pty.openpty()
+    # Background jobs of a shell ignore Ctrl-C, and so would the command that inherits it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*COMMAND, "seed", "--users", "3", "--posts", "100000"],
         stdin=inner,
