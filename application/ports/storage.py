@@ -46,7 +46,7 @@ class Users(Protocol):
         ...
 
     async def remove(self, user: User) -> None:
-        """Remove the user. After the commit, no read returns the user or anything of theirs, and
+        """Remove the user. After the commit, no read returns the user or their content, and
         their address is free. Rows may be deleted later; votes are counted until then.
         """
         ...

@@ -1,4 +1,4 @@
-"""The authenticated user of the current request, and how many writes of theirs were committed.
+"""The authenticated user of the current request, and the number of their committed writes.
 
 A context variable, used by the replica alone: a standby that has fewer of a user's writes does not
 serve this user.

@@ -109,7 +109,7 @@ _CLOSE = (
     update(USERS)
     .values(
         is_closed=True,
-        is_active=False,  # so that no token of theirs is valid
+        is_active=False,  # so that none of their tokens is valid
         role=Role.MEMBER.value,
         email="",
         email_key=bindparam("no_key"),

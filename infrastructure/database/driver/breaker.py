@@ -58,7 +58,7 @@ class Breaker:
         while True:
             try:
                 await self._probe()
-            except Exception as error:  # noqa: BLE001  whatever it is, the database is no use
+            except Exception as error:  # noqa: BLE001  any error of the probe keeps it open
                 self._failed(error)
                 self._cause = error
                 self._first_probe.set()

@@ -141,7 +141,7 @@ class SharedLookup:
         asking = [(key, answer) for key, answer in batch if not answer.done()]
         try:
             found = await self._fetch([key for key, _ in asking]) if asking else {}
-        except Exception as error:  # noqa: BLE001  whatever it is, it is theirs who wait
+        except Exception as error:  # noqa: BLE001  raised in every request that waits
             for _, answer in asking:
                 if not answer.done():
                     answer.set_exception(_own(error))
