@@ -26,6 +26,7 @@ CONCEPTS = (
     "events",
     "idempotency",
     "administration",
+    "exports",
     "health",
     "home",
 )

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, Select, bindparam, select, text
+from sqlalchemy import ColumnElement, Index, Select, bindparam, or_, select, text
 from sqlmodel import Field
 
 from application.ports.queries import AuditEntry, EventList
@@ -13,6 +13,7 @@ from application.request_info import REQUEST_INFO
 from domain.events import Event, EventId
 from domain.pages import InvalidCursor, Page
 from domain.posts import POST_WRITTEN
+from infrastructure.database.driver.exported import OWNER, SUBJECT, Exported
 from infrastructure.database.driver.mapping import Mapping
 from infrastructure.database.driver.rows import BigId, Json, Row, primary_key, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
@@ -51,6 +52,23 @@ class EventRow(Row, table=True):
 
 EVENT = Mapping(EventRow, AuditEntry)
 EVENTS = EVENT.table
+_SHOWN = [EVENTS.c.id, EVENTS.c.at, EVENTS.c.name, EVENTS.c.subject, EVENTS.c.details]
+EXPORTED = (
+    Exported(
+        "events",
+        [*_SHOWN, EVENTS.c.request_id, EVENTS.c.ip],
+        owned=EVENTS.c.actor_id == OWNER,
+        key=EVENTS.c.id,
+    ),
+    # Without the address: it is that of somebody else.
+    Exported(
+        "events_by_others",
+        _SHOWN,
+        owned=(EVENTS.c.subject == SUBJECT)
+        & or_(EVENTS.c.actor_id.is_(None), EVENTS.c.actor_id != OWNER),
+        key=EVENTS.c.id,
+    ),
+)
 
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
     "before": EVENTS.c.id < bindparam("before"),

@@ -13,6 +13,7 @@ from sqlmodel import Field
 from application.ports.storage import Identities
 from domain.addresses import email_key
 from domain.users import EmailTaken, NewUser, User, UserId
+from infrastructure.database.driver.exported import OWNER, Exported
 from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.rows import Row, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
@@ -31,6 +32,14 @@ class IdentityRow(Row, table=True):
 
 
 IDENTITIES = table(IdentityRow)
+EXPORTED = (
+    Exported(
+        "identities",
+        [IDENTITIES.c.key],
+        owned=IDENTITIES.c.user_id == OWNER,
+        key=IDENTITIES.c.key,
+    ),
+)
 
 
 class EndedIdentityRow(Row, table=True):

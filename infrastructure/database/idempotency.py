@@ -19,6 +19,7 @@ from domain.errors import AlreadyGone
 from domain.idempotency import IdempotencyKeyInUse
 from domain.posts import PostId
 from domain.users import UserId
+from infrastructure.database.driver.exported import OWNER, Exported
 from infrastructure.database.driver.rows import Row, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Transaction
 from infrastructure.database.posts import SqlPosts
@@ -35,6 +36,14 @@ class IdempotencyKeyRow(Row, table=True):
 
 
 IDEMPOTENCY_KEYS = table(IdempotencyKeyRow)
+EXPORTED = (
+    Exported(
+        "idempotency_keys",
+        [IDEMPOTENCY_KEYS.c.key, IDEMPOTENCY_KEYS.c.answer, IDEMPOTENCY_KEYS.c.at],
+        owned=IDEMPOTENCY_KEYS.c.user_id == OWNER,
+        key=IDEMPOTENCY_KEYS.c.key,
+    ),
+)
 
 _RESPONSE = TypeAdapter(PostDetails)
 """Writes JSON in UTF-8: ASCII escapes would take twelve bytes for an emoji."""

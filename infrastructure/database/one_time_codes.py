@@ -10,6 +10,7 @@ from application.ports.storage import OneTimeCodes
 from domain.addresses import email_key
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
+from infrastructure.database.driver.exported import OWNER, Exported
 from infrastructure.database.driver.mapping import Mapping
 from infrastructure.database.driver.rows import Row, primary_key, reference, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
@@ -31,6 +32,14 @@ class OneTimeCodeRow(Row, table=True):
 
 CODE = Mapping(OneTimeCodeRow, OneTimeCode)
 CODES = CODE.table
+EXPORTED = (
+    Exported(
+        "one_time_codes",
+        [CODES.c.purpose, CODES.c.email, CODES.c.expires_at],
+        owned=CODES.c.user_id == OWNER,
+        key=CODES.c.id,
+    ),
+)
 
 _BY_HASH = (
     select(*CODE.columns, *USER.columns)

@@ -19,6 +19,7 @@ from application.ports.queries import PostDetails
 from application.ports.storage import Posts
 from domain.posts import POST_WRITTEN, Post, PostChanged, PostId
 from domain.users import UserId
+from infrastructure.database.driver.exported import OWNER, Exported
 from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.mapping import Mapping, Repository
 from infrastructure.database.driver.rows import (
@@ -57,6 +58,23 @@ class PostRow(Row, table=True):
 
 POST = Mapping(PostRow, Post)
 POSTS = POST.table
+EXPORTED = (
+    Exported(
+        "posts",
+        [
+            POSTS.c.id,
+            POSTS.c.title,
+            POSTS.c.content,
+            POSTS.c.published,
+            POSTS.c.created_at,
+            POSTS.c.updated_at,
+            POSTS.c.version,
+            POSTS.c.votes,
+        ],
+        owned=POSTS.c.owner_id == OWNER,
+        key=POSTS.c.id,
+    ),
+)
 
 PUBLIC: ColumnElement[bool] = POSTS.c.published
 """`Post.visibility` in SQL: whether it is PUBLIC at the time `now`."""

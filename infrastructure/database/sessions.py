@@ -29,6 +29,7 @@ from domain.sessions import (
     network_of,
 )
 from domain.users import User, UserId
+from infrastructure.database.driver.exported import OWNER, Exported
 from infrastructure.database.driver.lookups import Lookup, lookup
 from infrastructure.database.driver.mapping import Mapping
 from infrastructure.database.driver.rows import (
@@ -72,6 +73,22 @@ class SessionRow(Row, table=True):
 
 SESSION = Mapping(SessionRow, Session)
 SESSIONS = SESSION.table
+EXPORTED = (
+    Exported(
+        "sessions",
+        [
+            SESSIONS.c.id,
+            SESSIONS.c.created_at,
+            SESSIONS.c.last_used_at,
+            SESSIONS.c.expires_at,
+            SESSIONS.c.revoked_at,
+            SESSIONS.c.user_agent,
+            SESSIONS.c.ip,
+        ],
+        owned=SESSIONS.c.user_id == OWNER,
+        key=SESSIONS.c.id,
+    ),
+)
 
 
 class RotatedRefreshTokenRow(Row, table=True):

@@ -6,6 +6,7 @@ from sqlalchemy.dialects.postgresql import insert
 from application.ports.storage import Votes
 from domain.posts import PostId
 from domain.users import UserId
+from infrastructure.database.driver.exported import OWNER, Exported
 from infrastructure.database.driver.rows import Row, reference, table
 from infrastructure.database.driver.statements import Transaction
 
@@ -18,6 +19,9 @@ class VoteRow(Row, table=True):
 
 
 VOTES = table(VoteRow)
+EXPORTED = (
+    Exported("votes", [VOTES.c.post_id], owned=VOTES.c.user_id == OWNER, key=VOTES.c.post_id),
+)
 
 # The construct of the dialect PostgreSQL; SQLite's compiler renders it with the same syntax.
 _ADD = (
