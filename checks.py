@@ -107,6 +107,8 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield _warning("REDIS_URL", "not set; each worker counts limits separately")
     if settings.smtp_url is None:
         yield _error("SMTP_URL", "not set; no mail is sent in production")
+        if settings.notices == "on":
+            yield _warning("NOTICES", "on without SMTP_URL; users are told of no change")
     elif "mail_from" not in settings.model_fields_set:
         yield _error("MAIL_FROM", f"not set; mails are sent from {settings.mail_from}")
 

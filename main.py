@@ -213,6 +213,7 @@ def build_ports(
         mailer=build_mailer(settings),
         clock=system_clock,
         public_url=settings.public_url,
+        notices=settings.notices == "on",
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),
             refresh=timedelta(seconds=settings.refresh_token_ttl),

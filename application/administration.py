@@ -1,10 +1,12 @@
 """Administration: roles and states of accounts, lists of users, and the audit."""
 
+from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.queries import AuditEntry, EventList, Queries
 from application.ports.storage import Storage, UnitOfWork
 from domain.events import Event
+from domain.notices import Notice
 from domain.pages import Page
 from domain.policies import AdminsOnly, is_admin
 from domain.users import Role, User, UserId, UserNotFound
@@ -55,6 +57,7 @@ class AdministrationService:
                 await uow.sessions.revoke_all(user.id, now)
                 await uow.codes.delete_all(user.id)
                 uow.record(Event.of("password_reset", subject, actor_id=None, at=now))
+                await notify(uow, user, Notice.PASSWORD_CHANGED, now)
             await uow.commit()
             return user
 

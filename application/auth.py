@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from application.external_identities import provision
+from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from application.ports.tokens import Claims, ExternalClaims, Tokens
-from domain.events import Event
+from domain.events import LOGGED_IN, Event
+from domain.notices import Notice
 from domain.sessions import (
     InvalidCredentials,
     InvalidToken,
@@ -19,6 +21,7 @@ from domain.sessions import (
     Session,
     SessionId,
     SessionNotFound,
+    network_of,
     refresh_hash,
 )
 from domain.users import User
@@ -111,6 +114,9 @@ class AuthService:
 
     async def _start(self, credentials: Credentials, password: str, client: ClientInfo) -> Login:
         password_hash = await self._passwords.up_to_date(credentials.password, password, client.ip)
+        is_new_network = await self._queries.is_new_network(
+            credentials.user.id, network_of(client.ip)
+        )
         now = self._clock()
         refresh_token = _new_refresh_token()
 
@@ -134,7 +140,9 @@ class AuthService:
             )
             login = await self._login(uow, credentials.user, session, refresh_token)
             subject = f"session:{session.id}"
-            uow.record(Event.of("logged_in", subject, actor_id=session.user_id, at=now))
+            uow.record(Event.of(LOGGED_IN, subject, actor_id=session.user_id, at=now))
+            if is_new_network:
+                await notify(uow, credentials.user, Notice.NEW_NETWORK, now)
             await uow.commit()
             return login
 
@@ -166,6 +174,7 @@ class AuthService:
                 # Nobody knows whether the owner or the thief came second.
                 subject = f"session:{session.id}"
                 uow.record(Event.of("refresh_token_reused", subject, actor_id=None, at=now))
+                await notify(uow, found.user, Notice.REFRESH_TOKEN_REUSED, now)
             await uow.commit()
             raise InvalidToken
 

@@ -1,4 +1,4 @@
-"""Mail with one-time codes: asked for within a transaction, written and sent some time later.
+"""Mail: one-time codes and notices, queued within a transaction, written and sent later.
 
 What waits in the outbox is the wish for a code. The code itself is made when its mail is written,
 so no storage ever has it, and asking for one is the same work whether there is such a user or not.
@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import NoReturn
 
+from application.notices import write_notice
 from application.ports.adapter import Reading
 from application.ports.clock import Clock
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
@@ -29,6 +30,7 @@ from application.request_info import REQUEST_INFO
 from domain.addresses import host_of
 from domain.errors import Unavailable
 from domain.events import Event
+from domain.notices import NOTICE_LIFETIME, Notice
 from domain.one_time_codes import LIFETIMES, Purpose, new_code, recipient
 
 CLAIM = timedelta(seconds=30)
@@ -56,7 +58,9 @@ _STATUS_PAUSE = timedelta(seconds=15)
 
 
 class MailService:
-    """`public_url`: the site whose pages take codes, for links to it; None: the mails have none."""
+    """`public_url`: the site whose pages take codes, for links to it; None: the mails have none.
+    `notices`: whether notices are sent, or dropped.
+    """
 
     def __init__(
         self,
@@ -66,12 +70,14 @@ class MailService:
         mailer: Mailer,
         clock: Clock,
         public_url: str | None,
+        notices: bool,
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._mailer = mailer
         self._clock = clock
         self._public_url = public_url
+        self._notices = notices
         self._awake = asyncio.Event()
         self._sending: dict[asyncio.Task[None], str] = {}
         self._given_up = 0
@@ -174,8 +180,8 @@ class MailService:
         """
         now = self._clock()
         try:
-            if now - message.added_at >= LIFETIMES[message.purpose]:
-                raise MailRefused("it waited for longer than its code would live")
+            if now - message.added_at >= _lifetime(message.purpose):
+                raise MailRefused("it waited for longer than anybody needs it")
             if mail := await self._written(message, now):
                 await self._mailer.send(mail)
         except Unavailable:
@@ -216,7 +222,25 @@ class MailService:
         await self._storage.run(work)
 
     async def _written(self, message: OutboxMessage, now: datetime) -> Mail | None:
-        """The mail with a new code; None when there is nobody to have one."""
+        """The mail; None when there is nobody to have one."""
+        if isinstance(message.purpose, Notice):
+            return self._notice(message, message.purpose)
+        return await self._with_code(message, message.purpose, now)
+
+    def _notice(self, message: OutboxMessage, notice: Notice) -> Mail | None:
+        if not self._notices:
+            return None
+        return write_notice(
+            notice,
+            message.email,
+            at=message.added_at,
+            ip=message.origin.ip,
+            public_url=self._public_url,
+        )
+
+    async def _with_code(
+        self, message: OutboxMessage, purpose: Purpose, now: datetime
+    ) -> Mail | None:
         user_id = message.user_id
         if user_id is None:
             credentials = await self._queries.credentials(message.email)
@@ -230,18 +254,18 @@ class MailService:
             if found is None:
                 return None
             user = found.user
-            to = recipient(message.purpose, message.email, user)
+            to = recipient(purpose, message.email, user)
             if to is None:
                 return None
             # The time to undo a change runs from the change, however late the mail is.
-            undoes = message.purpose is Purpose.EMAIL_CHANGE_UNDO
+            undoes = purpose is Purpose.EMAIL_CHANGE_UNDO
             since = message.added_at if undoes else now
-            code = new_code(user, message.purpose, to, token, since)
+            code = new_code(user, purpose, to, token, since)
             await uow.codes.add(code)
             if message.attempts == 1:
                 uow.record(
                     Event.of(
-                        f"{message.purpose.value}_requested",
+                        f"{purpose.value}_requested",
                         f"user:{user.id}",
                         actor_id=None,
                         at=now,
@@ -252,9 +276,13 @@ class MailService:
                 await uow.commit()
             finally:
                 REQUEST_INFO.reset(origin)
-            return write(message.purpose, to, token, code.expires_at, self._public_url)
+            return write(purpose, to, token, code.expires_at, self._public_url)
 
         return await self._storage.run(work)
+
+
+def _lifetime(purpose: Purpose | Notice) -> timedelta:
+    return NOTICE_LIFETIME if isinstance(purpose, Notice) else LIFETIMES[purpose]
 
 
 _SUBJECTS = {

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.passwords import Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from domain.events import Event
+from domain.notices import Notice
 from domain.one_time_codes import InvalidCode, OneTimeCode, Purpose, code_hash
 from domain.sessions import network_of
 from domain.users import EmailTaken, User, UserId
@@ -86,6 +88,8 @@ class OneTimeCodeService:
 
         async def work(uow: UnitOfWork) -> None:
             user = (await _consume(uow, code, owner, now)).user
+            if user.email != code.email:
+                await notify(uow, user, Notice.ADDRESS_RESTORED, now)
             user.restore_email(code.email)
             await uow.users.save(user)
             await uow.codes.delete_all(user.id)
@@ -97,6 +101,7 @@ class OneTimeCodeService:
             await uow.commit()
 
         await self._storage.run(work)
+        self._on_mail()
 
     async def reset(self, token: str, password: str, *, ip: str | None = None) -> None:
         """Set the user's password, revoke all their sessions and mark the address as verified.
@@ -110,6 +115,7 @@ class OneTimeCodeService:
 
         async def work(uow: UnitOfWork) -> None:
             credentials = await _consume(uow, code, owner, now)
+            await notify(uow, credentials.user, Notice.PASSWORD_CHANGED, now)
             credentials.user.confirm_email(code.email)
             await uow.users.save(credentials.user)
             await uow.users.change_password(
@@ -121,6 +127,7 @@ class OneTimeCodeService:
             await uow.commit()
 
         await self._storage.run(work)
+        self._on_mail()
 
     async def _ask(self, purpose: Purpose, email: str, user_id: UserId | None = None) -> None:
         async def work(uow: UnitOfWork) -> None:

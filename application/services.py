@@ -44,6 +44,8 @@ class Ports:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     public_url: str | None = None
     """The site that mails link to."""
+    notices: bool = True
+    """Whether users are told by mail of changes to their account (`application.notices`)."""
     password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)
     post_options: PostOptions = DEFAULT_OPTIONS
 
@@ -92,6 +94,7 @@ def build_services(ports: Ports) -> Services:
         mailer=ports.mailer,
         clock=ports.clock,
         public_url=ports.public_url,
+        notices=ports.notices,
     )
     return Services(
         ports=replace(ports, limits=limits),

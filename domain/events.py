@@ -9,6 +9,9 @@ from domain.users import UserId
 
 EventId = NewType("EventId", int)
 
+LOGGED_IN = "logged_in"
+"""The event of a login, which tells an account's first login from later ones."""
+
 AUDIT_DAYS = 365
 """Default number of days that events are kept."""
 

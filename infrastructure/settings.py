@@ -139,6 +139,8 @@ class Settings(BaseSettings):
     mail_from: Annotated[str, AfterValidator(check_sender)] = "Gatepost <gatepost@localhost>"
     public_url: _Origin | None = None
     """The site that mails link to, for people."""
+    notices: Literal["on", "off"] = "on"
+    """Whether users are told by mail of changes to their account."""
     posts_per_day: int | None = Field(default=None, ge=1)
     """Posts of a member in 24 hours; unset: no limit."""
     drafts_until_verified: bool = False

@@ -151,6 +151,10 @@ class Queries(PostQueries, Protocol):
         """Whether one of the user's stored sessions started in this network (`network_of`)."""
         ...
 
+    async def is_new_network(self, user_id: UserId, network: str) -> bool:
+        """Whether the user has logged in before, and no stored session started in this network."""
+        ...
+
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
         """The code with this hash, expired or not, and its user."""
         ...

@@ -15,6 +15,7 @@ from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials, PostDetails
 from application.request_info import RequestInfo
 from domain.events import Event
+from domain.notices import Notice
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.posts import NewPost, Post, PostId
 from domain.sessions import NewSession, Session, SessionId
@@ -184,13 +185,13 @@ class OneTimeCodes(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxMessage:
-    """A requested mail with a one-time code, and the request that asked for it."""
+    """A mail that is due: one with a one-time code, or a notice; and the request that caused it."""
 
     id: OutboxMessageId
-    purpose: Purpose
+    purpose: Purpose | Notice
     email: str
     user_id: UserId | None
-    """The user of the code. None: the user with the address, if there is one."""
+    """The user of the code or notice. None: the user with the address, if there is one."""
     added_at: datetime
     attempts: int
     """Number of claims, including the current one."""
@@ -207,7 +208,12 @@ class OutboxStatus:
 
 class Outbox(Protocol):
     async def add(
-        self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
+        self,
+        purpose: Purpose | Notice,
+        email: str,
+        now: datetime,
+        *,
+        user_id: UserId | None = None,
     ) -> None:
         """Add a message that is due at once."""
         ...

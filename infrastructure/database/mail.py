@@ -1,6 +1,7 @@
 """The outbox: row, mapping and repository."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from application.ports.storage import (
 )
 from application.request_info import REQUEST_INFO
 from domain.addresses import host_of
+from domain.notices import Notice
 from domain.one_time_codes import Purpose
 from domain.users import UserId
 from infrastructure.database.driver.mapping import Mapping
@@ -69,12 +71,24 @@ _FIGURES: tuple[ColumnElement[Any], ...] = (func.count(), func.min(OUTBOX.c.adde
 _STATUS = select(*_FIGURES).select_from(OUTBOX)
 
 
+_NOTICES = {notice.value: notice for notice in Notice}
+
+
+def _purpose(text: str) -> Purpose | Notice:
+    return _NOTICES.get(text) or Purpose(text)
+
+
 class SqlOutbox(Outbox):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def add(
-        self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
+        self,
+        purpose: Purpose | Notice,
+        email: str,
+        now: datetime,
+        *,
+        user_id: UserId | None = None,
     ) -> None:
         message = OutboxMessage(
             id=OutboxMessageId(0),
@@ -96,7 +110,8 @@ class SqlOutbox(Outbox):
         records = await self._transaction.fetch(_CLAIM, now=now, until=until, **hosts)
         if not records:
             return None
-        return MESSAGE.of(records[0])
+        message = MESSAGE.of(records[0])
+        return replace(message, purpose=_purpose(message.purpose))
 
     async def postpone(self, message_id: OutboxMessageId, *, until: datetime) -> None:
         await self._transaction.fetch(_POSTPONE, key=message_id, until=until)

@@ -71,6 +71,9 @@ class SqlQueries(Queries):
     async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
         return await sessions.has_logged_in_from(self._database, user_id, network)
 
+    async def is_new_network(self, user_id: UserId, network: str) -> bool:
+        return await sessions.is_new_network(self._database, user_id, network)
+
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
         return await one_time_codes.code(self._database, code_hash)
 

@@ -9,7 +9,9 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    exists,
     insert,
+    not_,
     or_,
     select,
     text,
@@ -20,6 +22,7 @@ from sqlmodel import Field
 from application.ports.passwords import PasswordHash
 from application.ports.queries import RefreshLookup
 from application.ports.storage import Sessions
+from domain.events import LOGGED_IN
 from domain.sessions import (
     SESSIONS_MAX,
     InvalidCredentials,
@@ -42,6 +45,7 @@ from infrastructure.database.driver.rows import (
     timestamp_column,
 )
 from infrastructure.database.driver.statements import Database, Record, Transaction
+from infrastructure.database.events import EVENTS
 from infrastructure.database.requester import REQUESTER, Requester
 from infrastructure.database.users import OPEN, USER, USERS
 
@@ -111,6 +115,12 @@ _FROM_NETWORK = (
     .where(SESSIONS.c.user_id == bindparam("user_id"), SESSIONS.c.network == bindparam("network"))
     .limit(1)
 )
+# Sessions are purged, so the audit is asked as well whether there was a login.
+_HAS_LOGGED_IN = or_(
+    exists().where(SESSIONS.c.user_id == bindparam("user_id")),
+    exists().where(EVENTS.c.actor_id == bindparam("user_id"), EVENTS.c.name == LOGGED_IN),
+)
+_IS_NEW_NETWORK = select(and_(not_(_FROM_NETWORK.exists()), _HAS_LOGGED_IN))
 _BY_ID = _SESSION_USER.where(SESSIONS.c.id == bindparam("id"))
 _BY_IDS = _SESSION_USER.where(SESSIONS.c.id == any_(bindparam("id", type_=IDS)))
 _BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selected_columns)
@@ -238,6 +248,11 @@ async def refresh_lookup(database: Database, refresh_hash: str) -> RefreshLookup
 
 async def has_logged_in_from(database: Database, user_id: UserId, network: str) -> bool:
     return bool(await database.fetch(_FROM_NETWORK, user_id=user_id, network=network))
+
+
+async def is_new_network(database: Database, user_id: UserId, network: str) -> bool:
+    ((is_new,),) = await database.fetch(_IS_NEW_NETWORK, user_id=user_id, network=network)
+    return bool(is_new)
 
 
 class SqlSessions(Sessions):

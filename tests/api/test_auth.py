@@ -32,7 +32,7 @@ ROUTES = [
         request=credentials,
         # The account, and whether it is known in the client's network (for the limits); the new
         # session, and the end of those over the maximum.
-        queries=["read", "read", "change", "change", "commit"],
+        queries=["read", "read", "read", "change", "change", "commit"],
         refusals={401: with_wrong_credentials},
     ),
     Expected(

@@ -16,6 +16,7 @@ from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
 from application.ports.storage import OutboxMessage, OutboxMessageId, OutboxStatus
 from application.request_info import REQUEST_INFO, RequestInfo
 from domain.errors import AlreadyGone
+from domain.notices import Notice
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
 from infrastructure.mail import ConsoleMailer, SmtpMailer, check_sender, check_smtp_url
@@ -202,6 +203,18 @@ async def test_a_message_is_stored_with_the_info_of_its_request(
     assert (message.purpose, message.email) == (Purpose.PASSWORD_RESET, "Änna@example.com")
     assert (message.user_id, message.added_at, message.attempts) == (user_id, NOON, 1)
     assert message.origin == RequestInfo("request-1", "192.0.2.1")
+
+
+@pytest.mark.parametrize("purpose", [*Purpose, *Notice])
+async def test_a_message_keeps_its_purpose(backend: Backend, purpose: Purpose | Notice) -> None:
+    async with backend.storage() as uow:
+        await uow.outbox.add(purpose, "anna@example.com", NOON)
+        await uow.commit()
+
+    message = await claim(backend, 0 * SECOND, SECOND)
+
+    assert message is not None
+    assert message.purpose is purpose
 
 
 async def test_a_message_without_a_commit_is_not_stored(backend: Backend) -> None:

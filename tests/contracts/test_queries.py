@@ -7,6 +7,7 @@ import pytest
 
 from application.ports.passwords import PasswordHash
 from application.ports.queries import PostList
+from domain.events import LOGGED_IN, Event
 from domain.pages import InvalidCursor
 from domain.posts import Post, PostId
 from domain.sessions import SessionId
@@ -69,6 +70,23 @@ async def test_a_network_is_known_by_the_user_s_own_sessions(backend: Backend) -
     assert not await knows(anna.id, "2001:db8:1:3::/64")
     assert not await knows(UserId(0), "192.0.2.7")
     assert await knows(bob.id, "192.0.2.8")
+
+
+async def test_a_network_is_new_to_users_who_logged_in_before_and_never_there(
+    backend: Backend,
+) -> None:
+    anna, bob, carl = [await backend.add_user() for _ in range(3)]
+    await backend.add_session(anna, ip="192.0.2.7")
+    async with backend.storage() as uow:  # carl's sessions were purged
+        uow.record(Event.of(LOGGED_IN, "session:4711", actor_id=carl.id, at=NOON))
+        uow.record(Event.of("logged_out", "session:4711", actor_id=bob.id, at=NOON))
+        await uow.commit()
+    is_new = backend.queries.is_new_network
+
+    assert not await is_new(anna.id, "192.0.2.7")
+    assert await is_new(anna.id, "192.0.2.8")
+    assert not await is_new(bob.id, "192.0.2.7")
+    assert await is_new(carl.id, "192.0.2.7")
 
 
 # Lists

@@ -7,6 +7,7 @@ from application.ports.mail import Mail, Mailer
 from application.ports.storage import Outbox, OutboxMessage, OutboxMessageId, OutboxStatus
 from application.request_info import REQUEST_INFO
 from domain.addresses import host_of
+from domain.notices import Notice
 from domain.one_time_codes import Purpose
 from domain.users import UserId
 from tests.fakes.storage import FakeUnitOfWork, WaitingMessage
@@ -40,7 +41,12 @@ class FakeOutbox(Outbox):
         self._uow = uow
 
     async def add(
-        self, purpose: Purpose, email: str, now: datetime, *, user_id: UserId | None = None
+        self,
+        purpose: Purpose | Notice,
+        email: str,
+        now: datetime,
+        *,
+        user_id: UserId | None = None,
     ) -> None:
         state = await self._uow.state()
         id_ = OutboxMessageId(self._uow.new_id())

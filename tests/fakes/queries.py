@@ -15,6 +15,7 @@ from application.ports.queries import (
     RefreshLookup,
     Sort,
 )
+from domain.events import LOGGED_IN
 from domain.one_time_codes import OneTimeCode
 from domain.pages import InvalidCursor, Page, page_length
 from domain.policies import Visibility, may_read
@@ -90,6 +91,13 @@ class FakeQueries(Queries):
     async def has_logged_in_from(self, user_id: UserId, network: str) -> bool:
         sessions = (await self._storage.read()).sessions.values()
         return any(s.user_id == user_id and network_of(s.ip) == network for s in sessions)
+
+    async def is_new_network(self, user_id: UserId, network: str) -> bool:
+        state = await self._storage.read()
+        networks = {network_of(s.ip) for s in state.sessions.values() if s.user_id == user_id}
+        events = {(entry.event.actor_id, entry.event.name) for entry in state.events}
+        has_logged_in = bool(networks) or (user_id, LOGGED_IN) in events
+        return has_logged_in and network not in networks
 
     async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
         state = await self._storage.read()

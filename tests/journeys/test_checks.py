@@ -153,6 +153,9 @@ def test_a_mail_server_that_does_not_answer_or_is_not_set_is_an_error(
     assert list(found(production)) == ["GATEPOST_SMTP_URL"]
     del production.settings["SMTP_URL"]
     assert list(found(production)) == ["GATEPOST_SMTP_URL"]
+    assert "GATEPOST_NOTICES" in found(production, "warning")
+    production.settings["NOTICES"] = "off"
+    assert "GATEPOST_NOTICES" not in found(production, "warning")
 
 
 def test_a_missing_sender_is_an_error(production: Place) -> None:
