@@ -62,11 +62,14 @@ async def test_a_forgotten_password_is_replaced_by_way_of_a_mail(
             assert (await client.put("/password-reset", json=body)).status_code == 204
             assert (await log_in(client, NEW)).status_code == 200
             assert (await log_in(client)).status_code == 401
+            notice = await inbox.mail(2)
         assert token not in service.log.read_text()
 
     assert (mail["To"], mail["From"]) == (EMAIL, "Gatepost <post@example.org>")
     assert f"https://example.org/password-reset#{token}" in part_of(mail, "html")
-    assert len(inbox.mails) == 1
+    assert (notice["To"], notice["Subject"]) == (EMAIL, "Your password was changed")
+    assert "by a client at the address 127.0.0.1" in part_of(notice, "plain").replace("\n", " ")
+    assert len(inbox.mails) == 2
 
 
 async def test_in_production_a_token_is_never_printed(place: Place) -> None:
