@@ -8,6 +8,7 @@ from typing import Any
 from factory.base import Factory
 from factory.declarations import LazyAttribute, SelfAttribute, Sequence, SubFactory
 
+from domain.passkeys import AuthenticatorState, NewPasskey, Passkey, VerifiedCredential
 from domain.posts import NewPost, Post, PostContent, PostPatch
 from domain.sessions import NewSession, Session, refresh_hash
 from domain.users import NewUser, Role, User, UserDraft
@@ -109,3 +110,47 @@ class PostFactory(Factory[Post]):
     created_at = NOON
     updated_at = SelfAttribute("created_at")
     version = 1
+
+
+class AuthenticatorStateFactory(Factory[AuthenticatorState]):
+    class Meta:
+        model = AuthenticatorState
+
+    sign_count = 0
+    backup_eligible = True
+    backed_up = True
+
+
+class VerifiedCredentialFactory(Factory[VerifiedCredential]):
+    class Meta:
+        model = VerifiedCredential
+
+    credential_id = Sequence(lambda n: b"credential %d" % n)
+    public_key = b"a COSE key"
+    state = SubFactory(AuthenticatorStateFactory)
+
+
+class NewPasskeyFactory(Factory[NewPasskey]):
+    class Meta:
+        model = NewPasskey
+
+    user_id = 1000
+    name = "Phone"
+    credential = SubFactory(VerifiedCredentialFactory)
+    user_handle = b"user handle"
+    created_at = NOON
+
+
+class PasskeyFactory(Factory[Passkey]):
+    class Meta:
+        model = Passkey
+
+    id = Sequence(lambda n: 4000 + n)
+    user_id = 1000
+    name = "Phone"
+    credential_id = Sequence(lambda n: b"credential %d" % n)
+    public_key = b"a COSE key"
+    user_handle = b"user handle"
+    state = SubFactory(AuthenticatorStateFactory)
+    created_at = NOON
+    last_used_at = None
