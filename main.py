@@ -17,6 +17,7 @@ from application.ports.mail import Mailer
 from application.ports.queries import PostQueries
 from application.ports.tokens import Tokens
 from application.services import Ports, Services
+from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
 from domain.posts import PostOptions
 from domain.sessions import Lifetimes
@@ -219,6 +220,7 @@ def build_ports(
             refresh=timedelta(seconds=settings.refresh_token_ttl),
             session=timedelta(seconds=settings.session_ttl),
         ),
+        factor_policy=FactorPolicy(fresh_for=settings.fresh_for),
         password_policy=PasswordPolicy(minimum=settings.password_min, is_common=is_common),
         post_options=PostOptions(
             per_day=settings.posts_per_day,

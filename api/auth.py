@@ -71,6 +71,12 @@ class SessionView(BaseModel):
     expires_at: datetime = Field(description="Time of expiry, unless the session is refreshed")
     user_agent: str | None = Field(examples=["Mozilla/5.0"])
     ip: str | None = Field(description="Address of the login", examples=["192.0.2.1"])
+    methods: list[Literal["pwd", "otp", "hwk", "user"]] = Field(
+        description="How its owner was authenticated (RFC 8176)", examples=[["pwd"]]
+    )
+    proved_at: datetime = Field(
+        description="Time of the last proof, or of the login; a refresh does not change it"
+    )
     current: bool = Field(description="Whether the token of this request belongs to it")
 
     @classmethod
@@ -82,6 +88,8 @@ class SessionView(BaseModel):
             expires_at=session.expires_at,
             user_agent=session.user_agent,
             ip=session.ip,
+            methods=[method.value for method in session.methods],
+            proved_at=session.proved_at,
             current=session.id == current.id,
         )
 

@@ -8,6 +8,7 @@ from fastapi.security import OAuth2PasswordBearer
 
 from api.request_context import request_context
 from application.services import Services
+from domain.factors import must_be_fresh
 from domain.sessions import InvalidToken, NotAuthenticated, Session
 from domain.users import User
 
@@ -77,3 +78,19 @@ async def current_session(request: Request, _: CurrentUser) -> Session:
 
 CurrentSession = Annotated[Session, Depends(current_session)]
 """The session of the request's token; asking for it asks for the current user too."""
+
+
+async def fresh_user(session: CurrentSession, user: CurrentUser, use_cases: UseCases) -> User:
+    """The current user, whose session is fresh. Raises `StaleLogin`.
+
+    `api.routing.ProtectedRoute` calls this before it looks at anything else of the request.
+    """
+    ports = use_cases.ports
+    must_be_fresh(session, user, ports.clock(), ports.factor_policy)
+    return user
+
+
+FreshUser = Annotated[User, Depends(fresh_user)]
+"""The current user of a *fresh* route; a stale session is a 401 `stale_login`, whatever else is
+wrong with the request. The use case asks `must_be_fresh` as well.
+"""

@@ -29,6 +29,7 @@ from domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from domain.factors import StaleLogin
 from domain.sessions import InvalidToken
 
 STATUSES: dict[type[DomainError], int] = {
@@ -136,14 +137,21 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
     kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
     headers = {}
     if isinstance(error, Unauthenticated):
-        # A request without a token gets no error code (RFC 6750, section 3.1).
-        bad_token = isinstance(error, InvalidToken)
-        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if bad_token else "Bearer"
+        headers["WWW-Authenticate"] = _challenge(error)
     if isinstance(error, (TooMany, Unavailable)):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TooManyRequests):
         request_context(request).limit_statuses = [error.status]
     return _problem(request, STATUSES[kind], error.code, error.detail, headers=headers)
+
+
+def _challenge(error: Unauthenticated) -> str:
+    """The value of `WWW-Authenticate`. A request without a token gets no error code (RFC 6750,
+    section 3.1).
+    """
+    if isinstance(error, StaleLogin):
+        return f'Bearer error="insufficient_user_authentication", max_age="{error.max_age}"'
+    return 'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else "Bearer"
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:

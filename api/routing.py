@@ -6,11 +6,21 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from api.dependencies import bearer_token, current_user
+from api.dependencies import (
+    bearer_token,
+    current_session,
+    current_user,
+    fresh_user,
+    services_of,
+)
 from api.limits import RequestLimit, by_writes
+
+STALE = "Unauthorized, or `stale_login`: prove again who you are by `POST /sessions/current/proof`"
+"""What OpenAPI says of the 401 of a route that takes a `FreshUser`."""
 
 
 class Route(APIRoute):
@@ -58,8 +68,18 @@ class ProtectedRoute(Route):
         is_read = (self.methods or set()) <= {"GET", "HEAD"}
         return None if is_read else by_writes
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.needs_fresh_session = _depends_on(self.dependant, fresh_user)
+        if self.needs_fresh_session:
+            unauthenticated = self.responses.get(401, {})
+            self.responses = self.responses | {401: unauthenticated | {"description": STALE}}
+
     async def admit(self, request: Request) -> None:
-        await current_user(request, bearer_token(request))
+        user = await current_user(request, bearer_token(request))
+        if self.needs_fresh_session:
+            session = await current_session(request, user)
+            await fresh_user(session, user, await services_of(request))
         await super().admit(request)
 
 
@@ -82,6 +102,11 @@ def protected_router(tag: str, *, prefix: str = "") -> APIRouter:
         dependencies=[Depends(current_user)],
         generate_unique_id_function=_operation_id,
     )
+
+
+def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:
+    children = dependant.dependencies
+    return any(child.call is function or _depends_on(child, function) for child in children)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -21,6 +21,7 @@ from application.ports.tokens import Tokens
 from application.posts import PostService
 from application.security_events import RecordedLimits, SecurityEvents
 from application.votes import VoteService
+from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
 from domain.posts import DEFAULT_OPTIONS, PostOptions
 from domain.sessions import Lifetimes
@@ -48,6 +49,7 @@ class Ports:
     """Whether users are told by mail of changes to their account (`application.notices`)."""
     password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)
     post_options: PostOptions = DEFAULT_OPTIONS
+    factor_policy: FactorPolicy = field(default_factory=FactorPolicy)
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NewType
@@ -17,6 +18,24 @@ SESSIONS_MAX = 100
 NETWORK_RETENTION = timedelta(days=30)
 """How long an account remembers the network of a session after the session was last used. The
 session's row is kept for as long, even if the session has expired or was revoked."""
+
+
+class Method(StrEnum):
+    """How somebody was authenticated: values of RFC 8176, section 2."""
+
+    PASSWORD = "pwd"  # noqa: S105  no password
+    ONE_TIME_PASSWORD = "otp"  # noqa: S105  no password
+    """A time-based code, or a recovery code."""
+    HARDWARE_KEY = "hwk"
+    """A passkey."""
+    USER_PRESENCE = "user"
+    """The person was there: a passkey asks for a gesture."""
+
+
+Methods = tuple[Method, ...]
+
+FACTOR_METHODS = frozenset({Method.ONE_TIME_PASSWORD, Method.HARDWARE_KEY})
+"""Methods that prove a second factor or a passkey."""
 
 
 class NotAuthenticated(Unauthenticated):
@@ -65,6 +84,24 @@ class Session:
     revoked_at: datetime | None
     user_agent: str | None
     ip: str | None
+    methods: Methods
+    """All methods that its owner was authenticated by, at the login and since."""
+    last_proof_at: datetime | None = None
+    """Time of the last proof after the login; None: there was none. A refresh is no proof."""
+    last_factor_proof_at: datetime | None = None
+    """The same of proofs by one of the `FACTOR_METHODS`."""
+
+    @property
+    def proved_at(self) -> datetime:
+        """Time of the last proof, or of the login."""
+        return self.last_proof_at or self.created_at
+
+    @property
+    def factor_proved_at(self) -> datetime | None:
+        """Time of the last proof or login by one of the `FACTOR_METHODS`; None: there was none."""
+        if self.last_factor_proof_at is not None:
+            return self.last_factor_proof_at
+        return self.created_at if FACTOR_METHODS.intersection(self.methods) else None
 
     def is_valid_for(self, user: User, *, issued_at: datetime, now: datetime) -> bool:
         """Whether a token of this session, issued at `issued_at`, authenticates `user` at `now`."""
@@ -74,6 +111,13 @@ class Session:
             and now < self.expires_at
             and user.accepts_tokens_from(issued_at)
         )
+
+    def prove(self, methods: Methods, now: datetime) -> None:
+        """Record that the owner was authenticated by these methods."""
+        self.methods += tuple(method for method in methods if method not in self.methods)
+        self.last_proof_at = now
+        if FACTOR_METHODS.intersection(methods):
+            self.last_factor_proof_at = now
 
     def refresh(self, user: User, *, lifetimes: Lifetimes, now: datetime) -> None:
         """Extend the session. Raises `InvalidToken` if the session is not valid for `user`."""
@@ -95,6 +139,7 @@ class NewSession:
     """`refresh_hash` of the session's current refresh token."""
     user_agent: str | None
     ip: str | None
+    methods: Methods = (Method.PASSWORD,)
 
 
 def network_of(ip: str | None) -> str:

@@ -69,6 +69,13 @@ class User:
     created_at: datetime
     tokens_valid_from: datetime
     """Tokens that were issued earlier are invalid."""
+    second_factor_since: datetime | None = None
+    """Since when the account has had a second factor or a passkey; None: it has none."""
+
+    @property
+    def second_factor(self) -> bool:
+        """Whether a password alone logs nobody in."""
+        return self.second_factor_since is not None
 
     def accepts_tokens_from(self, issued_at: datetime) -> bool:
         """Whether a token that was issued at this time may authenticate the user."""

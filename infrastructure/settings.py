@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from secrets import token_urlsafe
@@ -129,6 +130,10 @@ class Settings(BaseSettings):
     """Seconds that a session lasts without a refresh."""
     session_ttl: int = Field(default=90 * 86_400, ge=1, le=3660 * 86_400)
     """Seconds that a session lasts at most, however often it is refreshed."""
+    second_factors: Literal["on", "off"] = "on"
+    """Whether strong login is there: its routes, and fresh sessions where a route asks for one."""
+    fresh_seconds: int = Field(default=600, ge=30, le=86_400)
+    """Seconds that a proof keeps a session fresh."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
     pepper: SecretStr = SecretStr("")
     """Or several, comma-separated: the first hashes new passwords, the others still verify."""
@@ -191,6 +196,12 @@ class Settings(BaseSettings):
     @property
     def metrics_secret(self) -> str | None:
         return self.metrics_token.get_secret_value() if self.metrics_token else None
+
+    @property
+    def fresh_for(self) -> timedelta | None:
+        """None: strong login is off. An outside provider's tokens have no session to be fresh."""
+        is_on = self.second_factors == "on" and self.tokens != "issuer"
+        return timedelta(seconds=self.fresh_seconds) if is_on else None
 
     @property
     def peppers(self) -> list[str]:

@@ -10,7 +10,7 @@ from factory.declarations import LazyAttribute, SelfAttribute, Sequence, SubFact
 
 from domain.passkeys import AuthenticatorState, NewPasskey, Passkey, VerifiedCredential
 from domain.posts import NewPost, Post, PostContent, PostPatch
-from domain.sessions import NewSession, Session, refresh_hash
+from domain.sessions import Method, NewSession, Session, refresh_hash
 from domain.users import NewUser, Role, User, UserDraft
 from tests.fakes.clock import NOON
 
@@ -59,6 +59,7 @@ class SessionFactory(Factory[Session]):
     revoked_at = None
     user_agent = "pytest"
     ip = "192.0.2.1"
+    methods = (Method.PASSWORD,)
 
 
 class NewSessionFactory(Factory[NewSession]):

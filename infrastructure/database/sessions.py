@@ -26,6 +26,7 @@ from domain.events import LOGGED_IN
 from domain.sessions import (
     SESSIONS_MAX,
     InvalidCredentials,
+    Method,
     NewSession,
     Session,
     SessionId,
@@ -39,6 +40,7 @@ from infrastructure.database.driver.rows import (
     IDS,
     Instant,
     Row,
+    Words,
     primary_key,
     reference,
     table,
@@ -73,6 +75,9 @@ class SessionRow(Row, table=True):
     user_agent: str | None
     ip: str | None
     network: str | None
+    methods: Any = Field(sa_type=Words(Method), sa_column_kwargs={"server_default": "pwd"})
+    last_proof_at: datetime | None = timestamp_column()
+    last_factor_proof_at: datetime | None = timestamp_column()
 
 
 SESSION = Mapping(SessionRow, Session)
@@ -138,6 +143,7 @@ _ADD = (
             "user_agent",
             "ip",
             "network",
+            "methods",
         ],
         select(
             USERS.c.id,
@@ -148,6 +154,7 @@ _ADD = (
             bindparam("user_agent", type_=SESSIONS.c.user_agent.type),
             bindparam("ip", type_=SESSIONS.c.ip.type),
             bindparam("network", type_=SESSIONS.c.network.type),
+            bindparam("methods", type_=SESSIONS.c.methods.type),
         )
         .where(
             USERS.c.id == bindparam("user_id"),
@@ -270,6 +277,7 @@ class SqlSessions(Sessions):
             user_agent=session.user_agent,
             ip=session.ip,
             network=network_of(session.ip),
+            methods=session.methods,
         )
         if not records:
             raise InvalidCredentials

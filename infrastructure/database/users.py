@@ -60,6 +60,7 @@ class UserRow(Row, table=True):
     created_at: datetime = timestamp_column()
     tokens_valid_from: datetime = timestamp_column()
     pending_email: str | None = None
+    second_factor_since: datetime | None = timestamp_column()
     is_closed: bool = server_default("false")
     """Whether the user was removed and only what was theirs is still to be deleted."""
     # Counts committed changes by the user, where a replica is read from.
@@ -114,6 +115,7 @@ _CLOSE = (
         email="",
         email_key=bindparam("no_key"),
         pending_email=None,
+        second_factor_since=None,
         name=None,
         password_hash="",  # which no password has
     )

@@ -178,6 +178,8 @@ async def test_own_sessions_are_listed(api: ApiClient) -> None:
         "expires_at",
         "user_agent",
         "ip",
+        "methods",
+        "proved_at",
         "current",
     }
     assert (newest["current"], oldest["current"]) == (True, False)

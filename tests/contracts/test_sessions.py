@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from domain.sessions import SESSIONS_MAX, Session
+from domain.sessions import SESSIONS_MAX, Method, Session
 from domain.users import User
 from infrastructure.database import sessions as sql
 from infrastructure.database.driver.addresses import sqlite_path
@@ -38,6 +38,19 @@ async def fill(backend: Backend, user: User) -> list[Session]:
 
 async def living(backend: Backend, user: User) -> set[int]:
     return {session.id for session in await backend.queries.sessions(user.id, LATER)}
+
+
+async def test_a_session_knows_what_its_login_proved(backend: Backend) -> None:
+    anna = await backend.add_user()
+    methods = (Method.HARDWARE_KEY, Method.USER_PRESENCE)
+
+    session = await backend.add_session(anna, methods=methods)
+
+    found = await backend.queries.session_user(session.id)
+    assert found is not None
+    for each in (session, found[0]):
+        assert each.methods == methods
+        assert each.proved_at == each.factor_proved_at == NOON
 
 
 async def test_a_surplus_session_revokes_the_least_recently_used_one(backend: Backend) -> None:

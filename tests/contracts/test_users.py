@@ -54,6 +54,7 @@ async def test_a_saved_user_keeps_the_password(backend: Backend) -> None:
         "is_active": False,
         "is_verified": True,
         "tokens_valid_from": LATER,
+        "second_factor_since": LATER,
     }
 
     async with backend.storage() as uow:

@@ -27,6 +27,7 @@ class FakeSessions(Sessions):
             revoked_at=None,
             user_agent=session.user_agent,
             ip=session.ip,
+            methods=session.methods,
         )
         state.put(added.id, added)
         token = RefreshToken(session.refresh_hash, added.id)

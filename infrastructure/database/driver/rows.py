@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -98,6 +100,24 @@ class Json(TypeDecorator[Mapping[str, Any]]):
 
 def _to_json(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value))
+
+
+class Words(TypeDecorator[tuple[StrEnum, ...]]):
+    """Members of an enumeration, stored as their values with spaces between them."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def bind_processor(self, _: Dialect) -> Any:
+        return " ".join
+
+    def result_processor(self, _: Dialect, __: object) -> Any:
+        # Remembered: a table has few combinations, and each request reads one.
+        return cache(lambda text: tuple(map(self.kind, text.split())))
 
 
 def primary_key() -> Any:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlmodel.sql.sqltypes import AutoString
 
 from infrastructure.database import schema
-from infrastructure.database.driver.rows import Instant, Json
+from infrastructure.database.driver.rows import Instant, Json, Words
 
 _NAME = re.compile(r"[a-z0-9_]+")
 
@@ -60,7 +60,7 @@ def _rendered(kind: str, item: object, _context: object) -> str | bool:
     """Types by what a migration may name: the code of a later release may not have ours."""
     if kind == "type" and isinstance(item, Instant):
         return 'sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")'
-    if kind == "type" and isinstance(item, AutoString | Json):
+    if kind == "type" and isinstance(item, AutoString | Json | Words):
         return "sa.String()"
     return False
 
