@@ -1,8 +1,8 @@
 """Plans: the inputs of a route, derived once from FastAPI's description of the route."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from inspect import iscoroutinefunction
+from inspect import Parameter, iscoroutinefunction, signature
+from operator import itemgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -30,8 +30,9 @@ class Unplanned(Exception):
 Values = list[Any]
 """The values gathered for a request so far; each step appends one."""
 Errors = list[Any]
-Step = Callable[[Request, Values, Errors], Awaitable[Any]]
-"""Returns the next value. What is wrong with the client's input it adds to the errors."""
+Step = Callable[[Request, Values, Errors], Any]
+"""Returns the next value, or an awaitable of it; adds what is wrong with the input to the errors.
+"""
 
 _REQUEST, _RESPONSE = range(2)
 """Their places among the values; the results of the steps come behind them."""
@@ -57,11 +58,13 @@ class Plan:
         self._field: ModelField | None = route.response_field
         self._status: int = route.status_code or 200
         self._asks_for_response = dependant.response_param_name is not None
-        self._steps: list[Step] = []
+        self._steps: list[tuple[bool, Step]] = []
+        """Each with whether its value must be awaited."""
         self._places: dict[object, int] = {}
         arguments = self._gather(dependant)
         if route.body_field is not None:
-            arguments.append((route.body_field.name, self._add(_body_step(route))))
+            step = self._add(_body_step(route), is_async=True)
+            arguments.append((route.body_field.name, step))
         self._endpoint = _call(dependant, arguments)
 
     def path_values(self, found: dict[str, str]) -> dict[str, Any]:
@@ -73,8 +76,9 @@ class Plan:
         given = Response(status_code=self._status) if self._asks_for_response else None
         values: Values = [request, given]
         errors: Errors = []
-        for step in self._steps:
-            values.append(await step(request, values, errors))
+        for is_async, step in self._steps:
+            value = step(request, values, errors)
+            values.append(await value if is_async else value)
         if errors:
             raise RequestValidationError(errors)
         answer = await self._endpoint(values)
@@ -120,29 +124,22 @@ class Plan:
             if dependant.response_param_name:
                 raise Unplanned
             if self._is_protected and dependant.call is current_user:
-                step: Step = _admitted_user
+                place = self._add(_admitted_user)
             else:
-                step = _dependency_step(_call(dependant, self._gather(dependant)))
-            self._places[dependant.call] = self._add(step)
+                call = _call(dependant, self._gather(dependant))
+                place = self._add(lambda _, values, __: call(values), is_async=True)
+            self._places[dependant.call] = place
         return self._places[dependant.call]
 
-    def _add(self, step: Step) -> int:
-        self._steps.append(step)
+    def _add(self, step: Step, *, is_async: bool = False) -> int:
+        self._steps.append((is_async, step))
         return 1 + len(self._steps)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A function, and the place of each of its arguments among the values."""
-
-    function: Callable[..., Awaitable[Any]]
-    arguments: tuple[tuple[str, int], ...]
-
-    def __call__(self, values: Values) -> Awaitable[Any]:
-        return self.function(**{name: values[place] for name, place in self.arguments})
-
-
-def _call(dependant: Dependant, arguments: Sequence[tuple[str, int]]) -> _Call:
+def _call(
+    dependant: Dependant, arguments: Sequence[tuple[str, int]]
+) -> Callable[[Values], Awaitable[Any]]:
+    """Calls a function; `arguments` has the position of each argument among the values."""
     function = dependant.call
     if (
         function is None
@@ -154,17 +151,21 @@ def _call(dependant: Dependant, arguments: Sequence[tuple[str, int]]) -> _Call:
         or not dependant.use_cache
     ):
         raise Unplanned
-    return _Call(function, tuple(arguments))
+    parameters = signature(function).parameters
+    by_name = dict(arguments)
+    if any(parameter.kind is Parameter.KEYWORD_ONLY for parameter in parameters.values()):
+        return lambda values: function(**{name: values[by_name[name]] for name in by_name})
+    places = [by_name[name] for name in parameters]
+    match places:
+        case []:
+            return lambda _: function()
+        case [place]:
+            return lambda values: function(values[place])
+    chosen = itemgetter(*places)  # half a microsecond less than a dictionary of names
+    return lambda values: function(*chosen(values))
 
 
-def _dependency_step(call: _Call) -> Step:
-    async def ask(_: Request, values: Values, __: Errors) -> Any:
-        return await call(values)
-
-    return ask
-
-
-async def _admitted_user(request: Request, _: Values, __: Errors) -> User | None:
+def _admitted_user(request: Request, _: Values, __: Errors) -> User | None:
     """The user whom the route has authenticated before the first step."""
     return request_context(request).user
 
@@ -172,7 +173,7 @@ async def _admitted_user(request: Request, _: Values, __: Errors) -> User | None
 def _path_step(field: ModelField) -> Step:
     place = ("path", field.alias)
 
-    async def read(request: Request, _: Values, errors: Errors) -> Any:
+    def read(request: Request, _: Values, errors: Errors) -> Any:
         value, wrong = field.validate(request.scope["path_params"][field.alias], loc=place)
         errors += wrong
         return value
@@ -186,7 +187,7 @@ def _query_step(field: ModelField, dependant: Dependant) -> Step:
     if len(dependant.query_params) > 1 or not _is_flat_model(model):
         raise Unplanned
 
-    async def read(request: Request, _: Values, errors: Errors) -> Any:
+    def read(request: Request, _: Values, errors: Errors) -> Any:
         query: bytes = request.scope["query_string"]
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else ()
         value, wrong = field.validate(dict(pairs), loc=("query",))
@@ -209,14 +210,14 @@ def _is_flat_model(model: Any) -> bool:
 
 
 def _header_step(field: ModelField) -> Step:
-    """Reads a header of which a signature asks for every line."""
-    if field.field_info.annotation != list[str] | None or field.field_info.is_required():
+    """Reads a header of which a signature asks for every line, or None."""
+    if field.field_info.annotation != list[str] | None or field.get_default() is not None:
         raise Unplanned
     name = field.alias.lower().encode("latin-1")
 
-    async def read(request: Request, _: Values, __: Errors) -> Any:
+    def read(request: Request, _: Values, __: Errors) -> Any:
         lines = [str(value, "latin-1") for key, value in request.scope["headers"] if key == name]
-        return lines or field.get_default()
+        return lines or None
 
     return read
 

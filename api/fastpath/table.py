@@ -30,45 +30,63 @@ class RouteTable:
             for key, handler in application.exception_handlers.items()
             if key not in (500, Exception)
         }
-        self._answer = ExceptionMiddleware(_answer_planned, handlers=handlers)
-        self._entries: dict[str, list[_Entry]] | None = None
+        self._handled = ExceptionMiddleware(_raise_again, handlers=handlers)
+        self._entries: dict[tuple[str, str], list[_Entry]] | None = None
         self._fixed: dict[tuple[str, str], _Entry] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._application.dependency_overrides:
             entry, parameters = self._find(scope["method"], _path(scope))
-            if entry is not None:
+            if entry and entry.plan:
                 scope["route"] = entry.route
                 scope["path_params"] = parameters
-                scope[_PLAN] = entry.plan
                 if "fastapi.telemetry" in scope:
                     _route_selected(scope=scope, path=entry.path)
-                await self._answer(scope, receive, send)
+                await self._answer(entry.plan, scope, receive, send)
                 return
         await self._others(scope, receive, send)
+
+    async def _answer(self, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await plan(Request(scope, receive, send))
+        except Exception as error:  # noqa: BLE001  Starlette's middleware knows each one's handler
+            scope[_ERROR] = error
+            await self._handled(scope, receive, send)
+        else:
+            await response(scope, receive, send)
 
     def _find(self, method: str, path: str) -> "tuple[_Entry | None, dict[str, Any]]":
         entries = self._entries or self._make_entries()
         if fixed := self._fixed.get((method, path)):
             return fixed, {}
-        return _first_match(entries.get(method, ()), path)
+        return _first_match(entries.get((method, _first_segment(path)), ()), path)
 
-    def _make_entries(self) -> "dict[str, list[_Entry]]":
+    def _make_entries(self) -> "dict[tuple[str, str], list[_Entry]]":
         contexts = list(iter_route_contexts(self._application.routes))
         methods = {method for context in contexts for method in context.methods or ()}
+        every = [(context.methods or methods, _Entry.of(context)) for context in contexts]
+        segments = {_first_segment(entry.path) for _, entry in every}
         self._entries = {
-            method: [
-                _Entry.of(context) for context in contexts if method in (context.methods or methods)
+            (method, segment): [
+                entry for of, entry in every if method in of and entry.may_begin_with(segment)
             ]
             for method in methods
+            for segment in segments
         }
         self._fixed = {
             (method, entry.path): entry
-            for method, entries in self._entries.items()
+            for (method, segment), entries in self._entries.items()
             for entry in entries
-            if entry.plan and _first_match(entries, entry.path) == (entry, {})
+            if entry.plan
+            and _first_segment(entry.path) == segment
+            and _first_match(entries, entry.path) == (entry, {})
         }
         return self._entries
+
+
+def _first_segment(path: str) -> str:
+    """`posts` of `/posts/7`: only routes that begin with it are asked."""
+    return path[1:].partition("/")[0]
 
 
 def _path(scope: Scope) -> str:
@@ -76,13 +94,11 @@ def _path(scope: Scope) -> str:
     return path
 
 
-_PLAN = "gatepost.plan"
+_ERROR = "gatepost.fastpath.error"
 
 
-async def _answer_planned(scope: Scope, receive: Receive, send: Send) -> None:
-    plan: Plan = scope[_PLAN]
-    response = await plan(Request(scope, receive, send))
-    await response(scope, receive, send)
+async def _raise_again(scope: Scope, _: Receive, __: Send) -> None:
+    raise scope[_ERROR]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +124,11 @@ class _Entry:
             expression=context.path_regex if isinstance(route, routing.Route) else None,
             plan=plan,
         )
+
+    def may_begin_with(self, segment: str) -> bool:
+        """Whether a path with this first segment may be the route's."""
+        own = _first_segment(self.path)
+        return self.expression is None or "{" in own or own == segment
 
 
 def _first_match(entries: "list[_Entry] | tuple[()]", path: str) -> tuple[_Entry | None, Any]:
