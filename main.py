@@ -36,10 +36,12 @@ from infrastructure.mail import ConsoleMailer, NoMailer, SmtpMailer
 from infrastructure.metrics import Metrics
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.proxies import TrustedProxies
-from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_key
+from infrastructure.sealer import AesGcmSealer
+from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_keys
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
 from infrastructure.tokens.opaque import OpaqueTokens
+from infrastructure.totp import PyotpCodes
 from infrastructure.tracing import close_tracing, open_tracing
 
 if TYPE_CHECKING:
@@ -145,7 +147,7 @@ def build(settings: Settings | None = None) -> FastAPI:
 
     app = create_app(
         ports,
-        cursor_key=_derived_key(settings, "cursors"),
+        cursor_keys=_derived_keys(settings, "cursors"),
         cors_origins=settings.cors_origins,
         access_log=logs.request,
         log_email=not settings.in_production,
@@ -160,6 +162,9 @@ def build(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(TrustedProxies, networks=settings.trusted_proxies)
     return app
 
+
+APP_NAME = "Gatepost"
+"""The name of this service in authenticator apps."""
 
 COMMAND_TIME_LIMIT = 10.0
 """Seconds that a command's call to the database may take. No client waits for it."""
@@ -212,6 +217,8 @@ def build_ports(
         ),
         limits=build_limits(settings),
         mailer=build_mailer(settings),
+        sealer=AesGcmSealer(_derived_keys(settings, "sealing")),
+        totp=PyotpCodes(APP_NAME),
         clock=system_clock,
         public_url=settings.public_url,
         notices=settings.notices == "on",
@@ -249,13 +256,13 @@ def _signing_keys(settings: Settings) -> list[SigningKey]:
     keys = [kept.key for kept in keyfile.read(path)] if path else []
     fit = [key for key in keys if key.algorithm == algorithm]
     if not fit and algorithm == "HS256":
-        fit = [hs256_key(secret_key(settings))]
+        fit = [hs256_key(secret) for secret in reversed(secret_keys(settings))]
     if not fit:
         raise BadSettings(
             f"{PREFIX}KEYS_FILE: a key for {algorithm} is missing; make one with"
             " `gatepost keys new`"
         )
-    return [key for key in keys if key is not fit[-1]] + [fit[-1]]
+    return [*(key for key in keys if key not in fit), *fit]
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -269,12 +276,13 @@ def build_limits(settings: Settings) -> Limits:
     if settings.redis_url is None:
         return ProcessLimits(rates, system_clock)
     url = settings.redis_url.get_secret_value()
-    return SharedLimits(rates, system_clock, url=url, key=_derived_key(settings, "limits"))
+    return SharedLimits(rates, system_clock, url=url, key=_derived_keys(settings, "limits")[0])
 
 
-def _derived_key(settings: Settings, purpose: str) -> bytes:
-    """Derive a separate key for each purpose from the secret key."""
-    return hmac.digest(secret_key(settings), f"gatepost {purpose}".encode(), "sha256")
+def _derived_keys(settings: Settings, purpose: str) -> list[bytes]:
+    """A separate key for each purpose from each of the secret keys, the newest first."""
+    text = f"gatepost {purpose}".encode()
+    return [hmac.digest(secret, text, "sha256") for secret in secret_keys(settings)]
 
 
 def _settle_garbage_collector() -> None:

@@ -51,7 +51,7 @@ class _Application(FastAPI):
 def create_app(
     ports: Ports,
     *,
-    cursor_key: bytes,
+    cursor_keys: Sequence[bytes],
     cors_origins: Sequence[str] = (),
     access_log: AccessLog = write_nothing,
     log_email: bool = False,
@@ -64,9 +64,10 @@ def create_app(
 ) -> FastAPI:
     """The ASGI application that serves `ports`.
 
-    `cursor_key` signs the cursors of lists: secret, and the same in all processes that serve the
-    same clients. `metrics`, if given, counts requests and is what `/metrics` shows, with
-    `metrics_token` only to its bearer; `tracer_provider`, if given, gets a span of each.
+    `cursor_keys` verify the cursors of lists, and the first signs them: secret, and the same in all
+    processes that serve the same clients. `metrics`, if given, counts requests and is what
+    `/metrics` shows, with `metrics_token` only to its bearer; `tracer_provider`, if given, gets a
+    span of each.
     `fastpath`: whether planned routes answer, or FastAPI's own way does. `root_path`: the prefix
     that a proxy takes off every path, without a final slash.
     """
@@ -90,7 +91,7 @@ def create_app(
         form_limits={"max_part_size": BODY_MAX},
     )
     app.state.services = build_services(ports)
-    app.state.cursors = Cursors(cursor_key)
+    app.state.cursors = Cursors(cursor_keys)
     left_out = EXTERNAL_LOGIN if ports.tokens.has_local_login else LOCAL_LOGIN
     for concept in modules("api"):
         for router in vars(concept).values():

@@ -3,6 +3,7 @@
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
+from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import quote
 
@@ -16,15 +17,17 @@ _NUMBER_BYTES = 8
 
 
 class Cursors:
-    """`key`: secret and the same in every process that serves the same clients."""
+    """`keys`: secret, and the same in every process that serves the same clients. The first writes,
+    all of them read.
+    """
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = tuple(keys)
 
     def write(self, position: tuple[int, ...], query: str) -> str:
         """An opaque cursor that `read` takes back for the same `query` alone."""
         payload = b"".join(n.to_bytes(_NUMBER_BYTES, signed=True) for n in position)
-        return urlsafe_b64encode(self._tag(payload, query) + payload).decode().rstrip("=")
+        return _encoded(_tag(self._keys[0], payload, query) + payload)
 
     def read(self, cursor: str, query: str) -> tuple[int, ...]:
         """Raises `InvalidCursor` for what `write` did not give out for this `query`."""
@@ -33,20 +36,25 @@ class Cursors:
         except (NotBase64, UnicodeEncodeError):
             raise InvalidCursor from None
         tag, payload = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
-        if not hmac.compare_digest(tag, self._tag(payload, query)):
+        if not any(hmac.compare_digest(tag, _tag(key, payload, query)) for key in self._keys):
             raise InvalidCursor
         position = tuple(
             int.from_bytes(payload[at : at + _NUMBER_BYTES], signed=True)
             for at in range(0, len(payload), _NUMBER_BYTES)
         )
-        if cursor != self.write(position, query):  # base64 has several spellings of the same bytes
+        if cursor != _encoded(raw):  # base64 has several spellings of the same bytes
             raise InvalidCursor
         return position
 
-    def _tag(self, payload: bytes, query: str) -> bytes:
-        # A zero byte ends the query: no query has one, so no two pairs are hashed alike.
-        hashed = blake2b(query.encode() + b"\0" + payload, key=self._key, digest_size=_TAG_BYTES)
-        return hashed.digest()
+
+def _encoded(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _tag(key: bytes, payload: bytes, query: str) -> bytes:
+    # A zero byte ends the query: no query has one, so no two pairs are hashed alike.
+    hashed = blake2b(query.encode() + b"\0" + payload, key=key, digest_size=_TAG_BYTES)
+    return hashed.digest()
 
 
 class PageQuery(BaseModel):

@@ -16,8 +16,10 @@ from application.ports.limits import Limits
 from application.ports.mail import Mailer
 from application.ports.passwords import Passwords
 from application.ports.queries import PostQueries, Queries
+from application.ports.sealer import Sealer
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
+from application.ports.totp import TotpCodes
 from application.posts import PostService
 from application.security_events import RecordedLimits, SecurityEvents
 from application.votes import VoteService
@@ -39,6 +41,8 @@ class Ports:
     passwords: Passwords
     limits: Limits
     mailer: Mailer
+    sealer: Sealer
+    totp: TotpCodes
     clock: Clock
     replica: PostQueries | None = None
     """Where posts are shown from; None: from `queries`. It is never used for decisions."""
@@ -53,7 +57,7 @@ class Ports:
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
-        return (self.tokens, self.passwords, self.limits, self.mailer)
+        return (self.tokens, self.passwords, self.limits, self.mailer, self.sealer, self.totp)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,8 +39,16 @@ class BadSettings(Exception):
 
 
 def _secret_key(value: SecretStr) -> SecretStr:
-    hs256_key(value.get_secret_value().encode())
+    secrets = _secrets_of(value)
+    for secret in secrets:
+        hs256_key(secret)
+    if len(set(secrets)) < len(secrets):
+        raise ValueError("must not have the same secret twice")
     return value
+
+
+def _secrets_of(value: SecretStr) -> list[bytes]:
+    return [part.strip().encode() for part in value.get_secret_value().split(",")]
 
 
 def _database_url(value: SecretStr) -> SecretStr:
@@ -113,6 +121,7 @@ class Settings(BaseSettings):
     database_connections: int = Field(default=16, ge=2, le=100)
     """At most, for each worker."""
     secret_key: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
+    """Or several, comma-separated: the first signs and seals, all of them verify and open."""
     tokens: str = "jose"
     """The technology of access tokens, by its name in `main.TOKENS`."""
     algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
@@ -271,12 +280,14 @@ def _suggestion(name: str, candidates: Iterable[str]) -> str:
     return f"; do you mean {close[0]}?" if close else ""
 
 
-def secret_key(settings: Settings) -> bytes:
-    """The secret that signs. In development it is made at first need and kept in a file that only
-    its owner can read, beside the database. Raises `BadSettings` in production without one.
+def secret_keys(settings: Settings) -> list[bytes]:
+    """The secrets, the newest first: it signs and seals, and all of them verify and open.
+
+    In development one is made at first need and kept in a file that only its owner can read, beside
+    the database. Raises `BadSettings` in production without one.
     """
     if settings.secret_key is not None:
-        return settings.secret_key.get_secret_value().encode()
+        return _secrets_of(settings.secret_key)
     if settings.in_production:
         raise BadSettings(f"{PREFIX}SECRET_KEY: required in production, 32 random bytes or more")
     database = sqlite_path(settings.database)
@@ -290,7 +301,7 @@ def secret_key(settings: Settings) -> bytes:
         raise BadSettings(f"{PREFIX}SECRET_KEY: {file}: {error.strerror}") from error
     except UnfitKey as error:
         raise BadSettings(f"{PREFIX}SECRET_KEY: {file}: {error}") from error
-    return secret
+    return [secret]
 
 
 def _keep(file: Path, secret: str) -> None:

@@ -21,7 +21,7 @@ PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return create_app(fake_ports(), cursor_key=b"k" * 32).openapi()
+    return create_app(fake_ports(), cursor_keys=[b"k" * 32]).openapi()
 
 
 Operation = dict[str, Any]

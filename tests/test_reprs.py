@@ -103,7 +103,7 @@ def parts_of(thing: object, seen: set[int]) -> Iterator[object]:
 def test_reprs_of_ports_and_services_hide_secrets(tokens: str) -> None:
     settings = Settings(_env_file=None, tokens=tokens, **SECRETS)  # type: ignore[arg-type]
     ports = main.build_ports(settings, main.build_database(settings))
-    app = create_app(ports, cursor_key=b"cursor-key")
+    app = create_app(ports, cursor_keys=[b"cursor-key"])
 
     parts = list(parts_of([settings, app.state.services, app.state.cursors], set()))
 

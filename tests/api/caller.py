@@ -10,7 +10,7 @@ from tests.api.client import ApiClient, Person
 from tests.api.expected import Options, expected_routes, path_of
 from tests.fakes.ports import fake_ports
 
-DOCUMENT = create_app(fake_ports(), cursor_key=b"k" * 32).openapi()
+DOCUMENT = create_app(fake_ports(), cursor_keys=[b"k" * 32]).openapi()
 OPERATIONS = {
     operation["operationId"]: (method.upper(), path, operation)
     for path, methods in DOCUMENT["paths"].items()

@@ -27,7 +27,9 @@ from infrastructure.database.sessions import SESSIONS
 from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.database.users import USERS
 from infrastructure.passwords import BcryptPasswords
+from infrastructure.sealer import AesGcmSealer
 from infrastructure.tokens.jose import JoseTokens, hs256_key
+from infrastructure.totp import PyotpCodes
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
 from tests.secrecy import ASYNC_HOOKS, SECRECY
@@ -179,7 +181,7 @@ class ApiClient:
 
 def application(ports: Ports, **options: Any) -> FastAPI:
     known: dict[str, Any] = {"access_log": SECRECY.note, "fastpath": FASTPATH}
-    return create_app(ports, cursor_key=b"k" * 32, **known | options)
+    return create_app(ports, cursor_keys=[b"k" * 32], **known | options)
 
 
 @asynccontextmanager
@@ -204,6 +206,8 @@ async def open_gate(
         passwords=BcryptPasswords(cost=4),
         limits=limits or FakeLimits(),
         mailer=FakeMailer(),
+        sealer=AesGcmSealer([b"s" * 32]),
+        totp=PyotpCodes("Gatepost"),
         clock=clock,
         password_policy=PasswordPolicy(is_common=is_common),
     )

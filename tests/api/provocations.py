@@ -116,14 +116,14 @@ async def with_a_key_in_use(caller: Caller, name: str) -> httpx.Response:
 
 async def too_often(caller: Caller, name: str) -> httpx.Response:
     ports = replace(caller.api.ports, limits=FakeLimits(dict.fromkeys(Limit, 0)))
-    async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
+    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
         caller.client = client
         return await caller.call(name)
 
 
 async def over_the_quota(caller: Caller, name: str) -> httpx.Response:
     ports = replace(caller.api.ports, post_options=PostOptions(per_day=1))
-    async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
+    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
         caller.client = client
         await caller.call(name)
         return await caller.call(name)
@@ -133,7 +133,7 @@ async def without_a_database(caller: Caller, name: str) -> httpx.Response:
     fakes = fake_ports()
     fakes.storage.down.append("database")
     ports = replace(caller.api.ports, queries=fakes.queries, storage=fakes.storage)
-    async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
+    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
         caller.client = client
         parameters = re.findall(r"{(\w+)}", OPERATIONS[name][1])
         return await caller.call(name, at=dict.fromkeys(parameters, 1))

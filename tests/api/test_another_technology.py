@@ -215,7 +215,7 @@ async def test_a_refresh_can_be_repeated_if_no_opaque_token_was_stored(database_
         anna = await api.person()
         before = await stored(api)
         tokens = FailingTokens(api.database)
-        app = create_app(replace(api.ports, tokens=tokens), cursor_key=b"k" * 32)
+        app = create_app(replace(api.ports, tokens=tokens), cursor_keys=[b"k" * 32])
 
         async with client_of(app) as client:
             form = {"refresh_token": anna.refresh_token}

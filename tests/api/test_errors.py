@@ -31,7 +31,7 @@ async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
 ) -> None:
     anna = await api.person()
     app = create_app(
-        replace(api.ports, queries=CrashingQueries(api.database)), cursor_key=b"k" * 32
+        replace(api.ports, queries=CrashingQueries(api.database)), cursor_keys=[b"k" * 32]
     )
 
     async with client_of(app) as client:
@@ -50,7 +50,7 @@ async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
 async def test_a_500_can_be_read_from_an_allowed_origin(api: ApiClient) -> None:
     anna = await api.person()
     ports = replace(api.ports, queries=CrashingQueries(api.database))
-    app = create_app(ports, cursor_key=b"k" * 32, cors_origins=[CORS_ORIGIN])
+    app = create_app(ports, cursor_keys=[b"k" * 32], cors_origins=[CORS_ORIGIN])
 
     async with client_of(app) as client:
         named = await client.get("/users/me", headers=anna.headers | {"Origin": CORS_ORIGIN})
@@ -66,7 +66,7 @@ async def test_a_500_can_be_read_from_an_allowed_origin(api: ApiClient) -> None:
 async def test_the_service_continues_after_a_crash(api: ApiClient) -> None:
     anna = await api.person()
     app = create_app(
-        replace(api.ports, queries=CrashingQueries(api.database)), cursor_key=b"k" * 32
+        replace(api.ports, queries=CrashingQueries(api.database)), cursor_keys=[b"k" * 32]
     )
 
     async with client_of(app) as client:
@@ -79,7 +79,7 @@ async def test_an_unreachable_database_is_503_with_retry_after(api: ApiClient) -
     database = open_database(NOWHERE, timeout=0.5)
     await database.open()
     ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
-    app = create_app(ports, cursor_key=b"k" * 32)
+    app = create_app(ports, cursor_keys=[b"k" * 32])
     registration = {"email": "bert@example.com", "password": "correct horse battery"}
     form = {"username": anna.email, "password": "correct horse battery"}
 
@@ -110,7 +110,7 @@ async def test_a_missing_schema_is_503_and_named(api: ApiClient, tmp_path: Path)
     database = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
     await database.open()
     ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
-    app = create_app(ports, cursor_key=b"k" * 32)
+    app = create_app(ports, cursor_keys=[b"k" * 32])
 
     async with client_of(app) as client:
         answer = await client.get("/users/me", headers=anna.headers)
@@ -128,7 +128,7 @@ async def test_a_writer_that_waits_too_long_is_503_and_readers_are_not_affected(
     database = open_database(database_url, timeout=0.05)
     await database.open()
     ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
-    app = create_app(ports, cursor_key=b"k" * 32)
+    app = create_app(ports, cursor_keys=[b"k" * 32])
     body = {"title": "Hello", "content": "First post."}
     other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

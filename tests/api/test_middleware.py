@@ -450,7 +450,7 @@ async def test_any_other_origin_may_read_nothing(api: ApiClient) -> None:
 
 
 async def test_without_allowed_origins_there_is_no_cors(api: ApiClient) -> None:
-    app = create_app(api.ports, cursor_key=b"k" * 32)
+    app = create_app(api.ports, cursor_keys=[b"k" * 32])
     async with client_of(app) as client:
         preflight = await client.options("/posts", headers=PREFLIGHT)
         simple = await client.get("/health/live", headers={"Origin": CORS_ORIGIN})
@@ -548,7 +548,7 @@ async def test_http_1_0_needs_no_host(api: ApiClient) -> None:
 @pytest.mark.parametrize("root_path", ["/api", "/posts", "/p", "/posts/1"])
 async def test_any_root_path_is_accepted(api: ApiClient, root_path: str) -> None:
     anna = await api.person()
-    app = create_app(api.ports, cursor_key=b"k" * 32, root_path=root_path)
+    app = create_app(api.ports, cursor_keys=[b"k" * 32], root_path=root_path)
     async with client_of(app) as client:
         client.headers.update(anna.headers)
         post = {"title": "Hello", "content": "First post."}
@@ -572,7 +572,7 @@ class Lines(list[dict[str, object]]):
 async def test_the_log_names_the_user_of_each_request(api: ApiClient) -> None:
     anna = await api.person("anna@example.com")
     lines = Lines()
-    app = create_app(api.ports, cursor_key=b"k" * 32, access_log=lines.note, log_email=True)
+    app = create_app(api.ports, cursor_keys=[b"k" * 32], access_log=lines.note, log_email=True)
 
     async with client_of(app) as client:
         headers = anna.headers | {"X-Request-ID": "r-1"}
@@ -603,7 +603,7 @@ async def test_the_log_names_the_user_of_each_request(api: ApiClient) -> None:
 async def note_of(api: ApiClient, body: list[Message], **scope: object) -> dict[str, object]:
     """The line about a registration whose client sends `body`."""
     lines = Lines()
-    app = create_app(api.ports, cursor_key=b"k" * 32, access_log=lines.note)
+    app = create_app(api.ports, cursor_keys=[b"k" * 32], access_log=lines.note)
 
     async def server(inner: Scope, _: Receive, send: Send) -> None:
         async def receive() -> Message:
@@ -638,7 +638,7 @@ async def test_the_outcome_reported_by_the_server_is_logged(
 
 async def test_the_log_has_the_first_thousand_characters_of_a_path(api: ApiClient) -> None:
     lines = Lines()
-    app = create_app(api.ports, cursor_key=b"k" * 32, access_log=lines.note)
+    app = create_app(api.ports, cursor_keys=[b"k" * 32], access_log=lines.note)
 
     async with client_of(app) as client:
         await client.get("/x" + ":" * 2000)
@@ -651,7 +651,7 @@ async def test_refused_requests_are_logged_with_their_address(api: ApiClient) ->
     anna = await api.person()
     ports = replace(api.ports, limits=FakeLimits({Limit.WRITES: 1}))
     lines = Lines()
-    app = create_app(ports, cursor_key=b"k" * 32, access_log=lines.note)
+    app = create_app(ports, cursor_keys=[b"k" * 32], access_log=lines.note)
 
     async with client_of(app, ip="192.0.2.7") as client:
         await client.get("/users/me")
@@ -674,7 +674,7 @@ async def test_refused_requests_are_logged_with_their_address(api: ApiClient) ->
 async def test_email_addresses_are_not_logged_by_default(api: ApiClient) -> None:
     anna = await api.person("anna@example.com")
     lines = Lines()
-    app = create_app(api.ports, cursor_key=b"k" * 32, access_log=lines.note)
+    app = create_app(api.ports, cursor_keys=[b"k" * 32], access_log=lines.note)
 
     async with client_of(app) as client:
         await client.get("/users/me", headers=anna.headers)

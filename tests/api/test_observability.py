@@ -115,7 +115,7 @@ async def test_a_429_by_a_business_rule_is_not_counted_as_a_limit(api: ApiClient
 
     app = create_app(
         replace(api.ports, post_options=PostOptions(per_day=1)),
-        cursor_key=b"k" * 32,
+        cursor_keys=[b"k" * 32],
         metrics=Metrics([]),
         access_log=note,
     )
@@ -142,7 +142,7 @@ async def test_openmetrics_is_sent_on_request(api: ApiClient) -> None:
 
 
 async def test_without_metrics_their_path_is_404(api: ApiClient) -> None:
-    app = create_app(api.ports, cursor_key=b"k" * 32)
+    app = create_app(api.ports, cursor_keys=[b"k" * 32])
 
     async with client_of(app) as client:
         problem_of(await client.get("/metrics"), 404, "not_found")
@@ -166,7 +166,7 @@ async def test_metrics_with_a_token_need_that_token(
 ) -> None:
     app = create_app(
         api.ports,
-        cursor_key=b"k" * 32,
+        cursor_keys=[b"k" * 32],
         metrics=Metrics([]),
         metrics_token="the-token-of-prometheus",
     )

@@ -116,5 +116,5 @@ async def counted(
     asked: list[str] = []
     database = Counted(api.database, asked)
     ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
-    async with client_of(create_app(ports, cursor_key=b"k" * 32)) as client:
+    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
         return await client.request(method, path, **options), asked

@@ -32,7 +32,9 @@ from tests.factories import PostContentFactory, post_patch
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
 from tests.fakes.passwords import FakePasswords
+from tests.fakes.sealer import FakeSealer
 from tests.fakes.tokens import FakeTokens
+from tests.fakes.totp import FakeTotpCodes
 from tests.postgres import PostgresServer
 from tests.standby import TIME_BUDGET, Standby, connected, running_standby
 
@@ -140,6 +142,8 @@ async def started(standby: Standby, url: str) -> AsyncIterator[Instance]:
         passwords=FakePasswords(),
         limits=FakeLimits(),
         mailer=FakeMailer(),
+        sealer=FakeSealer(),
+        totp=FakeTotpCodes(),
         clock=system_clock,
     )
     services = build_services(ports)

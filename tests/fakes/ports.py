@@ -6,8 +6,10 @@ from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
 from tests.fakes.passwords import FakePasswords
 from tests.fakes.queries import FakeQueries
+from tests.fakes.sealer import FakeSealer
 from tests.fakes.storage import FakeStorage
 from tests.fakes.tokens import FakeTokens
+from tests.fakes.totp import FakeTotpCodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,8 @@ class FakePorts(Ports):
     passwords: FakePasswords = field(default_factory=FakePasswords)
     limits: FakeLimits = field(default_factory=FakeLimits)
     mailer: FakeMailer = field(default_factory=FakeMailer)
+    sealer: FakeSealer = field(default_factory=FakeSealer)
+    totp: FakeTotpCodes = field(default_factory=FakeTotpCodes)
     clock: FakeClock = field(default_factory=FakeClock)
 
 
