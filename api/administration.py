@@ -13,6 +13,7 @@ from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
 from api.users import OMITTABLE, UserView
 from application.ports.queries import AuditEntry, EventList
+from domain.scopes import Scope
 from domain.users import Role, UserId
 
 protected = protected_router("administration")
@@ -57,6 +58,7 @@ class EventView(BaseModel):
 
 @protected.get(
     "/users",
+    scope=Scope.ADMIN,
     summary="List users",
     responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
 )
@@ -74,6 +76,7 @@ async def list_users(
 
 @protected.patch(
     "/users/{user_id}",
+    scope=Scope.ADMIN,
     summary="Change a user's role or state",
     responses=problem_responses(401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
@@ -116,6 +119,7 @@ class EventsQuery(PageQuery):
 
 @protected.get(
     "/audit",
+    scope=Scope.ADMIN,
     summary="What happened",
     responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
 )

@@ -18,6 +18,7 @@ from application.auth import ClientInfo, Login
 from application.ports.limits import Limit
 from domain.addresses import EMAIL_MAX
 from domain.passwords import PASSWORD_INPUT_MAX
+from domain.scopes import Scope
 from domain.sessions import Session, SessionId
 
 public = public_router("sessions")
@@ -126,6 +127,7 @@ async def refresh(
 
 @protected.post(
     "/logout",
+    scope=Scope.SESSION_ONLY,
     status_code=204,
     response_class=Response,
     summary="Log out",
@@ -136,7 +138,12 @@ async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     await use_cases.auth.logout(session)
 
 
-@protected.get("/sessions", summary="List own sessions", responses=problem_responses(401, 503))
+@protected.get(
+    "/sessions",
+    scope=Scope.ACCOUNT_READ,
+    summary="List own sessions",
+    responses=problem_responses(401, 503),
+)
 async def list_sessions(
     user: CurrentUser, current: CurrentSession, use_cases: UseCases
 ) -> list[SessionView]:
@@ -146,6 +153,7 @@ async def list_sessions(
 
 @protected.delete(
     "/sessions",
+    scope=Scope.ACCOUNT_WRITE,
     status_code=204,
     response_class=Response,
     summary="Log out everywhere",
@@ -158,6 +166,7 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
 
 @protected.delete(
     "/sessions/{session_id}",
+    scope=Scope.ACCOUNT_WRITE,
     status_code=204,
     response_class=Response,
     summary="End one session",

@@ -9,6 +9,7 @@ from fastapi.security import OAuth2PasswordBearer
 from api.request_context import request_context
 from application.services import Services
 from domain.factors import must_be_fresh
+from domain.scopes import TOKEN_SCOPES
 from domain.sessions import InvalidToken, NotAuthenticated, Session
 from domain.users import User
 
@@ -48,7 +49,11 @@ def bearer_token(request: HTTPConnection) -> str:
     return str(token, "latin-1")
 
 
-bearer_scheme = BearerToken(tokenUrl="login", scheme_name="OAuth2PasswordBearer")
+bearer_scheme = BearerToken(
+    tokenUrl="login",
+    scheme_name="OAuth2PasswordBearer",
+    scopes={scope.value: scope.description for scope in TOKEN_SCOPES},
+)
 
 
 async def current_user(request: Request, token: Annotated[str, Depends(bearer_scheme)]) -> User:

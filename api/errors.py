@@ -30,6 +30,7 @@ from domain.errors import (
     Unavailable,
 )
 from domain.factors import StaleLogin
+from domain.scopes import InsufficientScope
 from domain.sessions import InvalidToken
 
 STATUSES: dict[type[DomainError], int] = {
@@ -138,6 +139,8 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = _challenge(error)
+    if isinstance(error, InsufficientScope):  # RFC 6750, section 3.1
+        headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.scope}"'
     if isinstance(error, (TooMany, Unavailable)):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TooManyRequests):

@@ -12,6 +12,7 @@ from api.routing import protected_router
 from api.users import UserView
 from application.exports import ExportService
 from application.ports.exports import Value
+from domain.scopes import Scope
 from domain.users import User
 
 protected = protected_router("users")
@@ -37,6 +38,7 @@ class ExportResponse(StreamingResponse):
 
 @protected.get(
     "/users/me/export",
+    scope=Scope.ACCOUNT_READ,
     response_class=ExportResponse,
     summary="All that is stored of the current user",
     responses=_DOCUMENTED | problem_responses(401, 503),

@@ -12,6 +12,7 @@ from api.request_context import address_of
 from api.routing import protected_router, public_router
 from api.users import EmailAddress, NewPassword
 from application.ports.limits import Limit, account_hit
+from domain.scopes import Scope
 
 public = public_router("users")
 protected = protected_router("users")
@@ -42,6 +43,7 @@ class ResetBody(BaseModel):
 
 @protected.post(
     "/users/me/verification",
+    scope=Scope.ACCOUNT_WRITE,
     status_code=202,
     response_class=Response,
     summary="Have a mail sent that verifies the address",

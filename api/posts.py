@@ -18,6 +18,7 @@ from application.ports.queries import PostDetails, PostList, Sort
 from application.services import Services
 from domain.fields import field_paths, maker
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostChanged, PostContent, PostId, PostPatch
+from domain.scopes import Scope
 from domain.search import QUERY_MAX, terms_of
 from domain.users import User, UserId
 
@@ -167,6 +168,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 
 @protected.get(
     "/posts",
+    scope=Scope.POSTS_READ,
     summary="List posts",
     description="A page ends early once it has about 1 MiB of content: follow `Link`.",
     responses=_LINKED | problem_responses(400, 401, 422, 503),
@@ -185,6 +187,7 @@ async def list_posts(
 
 @protected.post(
     "/posts",
+    scope=Scope.POSTS_WRITE,
     status_code=201,
     response_model=PostView,
     summary="Write a post",
@@ -210,6 +213,7 @@ async def create_post(
 
 @protected.get(
     "/posts/{post_id}",
+    scope=Scope.POSTS_READ,
     response_model=PostView,
     summary="One post",
     responses=_TAGGED
@@ -230,6 +234,7 @@ async def read_post(
 
 @protected.put(
     "/posts/{post_id}",
+    scope=Scope.POSTS_WRITE,
     response_model=PostView,
     summary="Replace a post",
     responses=_TAGGED | problem_responses(401, 403, 404, 412, 413, 415, 422, 429, 503),
@@ -247,6 +252,7 @@ async def replace_post(
 
 @protected.patch(
     "/posts/{post_id}",
+    scope=Scope.POSTS_WRITE,
     response_model=PostView,
     summary="Change a post",
     description="`{}` changes nothing, and `version` stays.",
@@ -266,6 +272,7 @@ async def change_post(
 
 @protected.delete(
     "/posts/{post_id}",
+    scope=Scope.POSTS_WRITE,
     status_code=204,
     response_class=Response,
     summary="Delete a post",

@@ -1,14 +1,16 @@
 """Routers whose routes are public or protected, and what a request passes before its endpoint."""
 
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response, params
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.types import DecoratedCallable
 
 from api.dependencies import (
     bearer_token,
@@ -18,6 +20,7 @@ from api.dependencies import (
     services_of,
 )
 from api.limits import RequestLimit, by_writes
+from domain.scopes import Scope, refusal
 
 STALE = "Unauthorized, or `stale_login`: prove again who you are by `POST /sessions/current/proof`"
 """What OpenAPI says of the 401 of a route that takes a `FreshUser`."""
@@ -61,12 +64,10 @@ class PublicRoute(Route):
 
 
 class ProtectedRoute(Route):
-    """Authenticates first: a request without a valid token is a 401, whatever else is wrong."""
+    """Authenticates first: a request without a valid token is a 401, whatever else is wrong.
 
-    @property
-    def default_limit(self) -> RequestLimit | None:
-        is_read = (self.methods or set()) <= {"GET", "HEAD"}
-        return None if is_read else by_writes
+    Then it compares scopes: a token without the scope of the route is a 403.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,8 +76,26 @@ class ProtectedRoute(Route):
             unauthenticated = self.responses.get(401, {})
             self.responses = self.responses | {401: unauthenticated | {"description": STALE}}
 
+    @cached_property
+    def scope(self) -> Scope:
+        """The scope that a request needs. Raises TypeError if the route was declared without."""
+        for each in self.dependencies:
+            if isinstance(each, _Scoped):
+                return each.required
+        raise TypeError(
+            f"{self.path} names no scope: declare it with scope=Scope.POSTS_READ or another one,"
+            " or with Scope.SESSION_ONLY"
+        )
+
+    @property
+    def default_limit(self) -> RequestLimit | None:
+        is_read = (self.methods or set()) <= {"GET", "HEAD"}
+        return None if is_read else by_writes
+
     async def admit(self, request: Request) -> None:
         user = await current_user(request, bearer_token(request))
+        if self.scope not in user.scopes:
+            raise refusal(self.scope)
         if self.needs_fresh_session:
             session = await current_session(request, user)
             await fresh_user(session, user, await services_of(request))
@@ -93,13 +112,54 @@ def public_router(tag: str, *, prefix: str = "") -> APIRouter:
     )
 
 
-def protected_router(tag: str, *, prefix: str = "") -> APIRouter:
-    """A router whose routes authenticate, whether or not they ask for the `CurrentUser`."""
-    return APIRouter(
+@dataclass(frozen=True)
+class _Scoped(params.Security):
+    """The dependency by which a route authenticates, documents its scope and knows it."""
+
+    required: Scope = Scope.SESSION_ONLY
+
+
+Declare = Callable[[DecoratedCallable], DecoratedCallable]
+
+
+class ProtectedRouter(APIRouter):
+    """Its routes authenticate, whether or not they ask for the `CurrentUser`.
+
+    Each one names its scope: `@protected.get("/posts", scope=Scope.POSTS_READ)`. The service does
+    not start with one that names none.
+    """
+
+    def get(self, path: str, *, scope: Scope | None = None, **options: Any) -> Declare[Any]:
+        return super().get(path, **_with_scope(scope, options))
+
+    def post(self, path: str, *, scope: Scope | None = None, **options: Any) -> Declare[Any]:
+        return super().post(path, **_with_scope(scope, options))
+
+    def put(self, path: str, *, scope: Scope | None = None, **options: Any) -> Declare[Any]:
+        return super().put(path, **_with_scope(scope, options))
+
+    def patch(self, path: str, *, scope: Scope | None = None, **options: Any) -> Declare[Any]:
+        return super().patch(path, **_with_scope(scope, options))
+
+    def delete(self, path: str, *, scope: Scope | None = None, **options: Any) -> Declare[Any]:
+        return super().delete(path, **_with_scope(scope, options))
+
+
+def _with_scope(scope: Scope | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a route that needs `scope`, which the OpenAPI document names as well."""
+    if scope is None:  # refused by `refuse_undeclared_routes`
+        return options
+    documented = [] if scope is Scope.SESSION_ONLY else [scope.value]
+    scoped = _Scoped(current_user, scopes=documented, required=scope)
+    return options | {"dependencies": [scoped, *options.get("dependencies", ())]}
+
+
+def protected_router(tag: str, *, prefix: str = "") -> ProtectedRouter:
+    """A router whose routes need a token or a session; operation ids are names of functions."""
+    return ProtectedRouter(
         prefix=prefix,
         tags=[tag],
         route_class=ProtectedRoute,
-        dependencies=[Depends(current_user)],
         generate_unique_id_function=_operation_id,
     )
 
@@ -126,7 +186,7 @@ def refuse_repeated_parameters(request: Request) -> None:
 
 
 def refuse_undeclared_routes(app: FastAPI) -> None:
-    """Raise TypeError for a path operation that is neither public nor protected."""
+    """Raise TypeError for a path operation that is neither public nor protected by a scope."""
     for context in iter_route_contexts(app.routes):
         route = context.original_route
         if isinstance(route, APIRoute) and not isinstance(route, PublicRoute | ProtectedRoute):
@@ -134,3 +194,7 @@ def refuse_undeclared_routes(app: FastAPI) -> None:
                 f"{context.path} is neither public nor protected: declare it on a router that"
                 " api.routing.public_router or protected_router made"
             )
+        if isinstance(route, ProtectedRoute) and (
+            route.scope is not Scope.SESSION_ONLY and route.needs_fresh_session
+        ):
+            raise TypeError(f"{context.path} asks for a FreshUser: its scope is SESSION_ONLY")

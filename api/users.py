@@ -26,6 +26,7 @@ from api.routing import protected_router, public_router
 from application.ports.limits import Limit
 from domain.addresses import EMAIL_MAX, BadEmail, normal_address
 from domain.passwords import PASSWORD_INPUT_MAX
+from domain.scopes import Scope
 from domain.users import NAME_MAX, ProfileChange, User, UserDraft, UserId
 
 public = public_router("users")
@@ -218,13 +219,19 @@ async def register(
     return UserView.of(user)
 
 
-@protected.get("/users/me", summary="The current user", responses=problem_responses(401, 503))
+@protected.get(
+    "/users/me",
+    scope=Scope.ACCOUNT_READ,
+    summary="The current user",
+    responses=problem_responses(401, 503),
+)
 async def read_current_user(user: CurrentUser) -> UserView:
     return UserView.of(user)
 
 
 @with_password.patch(
     "/users/me",
+    scope=Scope.ACCOUNT_WRITE,
     summary="Change name and address",
     responses=problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
 )
@@ -241,6 +248,7 @@ async def edit_current_user(
 
 @with_password.post(
     "/users/me/deletion",
+    scope=Scope.SESSION_ONLY,
     status_code=204,
     response_class=Response,
     summary="Delete the account and all that is its user's",
@@ -255,6 +263,7 @@ async def delete_current_user(
 
 @external.patch(
     "/users/me",
+    scope=Scope.ACCOUNT_WRITE,
     summary="Change the name",
     description="The address is the one that the provider named at the first request.",
     responses=problem_responses(401, 413, 415, 422, 429, 503),
@@ -267,6 +276,7 @@ async def edit_external_user(
 
 @external.post(
     "/users/me/deletion",
+    scope=Scope.SESSION_ONLY,
     status_code=204,
     response_class=Response,
     summary="Delete the account and all that is its user's",
@@ -280,6 +290,7 @@ async def delete_external_user(user: CurrentUser, use_cases: UseCases) -> None:
 
 @with_password.put(
     "/users/me/password",
+    scope=Scope.SESSION_ONLY,
     status_code=204,
     response_class=Response,
     summary="Change the password",
@@ -300,7 +311,10 @@ async def change_password(
 
 
 @protected.get(
-    "/users/{user_id}", summary="One user", responses=problem_responses(401, 404, 422, 503)
+    "/users/{user_id}",
+    scope=Scope.ACCOUNT_READ,
+    summary="One user",
+    responses=problem_responses(401, 404, 422, 503),
 )
 async def read_user(
     user_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases

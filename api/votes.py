@@ -7,6 +7,7 @@ from api.errors import problem_responses
 from api.posts import PostPath
 from api.routing import protected_router
 from domain.posts import PostId
+from domain.scopes import Scope
 
 protected = protected_router("votes", prefix="/posts/{post_id}/vote")
 
@@ -15,6 +16,7 @@ _PROBLEMS = problem_responses(401, 404, 422, 429, 503)
 
 @protected.put(
     "",
+    scope=Scope.POSTS_WRITE,
     status_code=204,
     response_class=Response,
     summary="Vote for a post",
@@ -27,6 +29,7 @@ async def cast_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -
 
 @protected.delete(
     "",
+    scope=Scope.POSTS_WRITE,
     status_code=204,
     response_class=Response,
     summary="Take a vote back",

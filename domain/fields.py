@@ -1,14 +1,22 @@
 """Fields of dataclasses by name, so that what follows from a field need not name it again."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
 
+TRANSIENT = {"transient": True}
+"""The metadata of a field that is not stored. It has a default."""
+
+
+def stored_fields(kind: type[Any]) -> list[Field[Any]]:
+    """The fields of the dataclass `kind`, without the transient ones."""
+    return [field for field in fields(kind) if "transient" not in field.metadata]
+
 
 def field_paths(kind: type[Any]) -> dict[str, str]:
-    """The attribute path of each field of the dataclass `kind`, by the field's name.
+    """The attribute path of each stored field of the dataclass `kind`, by the field's name.
 
     A field that holds a dataclass is replaced by the fields of that dataclass: with `content:
     PostContent` in `Post`, "title" leads to "content.title". Raises TypeError for a name that two
@@ -16,7 +24,7 @@ def field_paths(kind: type[Any]) -> dict[str, str]:
     """
     hints = get_type_hints(kind)
     paths: dict[str, str] = {}
-    for field in fields(kind):
+    for field in stored_fields(kind):
         held = hints[field.name]
         found = (
             {name: f"{field.name}.{path}" for name, path in field_paths(held).items()}

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.errors import NotAllowed
+from domain.scopes import Scope
 from domain.users import Role, User, UserId
 
 
@@ -28,7 +29,8 @@ def is_moderator(user: User) -> bool:
 
 
 def is_admin(user: User) -> bool:
-    return user.role is Role.ADMIN
+    """Whether the user acts as an admin: with a token that lacks the scope, an admin does not."""
+    return user.role is Role.ADMIN and Scope.ADMIN in user.scopes
 
 
 def may_read(reader: User, owner_id: UserId, visibility: Visibility, now: datetime) -> bool:

@@ -2,13 +2,15 @@
 
 import unicodedata
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
 from domain.addresses import normal_address
 from domain.errors import Conflict, NotFound, RuleBroken
+from domain.fields import TRANSIENT
+from domain.scopes import EVERY_SCOPE, Scope
 
 NAME_MAX = 100
 
@@ -71,6 +73,10 @@ class User:
     """Tokens that were issued earlier are invalid."""
     second_factor_since: datetime | None = None
     """Since when the account has had a second factor or a passkey; None: it has none."""
+    scopes: frozenset[Scope] = field(default=EVERY_SCOPE, metadata=TRANSIENT)
+    """What the credential of this request lets the user do. It is not stored: a user who did not
+    authenticate with a personal token has every scope.
+    """
 
     @property
     def second_factor(self) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from api.dependencies import FreshUser
 from api.routing import protected_router
+from domain.scopes import Scope
 from tests.api.client import Watch, application, on_one_database, open_gate, problem_of
 from tests.fakes.ports import fake_ports
 
@@ -19,7 +20,7 @@ class Body(BaseModel):
     number: int
 
 
-@router.post("/fresh", responses={401: {}})
+@router.post("/fresh", scope=Scope.SESSION_ONLY, responses={401: {}})
 async def fresh(body: Body, user: FreshUser) -> int:
     return user.id + body.number
 

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from api.dependencies import CurrentUser
 from api.routing import ProtectedRoute, protected_router, refuse_undeclared_routes
+from domain.scopes import Scope
 from tests.api.client import ApiClient, on_one_database, open_gate
 from tests.api.expected import expected_routes
 
@@ -104,7 +105,7 @@ def a_mounted_application(app: FastAPI) -> None:
 def a_protected_route(app: FastAPI) -> None:
     router = protected_router("secrets")
 
-    @router.get("/closed")
+    @router.get("/closed", scope=Scope.POSTS_READ)
     async def read_closed(user: CurrentUser) -> int:
         return user.id
 
@@ -145,12 +146,25 @@ def test_an_undeclared_route_prevents_the_start(
         refuse_undeclared_routes(app)
 
 
+@pytest.mark.parametrize("declare", ["get", "post", "put", "patch", "delete", "api_route"])
+def test_a_protected_route_without_a_scope_prevents_the_start(api: ApiClient, declare: str) -> None:
+    app, router = FastAPI(docs_url=None, redoc_url=None), protected_router("secrets")
+
+    async def read_secrets() -> None: ...
+
+    getattr(router, declare)("/secrets")(read_secrets)
+    app.include_router(router)
+
+    with pytest.raises(TypeError, match=r"^/secrets names no scope: "):
+        refuse_undeclared_routes(app)
+
+
 async def test_a_protected_route_authenticates_without_asking_for_the_user(
     database_url: str,
 ) -> None:
     router = protected_router("secrets")
 
-    @router.get("/secrets")
+    @router.get("/secrets", scope=Scope.POSTS_READ)
     async def read_secrets() -> str:
         return "secret"
 

@@ -1,8 +1,8 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
-from domain.fields import field_paths
+from domain.fields import TRANSIENT, field_paths
 
 
 @dataclass
@@ -22,6 +22,16 @@ class Box:
 class Crate:
     box: Box
     id: int
+
+
+@dataclass
+class Parcel:
+    id: int
+    shaken: bool = field(default=False, metadata=TRANSIENT)
+
+
+def test_a_transient_field_is_not_stored() -> None:
+    assert field_paths(Parcel) == {"id": "id"}
 
 
 def test_a_field_is_reached_by_its_name() -> None:

@@ -1,7 +1,7 @@
 """Entities and rows: each field of an entity is stored in the column of its name."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from itertools import count
 from operator import attrgetter
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_type_hints
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from domain.errors import DomainError, Stale
-from domain.fields import field_paths, maker
+from domain.fields import field_paths, maker, stored_fields
 from infrastructure.database.driver.rows import Row, table
 from infrastructure.database.driver.statements import Record, Transaction
 
@@ -76,7 +76,7 @@ class Mapping(Generic[E]):
 def _values(kind: type[Any], places: Iterator[int], names: dict[str, Any]) -> dict[str, str]:
     """For each field of `kind`, the Python expression of its value in the record `it`."""
     hints, values = get_type_hints(kind), {}
-    for field in fields(kind):
+    for field in stored_fields(kind):
         hint = hints[field.name]
         if isinstance(hint, type) and is_dataclass(hint):
             held = _values(hint, places, names)
