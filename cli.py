@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -16,6 +17,8 @@ import typer
 from pydantic import SecretStr
 
 from api.middleware import FIELDS_MAX, HEAD_MAX
+from application.jobs import JobService
+from application.ports.jobs import Job, JobId
 from application.services import build_services
 from domain.addresses import normal_address
 from domain.errors import DomainError
@@ -295,11 +298,50 @@ def seed(
             _output(as_json, values, f"Added {', '.join(counts)}", password, *emails)
 
 
+@app.command("jobs")
+def show_jobs(
+    again: Annotated[
+        int | None, typer.Option("--again", metavar="ID", help="Have this job done now, first.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the jobs that failed, with the reason, and those that wait.
+
+    A job that failed stays until `--again` or until a month has passed.
+    """
+
+    async def work(database: Database) -> Sequence[Job]:
+        service = JobService(build_ports(settings, database))
+        if again is not None:
+            await service.again(JobId(again))
+        return await service.jobs()
+
+    settings = load()
+    jobs = asyncio.run(with_database(settings, work))
+    lines = [
+        f"{job.id:>8}  {job.state:8}  {job.kind:24}  {job.attempts:>3} attempts"
+        f"  due {job.due_at:%Y-%m-%d %H:%M:%S}  {job.error or ''}".rstrip()
+        for job in jobs
+    ]
+    values = [
+        {
+            "id": job.id,
+            "kind": job.kind,
+            "state": job.state,
+            "attempts": job.attempts,
+            "due_at": job.due_at.isoformat(),
+            "error": job.error,
+        }
+        for job in jobs
+    ]
+    _output(as_json, values, *(lines or ["There are no jobs"]))
+
+
 @app.command("purge")
 def purge_database(as_json: AsJson = False) -> None:
     """Delete expired sessions, one-time codes, idempotency keys and audit events.
 
-    It is safe to run while the service runs. Run it once a day.
+    It is safe to run while the service runs, which does the same once a day by itself.
     """
     settings = load()
     from infrastructure.database import purge

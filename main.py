@@ -3,20 +3,23 @@
 import asyncio
 import gc
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import FastAPI
 
 from api.app import create_app
-from application.background import background
+from application.accounts import REMOVE_CLOSED_ACCOUNTS
+from application.jobs import Kind, daily
+from application.ports.jobs import Job
 from application.ports.limits import Limit, Limits
 from application.ports.mail import Mailer
 from application.ports.queries import PostQueries
 from application.ports.tokens import Tokens
 from application.services import Ports, Services
+from application.worker import Worker
 from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
 from domain.posts import PostOptions
@@ -25,7 +28,9 @@ from infrastructure.clock import system_clock
 from infrastructure.common_passwords import is_common
 from infrastructure.database.driver.engine import TIME_LIMIT, open_database
 from infrastructure.database.driver.statements import Database
-from infrastructure.database.purge import remove_closed_accounts_forever
+from infrastructure.database.jobs import CHANNEL
+from infrastructure.database.purge import purge as purge_database
+from infrastructure.database.purge import remove_closed_accounts
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.draining import draining_on_signals
@@ -121,10 +126,13 @@ def build(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         await database.open()
-        services: Services = app.state.services
-        work = [*background(services), remove_closed_accounts_forever(database)]
+        worker = build_worker(app.state.services, settings, database)
+        work: list[Coroutine[Any, Any, None]] = [
+            worker.run_forever(),
+            database.listen(CHANNEL, worker.wake_soon),
+        ]
         if metrics:
-            metrics.add(services.mail.readings())
+            metrics.add(worker.readings())
             work.append(metrics.read_forever())
         if replica:
             work.append(replica.watch())
@@ -165,6 +173,23 @@ def build(settings: Settings | None = None) -> FastAPI:
 
 APP_NAME = "Gatepost"
 """The name of this service in authenticator apps."""
+
+
+def build_worker(services: Services, settings: Settings, database: Database) -> Worker:
+    """The worker, with the jobs that are the database's own."""
+
+    async def remove_accounts(_: Services, __: Job) -> None:
+        await remove_closed_accounts(database)
+
+    async def purge(_: Services) -> None:
+        await purge_database(database, system_clock(), audit_days=settings.audit_days)
+
+    return Worker(
+        services,
+        kinds=[Kind(name=REMOVE_CLOSED_ACCOUNTS, work=remove_accounts, at_once=1)],
+        regular=[daily(purge)],
+    )
+
 
 COMMAND_TIME_LIMIT = 10.0
 """Seconds that a command's call to the database may take. No client waits for it."""

@@ -1,11 +1,11 @@
 """Accounts: registering, looking at who is there, and what users do to their own account."""
 
-from collections.abc import Callable
 from datetime import datetime
 
 from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
+from application.ports.jobs import NewJob
 from application.ports.passwords import Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
@@ -27,11 +27,12 @@ from domain.users import (
     register,
 )
 
+REMOVE_CLOSED_ACCOUNTS = "remove_closed_accounts"
+"""The kind of job that removes all that belonged to closed accounts."""
+
 
 class AccountService:
-    """`on_mail` is called whenever there is mail to send.
-
-    What asks for the current password raises `WrongPassword`, also when somebody else changes
+    """What asks for the current password raises `WrongPassword`, also when somebody else changes
     it at the same time, and `TooManyRequests`: a wrong one counts as a login that failed at `ip`.
     """
 
@@ -42,13 +43,11 @@ class AccountService:
         storage: Storage,
         passwords: PasswordCheck,
         clock: Clock,
-        on_mail: Callable[[], None],
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._passwords = passwords
         self._clock = clock
-        self._on_mail = on_mail
 
     async def register(
         self,
@@ -123,10 +122,7 @@ class AccountService:
             await uow.commit()
             return edited
 
-        edited = await self._storage.run(work)
-        if edited.pending_email:
-            self._on_mail()
-        return edited
+        return await self._storage.run(work)
 
     async def _ask_to_move(self, uow: UnitOfWork, user: User, now: datetime) -> None:
         if user.pending_email is None:
@@ -171,7 +167,6 @@ class AccountService:
             await uow.commit()
 
         await self._storage.run(work)
-        self._on_mail()
 
     async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
         """Close the account: at once, and however much is stored. Raises `LastAdmin`."""
@@ -191,6 +186,7 @@ class AccountService:
             now = self._clock()
             await uow.identities.end(user.id, now)
             await uow.users.remove(removed)
+            await uow.jobs.add(NewJob(kind=REMOVE_CLOSED_ACCOUNTS, due_at=now))
             uow.record(Event.of("user_deleted", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
 

@@ -22,6 +22,7 @@ CONCEPTS = (
     "access_tokens",
     "external_identities",
     "one_time_codes",
+    "jobs",
     "mail",
     "events",
     "idempotency",

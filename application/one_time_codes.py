@@ -1,6 +1,5 @@
 """One-time codes: requests for them, and the actions that they allow."""
 
-from collections.abc import Callable
 from datetime import datetime
 
 from application.notices import notify
@@ -17,8 +16,6 @@ from domain.users import EmailTaken, User, UserId
 
 
 class OneTimeCodeService:
-    """Calls `on_mail` after each commit that adds mail to the outbox."""
-
     def __init__(
         self,
         *,
@@ -26,13 +23,11 @@ class OneTimeCodeService:
         storage: Storage,
         passwords: PasswordCheck,
         clock: Clock,
-        on_mail: Callable[[], None],
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._passwords = passwords
         self._clock = clock
-        self._on_mail = on_mail
 
     async def ask_for_verification(self, user: User) -> None:
         """Mail a code to the user's pending address, or else to their unverified address."""
@@ -58,7 +53,7 @@ class OneTimeCodeService:
         code, owner = await self._code(hash_)
         now = self._clock()
 
-        async def work(uow: UnitOfWork) -> bool:
+        async def work(uow: UnitOfWork) -> None:
             user = (await _consume(uow, code, owner, now)).user
             before = user.email
             user.confirm_email(code.email)
@@ -72,10 +67,8 @@ class OneTimeCodeService:
                 uow.record(Event.of("address_changed", f"user:{user.id}", actor_id=user.id, at=now))
             uow.record(Event.of("address_verified", f"user:{user.id}", actor_id=user.id, at=now))
             await uow.commit()
-            return moved
 
-        if await self._storage.run(work):
-            self._on_mail()
+        await self._storage.run(work)
 
     async def undo_email_change(self, token: str) -> None:
         """Restore the address that `token` was mailed to, and revoke all sessions of the user.
@@ -101,7 +94,6 @@ class OneTimeCodeService:
             await uow.commit()
 
         await self._storage.run(work)
-        self._on_mail()
 
     async def reset(self, token: str, password: str, *, ip: str | None = None) -> None:
         """Set the user's password, revoke all their sessions and mark the address as verified.
@@ -127,7 +119,6 @@ class OneTimeCodeService:
             await uow.commit()
 
         await self._storage.run(work)
-        self._on_mail()
 
     async def _ask(self, purpose: Purpose, email: str, user_id: UserId | None = None) -> None:
         async def work(uow: UnitOfWork) -> None:
@@ -135,7 +126,6 @@ class OneTimeCodeService:
             await uow.commit()
 
         await self._storage.run(work)
-        self._on_mail()
 
     async def _code(self, hash_: str) -> tuple[OneTimeCode, User]:
         found = await self._queries.code(hash_)

@@ -117,7 +117,6 @@ def build_services(ports: Ports) -> Services:
             storage=ports.storage,
             passwords=passwords,
             clock=ports.clock,
-            on_mail=mail.wake,
         ),
         administration=AdministrationService(
             queries=ports.queries,
@@ -130,7 +129,6 @@ def build_services(ports: Ports) -> Services:
             storage=ports.storage,
             passwords=passwords,
             clock=ports.clock,
-            on_mail=mail.wake,
         ),
         mail=mail,
         posts=PostService(

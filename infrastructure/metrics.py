@@ -48,14 +48,19 @@ class Metrics:
         self._counters: list[tuple[Counter, Callable[[], int]]] = []
         self._gauges: list[tuple[Gauge, Callable[[], int]]] = []
         self._counted: list[int] = []
+        self._named: dict[str, Counter] = {}
         self.add(readings)
 
     def add(self, readings: Iterable[Reading]) -> None:
         """Add a metric for each reading."""
         for each in readings:
             if each.kind == "counter":
-                counter = Counter(each.name, each.text, registry=self.registry)
-                self._counters.append((counter, each.read))
+                counter = self._named.get(each.name) or Counter(
+                    each.name, each.text, each.labels, registry=self.registry
+                )
+                self._named[each.name] = counter
+                labelled = counter.labels(**each.labels) if each.labels else counter
+                self._counters.append((labelled, each.read))
                 self._counted.append(0)
             else:
                 gauge = Gauge(

@@ -130,7 +130,7 @@ CHAPTERS = {
         # Of the tables, only the rows that are new.
         "-k=bookmark or not (every_role_gets or has_the_expected_queries or response_occurs)",
     ],
-    "Something that is done later or regularly": ["tests/test_architecture.py", DRIFT],
+    "Something regular": ["tests/test_architecture.py", DRIFT],
 }
 
 

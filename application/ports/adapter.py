@@ -3,8 +3,8 @@
 Each method has a default that does nothing, so an adapter defines only those that it needs.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 
@@ -20,6 +20,8 @@ class Reading:
     text: str
     """The help text."""
     read: Callable[[], int]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Readings of one name differ in the values of their labels."""
 
 
 class Adapter(Protocol):

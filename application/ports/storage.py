@@ -4,25 +4,21 @@ Every method raises `domain.errors.Unavailable` if the database does not answer,
 transaction because of concurrent ones.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import NewType, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from application.ports.idempotency import Idempotency
+from application.ports.jobs import Jobs
+from application.ports.mail import Outbox
 from application.ports.passwords import PasswordHash
 from application.ports.queries import Credentials, PostDetails
-from application.request_info import RequestInfo
 from domain.events import Event
-from domain.notices import Notice
-from domain.one_time_codes import OneTimeCode, Purpose
+from domain.one_time_codes import OneTimeCode
 from domain.posts import NewPost, Post, PostId
 from domain.sessions import NewSession, Session, SessionId
 from domain.users import NewUser, User, UserId
-
-OutboxMessageId = NewType("OutboxMessageId", int)
-BUSY_HOSTS_MAX = 4
 
 
 class Users(Protocol):
@@ -183,58 +179,6 @@ class OneTimeCodes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxMessage:
-    """A mail that is due: one with a one-time code, or a notice; and the request that caused it."""
-
-    id: OutboxMessageId
-    purpose: Purpose | Notice
-    email: str
-    user_id: UserId | None
-    """The user of the code or notice. None: the user with the address, if there is one."""
-    added_at: datetime
-    attempts: int
-    """Number of claims, including the current one."""
-    origin: RequestInfo
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxStatus:
-    waiting: int
-    """Number of messages in the outbox, including those that are being sent."""
-    oldest: datetime | None
-    """When the oldest of them was added."""
-
-
-class Outbox(Protocol):
-    async def add(
-        self,
-        purpose: Purpose | Notice,
-        email: str,
-        now: datetime,
-        *,
-        user_id: UserId | None = None,
-    ) -> None:
-        """Add a message that is due at once."""
-        ...
-
-    async def claim(
-        self, now: datetime, *, until: datetime, busy: Collection[str] = ()
-    ) -> OutboxMessage | None:
-        """Returns the message that has been due longest at `now`, or None. No other call returns it
-        before `until`. Concurrent calls do not wait for each other and get different messages.
-
-        Skips messages to the hosts (`host_of` addresses) in `busy`, at most `BUSY_HOSTS_MAX`.
-        """
-        ...
-
-    async def postpone(self, message_id: OutboxMessageId, *, until: datetime) -> None: ...
-
-    async def remove(self, message_id: OutboxMessageId) -> None: ...
-
-    async def status(self) -> OutboxStatus: ...
-
-
 class Votes(Protocol):
     """One vote for each user and post. The commit updates the post's number of votes."""
 
@@ -290,8 +234,12 @@ class UnitOfWork(Protocol):
         return self.of(OneTimeCodes)
 
     @property
+    def jobs(self) -> Jobs:
+        return self.of(Jobs)
+
+    @property
     def outbox(self) -> Outbox:
-        return self.of(Outbox)
+        return Outbox(self.jobs)
 
     @property
     def votes(self) -> Votes:
@@ -325,4 +273,8 @@ class Storage(Protocol):
 
     def __call__(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """Open a unit of work for one attempt. It takes a connection when it is first used."""
+        ...
+
+    def on_jobs(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit of this storage that added jobs."""
         ...

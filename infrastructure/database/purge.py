@@ -6,38 +6,33 @@ the same time.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from sqlalchemy import Select, Table, and_, bindparam, delete, func, select, tuple_
 from sqlalchemy.sql.dml import ReturningDelete
 
-from domain.errors import Unavailable
 from domain.events import AUDIT_DAYS
 from domain.idempotency import LIFE
+from domain.jobs import FAILED_DAYS
 from domain.sessions import NETWORK_RETENTION
 from infrastructure.database.driver.rows import BigId, Instant
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.events import EVENTS
 from infrastructure.database.external_identities import ENDED_IDENTITIES
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
+from infrastructure.database.jobs import JOBS
 from infrastructure.database.one_time_codes import CODES
 from infrastructure.database.posts import POSTS
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
 from infrastructure.database.users import USERS
 from infrastructure.database.votes import VOTES
 
-log = logging.getLogger("gatepost.purge")
-
 ACCOUNT_BATCH = 100
 """Rows of a closed account for each statement. Deleting a post also deletes its search entry."""
-
-ACCOUNTS_PAUSE = 10.0
-"""Seconds between two searches for closed accounts."""
 
 BATCH = 2000
 """Rows for each statement."""
@@ -56,6 +51,7 @@ class Purged:
     idempotency_keys: int = 0
     events: int = 0
     ended_identities: int = 0
+    failed_jobs: int = 0
     accounts: int = 0
     """Closed accounts, after everything that belonged to them."""
 
@@ -151,6 +147,18 @@ _ENDED_IDENTITIES = (
     .where(ENDED_IDENTITIES.c.ended_at <= _EXPIRED_BEFORE)
     .returning(ENDED_IDENTITIES.c.key_hash)
 )
+_FAILED_JOBS = (
+    delete(JOBS)
+    .where(
+        JOBS.c.id.in_(
+            select(JOBS.c.id)
+            .where(JOBS.c.failed_at <= _EXPIRED_BEFORE)
+            .limit(_BATCH)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(JOBS.c.id)
+)
 ENDED_IDENTITY_LIFE = timedelta(days=31)
 """Longer than access tokens of any provider live, as far as is known."""
 
@@ -200,18 +208,6 @@ async def remove_closed_accounts(database: Database, *, batch: int = ACCOUNT_BAT
     return removed
 
 
-async def remove_closed_accounts_forever(database: Database) -> NoReturn:
-    """Run `remove_closed_accounts` regularly until cancelled, in any number of processes."""
-    while True:
-        try:
-            await remove_closed_accounts(database)
-        except Unavailable:
-            pass  # the database's own log says so
-        except Exception:
-            log.exception("closed accounts were not removed")
-        await asyncio.sleep(ACCOUNTS_PAUSE)
-
-
 async def purge(
     database: Database, now: datetime, *, audit_days: int = AUDIT_DAYS, batch: int = BATCH
 ) -> Purged:
@@ -223,6 +219,7 @@ async def purge(
     - idempotency records that are older than `domain.idempotency.LIFE`;
     - audit events that are older than `audit_days`;
     - identities whose user deleted the account, after `ENDED_IDENTITY_LIFE`;
+    - jobs that failed longer ago than `domain.jobs.FAILED_DAYS`;
     - closed accounts, with all that belongs to them.
     """
     purged = Purged()
@@ -250,6 +247,12 @@ async def purge(
             break
     purged.ended_identities = await _delete(
         database, _ENDED_IDENTITIES, expired_before=expired_before - ENDED_IDENTITY_LIFE
+    )
+    purged.failed_jobs = await _delete_all(
+        database,
+        _FAILED_JOBS,
+        expired_before=expired_before - timedelta(days=FAILED_DAYS),
+        batch=batch,
     )
     purged.accounts = await remove_closed_accounts(database, batch=min(batch, ACCOUNT_BATCH))
     return purged

@@ -20,6 +20,7 @@ from infrastructure.database.driver.statements import (
     Record,
     Transaction,
 )
+from infrastructure.database.jobs import JOBS
 from infrastructure.database.requester import REQUESTER
 from infrastructure.database.users import COUNT_WRITE
 
@@ -52,9 +53,17 @@ class SqlUnitOfWork(UnitOfWork):
     after a failed statement with a rollback, and without an error.
     """
 
-    def __init__(self, transaction: Transaction, *, counts_writes: bool = False) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        *,
+        counts_writes: bool = False,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self._transaction = transaction
         self._counts_writes = counts_writes
+        self._wake = wake
+        self._adds_jobs = False
         self._over = False
         self._recorded: list[Event] = []
 
@@ -83,6 +92,7 @@ class SqlUnitOfWork(UnitOfWork):
     def defer(self, clause: Insert | Update, **values: Any) -> None:
         self._use_up()
         self._transaction.defer(clause, **values)
+        self._adds_jobs |= clause.table is JOBS
         self._over = False
 
     async def commit(self) -> None:
@@ -94,6 +104,8 @@ class SqlUnitOfWork(UnitOfWork):
             await self._transaction.commit()
         for event in self._recorded:
             events.log(event)
+        if self._adds_jobs:
+            self._wake()
 
     def _use_up(self) -> None:
         if self._over:
@@ -107,11 +119,12 @@ class SqlStorage(Storage):
     def __init__(self, database: Database, *, counts_writes: bool = False) -> None:
         self._database = database
         self._counts_writes = counts_writes
+        self._wakes: list[Callable[[], None]] = []
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[SqlUnitOfWork]:
         async with self._database.transaction() as transaction:
-            yield SqlUnitOfWork(transaction, counts_writes=self._counts_writes)
+            yield SqlUnitOfWork(transaction, counts_writes=self._counts_writes, wake=self._wake)
 
     async def run(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         async def attempt() -> T:
@@ -119,3 +132,10 @@ class SqlStorage(Storage):
                 return await work(uow)
 
         return await retrying(attempt)
+
+    def on_jobs(self, wake: Callable[[], None]) -> None:
+        self._wakes.append(wake)
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()

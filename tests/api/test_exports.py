@@ -2,6 +2,7 @@
 
 from tests.api.client import PASSWORD, ApiClient
 from tests.api.expected import Expected, allowed
+from tests.jobs import do_next
 
 ROUTES = [
     Expected(
@@ -38,7 +39,7 @@ async def test_the_export_has_the_account_and_all_that_is_its_user_s(api: ApiCli
 async def test_the_export_has_no_secret(api: ApiClient) -> None:
     anna = await api.person()
     await api.client.post("/users/me/verification", headers=anna.headers)
-    await api.app.state.services.mail.deliver_next()
+    await do_next(api.app.state.services)
 
     exported = (await api.client.get("/users/me/export", headers=anna.headers)).text
 

@@ -12,6 +12,7 @@ from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, probl
 from tests.api.expected import Expected, Options, allowed
 from tests.api.provocations import with_a_bad_code
 from tests.fakes.mail import FakeMailer
+from tests.jobs import do_next
 
 NEW = "staple battery horse"
 
@@ -22,7 +23,7 @@ async def delivered(api: ApiClient) -> list[str]:
     mailer = api.ports.mailer
     assert isinstance(mailer, FakeMailer)
     before = len(mailer.sent)
-    while await services.mail.deliver_next():
+    while await do_next(services):
         pass
     texts = [mail.text for mail in mailer.sent[before:]]
     return [

@@ -8,13 +8,14 @@ from datetime import timedelta
 
 import pytest
 
-from application.mail import CLAIM, SENDING_MAX, SENDING_TO_HOST_MAX, pause_after
 from application.ports.mail import Mail, MailNotSent, MailRefused
 from application.services import Services, build_services
+from application.worker import LEASE, MAIL
 from domain.one_time_codes import LIFETIMES, Purpose
 from domain.users import User
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
+from tests.jobs import do_next, worker_of
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -36,13 +37,13 @@ def token_of(mail: Mail) -> str:
 
 async def reset_token(ports: FakePorts, services: Services, email: str = EMAIL) -> str:
     await services.codes.ask_for_reset(email)
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
     return token_of(ports.mailer.sent[-1])
 
 
 async def verification_token(ports: FakePorts, services: Services, user: User) -> str:
     await services.codes.ask_for_verification(user)
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
     return token_of(ports.mailer.sent[-1])
 
 
@@ -62,11 +63,11 @@ async def test_an_unknown_address_gets_no_mail_for_the_same_work(
         await services.codes.ask_for_reset(email)
         assert ports.passwords.work == work
 
-    assert len(ports.storage.committed.outbox) == 2
-    while await services.mail.deliver_next():
+    assert len(ports.storage.committed.jobs) == 2
+    while await do_next(services):
         pass
     assert [mail.to for mail in ports.mailer.sent] == [EMAIL]
-    assert ports.storage.committed.outbox == {}
+    assert ports.storage.committed.jobs == {}
 
 
 async def test_a_mail_goes_to_the_address_as_it_was_registered(
@@ -83,7 +84,7 @@ async def test_a_deactivated_user_gets_no_mail(
     ports.storage.change_user(anna.id, is_active=False)
     await services.codes.ask_for_reset(EMAIL)
 
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
 
     assert ports.mailer.sent == []
     assert ports.storage.committed.codes == {}
@@ -98,8 +99,8 @@ async def test_a_verified_user_gets_no_verification_mail(
 
     await services.codes.ask_for_verification(verified)
 
-    assert len(ports.storage.committed.outbox) == 1
-    await services.mail.deliver_next()
+    assert len(ports.storage.committed.jobs) == 1
+    await do_next(services)
     assert ports.mailer.sent == []
 
 
@@ -110,7 +111,7 @@ async def test_a_message_to_a_former_address_is_not_sent(
     await services.codes.ask_for_reset(anna.email)
     ports.storage.change_user(anna.id, email="new@example.com")
 
-    while await services.mail.deliver_next():
+    while await do_next(services):
         pass
 
     assert ports.mailer.sent == []
@@ -136,39 +137,36 @@ async def test_a_failed_message_is_retried_with_growing_pauses(
     ports.mailer.trouble = MailNotSent("no answer")
 
     for seconds in (2, 4, 8):
-        assert await services.mail.deliver_next()
+        assert await do_next(services)
         ports.clock.advance(seconds * SECOND - timedelta(microseconds=1))
-        assert not await services.mail.deliver_next()
+        assert not await do_next(services)
         ports.clock.advance(timedelta(microseconds=1))
     ports.mailer.trouble = None
 
-    assert await services.mail.deliver_next()
-    assert not await services.mail.deliver_next()
+    assert await do_next(services)
+    assert not await do_next(services)
     await services.codes.reset(token_of(ports.mailer.sent[0]), NEW)
 
 
-def test_the_pauses_grow_to_an_hour() -> None:
-    pauses = [pause_after(attempts) for attempts in range(1, 100)]
-
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == timedelta(hours=1)
-
-
 @pytest.mark.parametrize("trouble", [MailNotSent("no answer"), None])
-async def test_a_message_older_than_the_lifetime_of_its_code_is_dropped(
+async def test_a_message_older_than_the_lifetime_of_its_code_is_given_up(
     ports: FakePorts, services: Services, anna: User, trouble: Exception | None
 ) -> None:
     await services.codes.ask_for_reset(EMAIL)
     if trouble:
         ports.mailer.trouble = trouble
-        assert await services.mail.deliver_next()
+        assert await do_next(services)
         ports.mailer.trouble = None
     ports.clock.advance(LIFETIMES[Purpose.PASSWORD_RESET])
 
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
 
     assert ports.mailer.sent == []
-    assert ports.storage.committed.outbox == {}
+    (job,) = ports.storage.committed.jobs.values()
+    assert (job.failed_at, job.error) == (
+        ports.clock(),
+        "it waited for longer than anybody needs it",
+    )
 
 
 async def test_a_refused_message_is_not_retried(
@@ -177,9 +175,10 @@ async def test_a_refused_message_is_not_retried(
     await services.codes.ask_for_reset(EMAIL)
     ports.mailer.trouble = MailRefused("no such address")
 
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
 
-    assert ports.storage.committed.outbox == {}
+    (job,) = ports.storage.committed.jobs.values()
+    assert (job.failed_at, job.error) == (ports.clock(), "no such address")
 
 
 async def test_a_failing_message_does_not_delay_others(
@@ -187,14 +186,14 @@ async def test_a_failing_message_does_not_delay_others(
 ) -> None:
     await services.codes.ask_for_reset(EMAIL)
     ports.mailer.trouble = ZeroDivisionError()
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
     ports.mailer.trouble = None
 
     await services.codes.ask_for_verification(anna)
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
 
     assert len(ports.mailer.sent) == 1
-    assert len(ports.storage.committed.outbox) == 1
+    assert len(ports.storage.committed.jobs) == 1
 
 
 async def test_another_process_sends_a_message_whose_sender_died(
@@ -203,12 +202,12 @@ async def test_another_process_sends_a_message_whose_sender_died(
     await services.codes.ask_for_reset(EMAIL)
     ports.mailer.trouble = asyncio.CancelledError()
     with suppress(asyncio.CancelledError):
-        await services.mail.deliver_next()
+        await do_next(services)
     ports.mailer.trouble = None
 
-    assert not await services.mail.deliver_next()
-    ports.clock.advance(CLAIM)
-    assert await services.mail.deliver_next()
+    assert not await do_next(services)
+    ports.clock.advance(LEASE)
+    assert await do_next(services)
 
     assert len(ports.mailer.sent) == 1
 
@@ -219,7 +218,7 @@ async def test_concurrent_deliveries_send_each_message_once(
     for _ in range(3):
         await services.codes.ask_for_reset(EMAIL)
 
-    await asyncio.gather(*(services.mail.deliver_next() for _ in range(8)))
+    await asyncio.gather(*(do_next(services) for _ in range(8)))
 
     assert len({token_of(mail) for mail in ports.mailer.sent}) == 3
 
@@ -228,54 +227,37 @@ async def test_a_slow_host_does_not_delay_messages_to_other_hosts(
     ports: FakePorts, services: Services
 ) -> None:
     slow = ports.mailer.slow["slow.example"] = asyncio.Event()
-    for number in range(SENDING_MAX):
+    for number in range(MAIL.at_once):
         for host in ("slow.example", f"host{number}.example"):
             email = f"user{number}@{host}"
             await services.accounts.register(UserDraftFactory.build(email=email), PASSWORD)
             await services.codes.ask_for_reset(email)
-    delivery = asyncio.create_task(services.mail.deliver_forever())
+    delivery = asyncio.create_task(worker_of(services).run_forever())
 
     async def wait_for(number: int) -> None:
         async with asyncio.timeout(5):
             while len(ports.mailer.sent) < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    await wait_for(SENDING_MAX)
+    await wait_for(MAIL.at_once)
     assert not any("slow" in mail.to for mail in ports.mailer.sent)
-    assert len(ports.mailer.sending) == SENDING_TO_HOST_MAX
+    assert len(ports.mailer.sending) == MAIL.per_lane
     slow.set()
-    await wait_for(2 * SENDING_MAX)
+    await wait_for(2 * MAIL.at_once)
 
     delivery.cancel()
     with suppress(asyncio.CancelledError):
         await delivery
 
 
-async def test_waiting_and_dropped_messages_are_counted(
-    ports: FakePorts, services: Services, anna: User
-) -> None:
-    async def figures() -> list[int]:
-        await services.mail.read_status()
-        return [reading.read() for reading in services.mail.readings()]
-
-    assert await figures() == [0, 0, 0]
-    ports.mailer.trouble = MailNotSent("no answer")
-    await services.codes.ask_for_reset(EMAIL)
-    await services.mail.deliver_next()
-    ports.clock.advance(20 * SECOND)
-    assert await figures() == [0, 1, 20]
-    ports.mailer.trouble = MailRefused("no such address")
-    await services.mail.deliver_next()
-    assert await figures() == [1, 0, 0]
-
-
 async def test_delivery_sends_at_once_and_continues_after_an_outage(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
-    delivery = asyncio.create_task(services.mail.deliver_forever())
+    delivery = asyncio.create_task(worker_of(services).run_forever())
     await asyncio.sleep(0.01)
     ports.storage.down = ["database"]
-    services.mail.wake()
+    for wake in ports.storage.wakes:
+        wake()
     await asyncio.sleep(0.01)
     ports.storage.down = []
 

@@ -16,6 +16,7 @@ from domain.sessions import InvalidToken
 from domain.users import EmailTaken, ProfileChange, User
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
+from tests.jobs import do_next
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -37,13 +38,13 @@ def token_of(mail: Mail) -> str:
 
 async def reset_token(ports: FakePorts, services: Services, email: str = EMAIL) -> str:
     await services.codes.ask_for_reset(email)
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
     return token_of(ports.mailer.sent[-1])
 
 
 async def verification_token(ports: FakePorts, services: Services, user: User) -> str:
     await services.codes.ask_for_verification(user)
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
     return token_of(ports.mailer.sent[-1])
 
 
@@ -51,12 +52,12 @@ async def tokens_of_move(
     ports: FakePorts, services: Services, user: User, email: str
 ) -> tuple[str, str]:
     """The tokens that undo and that confirm a change of address that is asked for now."""
-    while await services.mail.deliver_next():
+    while await do_next(services):
         pass
     before = len(ports.mailer.sent)
     user = await services.accounts.user(user.id)
     await services.accounts.edit(user, ProfileChange(email=email), PASSWORD)
-    while await services.mail.deliver_next():
+    while await do_next(services):
         pass
     to_old, to_new = ports.mailer.sent[before:]
     assert (to_old.to, to_new.to) == (user.email, email)
@@ -82,7 +83,7 @@ async def test_a_new_address_replaces_the_old_one_when_its_code_comes_back(
 
     moved = await services.accounts.user(anna.id)
     assert (moved.email, moved.pending_email, moved.is_verified) == ("new@example.com", None, True)
-    assert await services.mail.deliver_next()
+    assert await do_next(services)
     assert ports.mailer.sent[-1].to == EMAIL
     names = [entry.event.name for entry in ports.storage.committed.events]
     assert [name for name in names if name.startswith("address")] == [
@@ -98,7 +99,7 @@ async def test_a_pending_address_gets_no_reset(
 
     for email in ("new@example.com", EMAIL):
         await services.codes.ask_for_reset(email)
-        assert await services.mail.deliver_next()
+        assert await do_next(services)
 
     assert [mail.to for mail in ports.mailer.sent[before:]] == [EMAIL]
 

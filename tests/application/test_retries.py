@@ -3,12 +3,12 @@
 import pytest
 
 from application.auth import ClientInfo
-from application.mail import MailService
 from application.services import Services
 from domain.users import ProfileChange, User
 from tests.factories import PostContentFactory, UserDraftFactory, post_patch
 from tests.fakes.ports import FakePorts
 from tests.fakes.storage import ATTEMPTS, SerializationFailure
+from tests.jobs import do_next
 
 PASSWORD = "correct horse battery"
 
@@ -97,10 +97,9 @@ async def test_a_message_is_sent_once_though_its_removal_is_retried(
 ) -> None:
     await services.codes.ask_for_verification(anna)
     ports.storage.conflicts = ATTEMPTS - 1
-    mail: MailService = services.mail
 
-    assert await mail.deliver_next()
-    assert not await mail.deliver_next()
+    assert await do_next(services)
+    assert not await do_next(services)
     assert len(ports.mailer.sent) == 1
 
 

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import bindparam, insert
 
-from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused
-from application.ports.storage import OutboxMessage, OutboxMessageId, OutboxStatus
+from application.ports.jobs import JobList
+from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused, OutboxMessage
 from application.request_info import REQUEST_INFO, RequestInfo
 from domain.errors import AlreadyGone
 from domain.notices import Notice
 from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
+from infrastructure.database.mail import OUTBOX
 from infrastructure.mail import ConsoleMailer, SmtpMailer, check_sender, check_smtp_url
-from tests.contracts.backends import Backend
+from tests.contracts.backends import Backend, FakeBackend, SqlBackend
 from tests.fakes.clock import NOON
 from tests.fakes.mail import FakeMailer
 from tests.smtp import Certificate, Inbox, part_of, running_smtp
@@ -29,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 SECOND = timedelta(seconds=1)
 HALF_MINUTE = 30 * SECOND
 LATER = NOON + HALF_MINUTE
+_QUEUE = insert(OUTBOX).values({c: bindparam(c.name) for c in OUTBOX.c if c.name != "id"})
 
 
 def code(user: User, name: str = "hash", **changes: object) -> OneTimeCode:
@@ -172,153 +175,77 @@ async def test_removing_a_user_removes_their_codes(backend: Backend) -> None:
 # The outbox
 
 
-async def post(backend: Backend, *emails: str, user_id: UserId | None = None) -> None:
-    for second, email in enumerate(emails):
-        async with backend.storage() as uow:
-            due = NOON + second * SECOND
-            await uow.outbox.add(Purpose.PASSWORD_RESET, email, due, user_id=user_id)
-            await uow.commit()
-
-
-async def claim(backend: Backend, at: timedelta, until: timedelta) -> OutboxMessage | None:
+async def message_of(backend: Backend) -> OutboxMessage | None:
     async with backend.storage() as uow:
-        message = await uow.outbox.claim(NOON + at, until=NOON + until)
+        job = await uow.jobs.claim(LATER, until=LATER + HALF_MINUTE)
         await uow.commit()
-    return message
+    return OutboxMessage.of(job) if job else None
 
 
 @pytest.mark.parametrize("user_id", [None, UserId(7)])
-async def test_a_message_is_stored_with_the_info_of_its_request(
+async def test_a_message_is_a_job_with_the_info_of_its_request(
     backend: Backend, user_id: UserId | None
 ) -> None:
-    token = REQUEST_INFO.set(RequestInfo("request-1", "192.0.2.1"))
+    origin = RequestInfo("request-1", "192.0.2.1")
+    token = REQUEST_INFO.set(origin)
     try:
-        await post(backend, "Änna@example.com", user_id=user_id)
+        async with backend.storage() as uow:
+            await uow.outbox.add(Purpose.PASSWORD_RESET, "Änna@example.com", NOON, user_id=user_id)
+            await uow.commit()
     finally:
         REQUEST_INFO.reset(token)
 
-    message = await claim(backend, 0 * SECOND, SECOND)
-
-    assert message is not None
-    assert (message.purpose, message.email) == (Purpose.PASSWORD_RESET, "Änna@example.com")
-    assert (message.user_id, message.added_at, message.attempts) == (user_id, NOON, 1)
-    assert message.origin == RequestInfo("request-1", "192.0.2.1")
+    assert await message_of(backend) == OutboxMessage(
+        purpose=Purpose.PASSWORD_RESET,
+        email="Änna@example.com",
+        user_id=user_id,
+        added_at=NOON,
+        attempts=1,
+        origin=origin,
+    )
 
 
 @pytest.mark.parametrize("purpose", [*Purpose, *Notice])
-async def test_a_message_keeps_its_purpose(backend: Backend, purpose: Purpose | Notice) -> None:
+async def test_a_message_keeps_its_purpose(purpose: Purpose | Notice) -> None:
+    backend = FakeBackend()
     async with backend.storage() as uow:
         await uow.outbox.add(purpose, "anna@example.com", NOON)
         await uow.commit()
 
-    message = await claim(backend, 0 * SECOND, SECOND)
+    message = await message_of(backend)
 
     assert message is not None
     assert message.purpose is purpose
 
 
-async def test_a_message_without_a_commit_is_not_stored(backend: Backend) -> None:
-    async with backend.storage() as uow:
-        await uow.outbox.add(Purpose.VERIFICATION, "anna@example.com", NOON)
+@pytest.mark.parametrize("backend_url", ["sqlite", "postgresql"], indirect=True)
+async def test_a_mail_that_the_release_before_has_queued_is_sent_once(backend: Backend) -> None:
+    assert isinstance(backend, SqlBackend)
+    letter = {
+        "purpose": "verification",
+        "email": "anna@faß.example",
+        "due_at": NOON,
+        "attempts": 3,
+        "request_id": "request-1",
+        "ip": None,
+        "user_id": 7,
+        "added_at": NOON - SECOND,
+        "host": "xn--fa-hia.example",
+    }
+    async with backend.database.transaction() as transaction:
+        await transaction.fetch(_QUEUE, **letter)
+        await transaction.commit()
 
-    assert await claim(backend, SECOND, HALF_MINUTE) is None
-
-
-async def test_due_messages_are_claimed_oldest_first(
-    backend: Backend,
-) -> None:
-    await post(backend, "a@example.com", "b@example.com")
-
-    assert await claim(backend, -SECOND, HALF_MINUTE) is None
-    claimed = [await claim(backend, 2 * SECOND, HALF_MINUTE) for _ in range(3)]
-
-    assert [message and message.email for message in claimed] == [
-        "a@example.com",
-        "b@example.com",
-        None,
-    ]
-
-
-async def test_a_claim_expires_and_is_counted(backend: Backend) -> None:
-    await post(backend, "a@example.com")
-    first = await claim(backend, 0 * SECOND, HALF_MINUTE)
-
-    assert await claim(backend, 29 * SECOND, 60 * SECOND) is None
-    second = await claim(backend, 30 * SECOND, 60 * SECOND)
-
-    assert first is not None
-    assert second is not None
-    assert (second.id, second.attempts) == (first.id, 2)
-
-
-async def test_a_message_is_postponed_or_removed(backend: Backend) -> None:
-    await post(backend, "a@example.com", "b@example.com")
-    messages = [await claim(backend, 2 * SECOND, 3 * SECOND) for _ in range(2)]
-    first, second = [message for message in messages if message]
-
-    async with backend.storage() as uow:
-        await uow.outbox.postpone(first.id, until=NOON + 10 * SECOND)
-        await uow.outbox.remove(second.id)
-        await uow.outbox.remove(OutboxMessageId(4711))
-        await uow.commit()
-
-    assert await claim(backend, 9 * SECOND, 60 * SECOND) is None
-    again = await claim(backend, 10 * SECOND, 60 * SECOND)
-    assert again is not None
-    assert again.id == first.id
-    assert await claim(backend, 50 * SECOND, 60 * SECOND) is None
-
-
-async def test_concurrent_claims_return_different_messages(backend: Backend) -> None:
-    await post(backend, *(f"user{number}@example.com" for number in range(5)))
-
-    claimed = await asyncio.gather(
-        *(claim(backend, HALF_MINUTE, 2 * HALF_MINUTE) for _ in range(9))
+    assert await backend.queries.of(JobList).next_due() == NOON
+    assert await message_of(backend) == OutboxMessage(
+        purpose=Purpose.VERIFICATION,
+        email="anna@faß.example",
+        user_id=UserId(7),
+        added_at=NOON - SECOND,
+        attempts=4,
+        origin=RequestInfo("request-1", None),
     )
-
-    messages = [message.email for message in claimed if message]
-    assert len(messages) == len(set(messages))
-    while message := await claim(backend, HALF_MINUTE, 2 * HALF_MINUTE):
-        messages.append(message.email)
-    assert sorted(messages) == [f"user{number}@example.com" for number in range(5)]
-
-
-@pytest.mark.parametrize("backend_url", ["postgresql"], indirect=True)
-async def test_a_claimed_message_does_not_block_other_claims(backend: Backend) -> None:
-    await post(backend, "a@example.com", "b@example.com")
-
-    async with backend.storage() as uow:
-        first = await uow.outbox.claim(LATER, until=LATER + SECOND)
-        second = await claim(backend, HALF_MINUTE, 2 * HALF_MINUTE)
-        await uow.commit()
-
-    assert first is not None
-    assert second is not None
-    assert (first.email, second.email) == ("a@example.com", "b@example.com")
-
-
-async def test_a_claim_skips_busy_hosts(backend: Backend) -> None:
-    await post(backend, "a@faß.example", "b@slow.example", "c@example.com", "d@SLOW.example")
-    busy = ["slow.example", "xn--fa-hia.example"]
-
-    claimed = []
-    for hosts in (busy, busy, busy[:1], ()):
-        async with backend.storage() as uow:
-            message = await uow.outbox.claim(LATER, until=LATER + SECOND, busy=hosts)
-            await uow.commit()
-        claimed.append(message and message.email)
-
-    assert claimed == ["c@example.com", None, "a@faß.example", "b@slow.example"]
-
-
-async def test_the_status_has_the_number_of_messages_and_the_oldest_one(backend: Backend) -> None:
-    async with backend.storage() as uow:
-        assert await uow.outbox.status() == OutboxStatus(0, None)
-    await post(backend, "a@example.com", "b@example.com")
-    await claim(backend, SECOND, HALF_MINUTE)
-
-    async with backend.storage() as uow:
-        assert await uow.outbox.status() == OutboxStatus(2, NOON)
+    assert await message_of(backend) is None
 
 
 # Mailers

@@ -12,6 +12,8 @@ from sqlalchemy import Table, bindparam, insert, select
 
 from domain.events import Event
 from domain.idempotency import LIFE
+from domain.jobs import FAILED_DAYS
+from domain.one_time_codes import Purpose
 from domain.sessions import NETWORK_RETENTION, network_of
 from domain.users import User
 from infrastructure.database.access_tokens import ACCESS_TOKENS
@@ -20,7 +22,7 @@ from infrastructure.database.driver.statements import Clause, Database, Record, 
 from infrastructure.database.events import EVENTS
 from infrastructure.database.external_identities import ENDED_IDENTITIES
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
-from infrastructure.database.mail import OUTBOX
+from infrastructure.database.jobs import JOBS
 from infrastructure.database.one_time_codes import CODES
 from infrastructure.database.posts import POSTS
 from infrastructure.database.purge import (
@@ -189,14 +191,27 @@ async def test_an_ended_identity_is_deleted_when_its_tokens_have_expired(room: S
     assert await room.values(ENDED_IDENTITIES.c.key_hash) == ["stays"]
 
 
+async def test_jobs_that_failed_are_removed_after_a_month(room: Storeroom) -> None:
+    ended = NOON - timedelta(days=FAILED_DAYS) - GRACE
+    job = {"kind": "a", "payload": {}, "due_at": LONG_AGO, "wanted_at": LONG_AGO}
+    await room.put(
+        JOBS, job | {"failed_at": ended}, job | {"kind": "stays", "failed_at": ended + MOMENT}
+    )
+
+    assert await purge(room.database, NOON) == Purged(failed_jobs=1)
+
+    assert await room.values(JOBS.c.kind) == ["stays"]
+
+
 async def test_waiting_mails_users_and_posts_are_kept(room: Storeroom, anna: User) -> None:
     await room.add_post(anna)
-    message = {"purpose": "verification", "email": anna.email, "due_at": LONG_AGO}
-    await room.put(OUTBOX, message)
+    async with SqlStorage(room.database)() as uow:
+        await uow.outbox.add(Purpose.VERIFICATION, anna.email, LONG_AGO)
+        await uow.commit()
 
     assert await purge(room.database, NOON) == Purged()
 
-    assert await room.values(OUTBOX.c.email) == [anna.email]
+    assert await room.values(JOBS.c.kind) == ["mail"]
     assert await room.values(USERS.c.id) == [anna.id]
 
 
@@ -257,6 +272,7 @@ class CountingDatabase:
         self.open, self.close = database.open, database.close
         self.fetch, self.fetch_long = database.fetch, database.fetch_long
         self.check, self.readings = database.check, database.readings
+        self.listen = database.listen
         self.counts: list[list[int]] = []
         """Of each transaction that was begun."""
 

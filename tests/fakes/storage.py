@@ -16,11 +16,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from application.concepts import adapter
 from application.ports.idempotency import IdempotencyRecord
+from application.ports.jobs import Job, JobId
 from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, PostDetails
 from application.ports.storage import (
-    OutboxMessage,
-    OutboxMessageId,
     P,
     Storage,
     T,
@@ -80,12 +79,6 @@ class Vote:
     user_id: UserId
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingMessage:
-    message: OutboxMessage
-    due_at: datetime
-
-
 class State(Tables):
     """All that is stored."""
 
@@ -123,8 +116,8 @@ class State(Tables):
         return self.rows(OneTimeCode)
 
     @property
-    def outbox(self) -> dict[OutboxMessageId, WaitingMessage]:
-        return self.rows(WaitingMessage)
+    def jobs(self) -> dict[JobId, Job]:
+        return self.rows(Job)
 
     @property
     def kept(self) -> dict[tuple[UserId, str], IdempotencyRecord]:
@@ -183,6 +176,10 @@ class FakeStorage(Storage):
         self.turn = asyncio.Lock()
         # One row of numbers for everything: an id in the wrong place finds nothing.
         self.ids = count(1)
+        self.wakes: list[Callable[[], None]] = []
+
+    def on_jobs(self, wake: Callable[[], None]) -> None:
+        self.wakes.append(wake)
 
     @asynccontextmanager
     async def __call__(self) -> "AsyncIterator[FakeUnitOfWork]":
@@ -236,6 +233,7 @@ class FakeUnitOfWork(UnitOfWork):
         self._state: State | None = None
         self._over = False
         self._recorded: list[Event] = []
+        self.adds_jobs = False
         self._unsent: list[Callable[[State], None]] = []
 
     def of(self, port: type[P], /) -> P:
@@ -295,6 +293,9 @@ class FakeUnitOfWork(UnitOfWork):
             raise SerializationFailure
         if self._state is not None:
             self._storage.committed = self._state
+        if self.adds_jobs:
+            for wake in self._storage.wakes:
+                wake()
 
     def end(self) -> None:
         if self._state is not None:

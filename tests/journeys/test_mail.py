@@ -109,7 +109,7 @@ async def test_no_mail_is_lost_when_the_service_is_killed(place: Place, inbox: I
         async with service.async_client() as client:
             await register(client)
             await ask_for_reset(client)
-        service.wait_for_line("was not sent")
+        service.wait_for_line("(mail) failed")
         service.process.send_signal(signal.SIGKILL)
         service.process.wait()
 

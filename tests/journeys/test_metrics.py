@@ -75,7 +75,8 @@ def test_workers_are_counted_together_also_those_that_were_killed(place: Place) 
             for seen in scrape_both(service):
                 assert seen("gatepost_http_requests_total", **LIVE) == answered.total()
                 assert seen("gatepost_database_connections_max") == 32
-                assert seen("gatepost_mails_waiting") == 0
+                assert seen("gatepost_jobs_waiting") == 0
+                assert seen("gatepost_job_failures_total", kind="mail") == 0
 
             killed = worker_pids(service).pop()
             os.kill(killed, signal.SIGKILL)

@@ -35,6 +35,7 @@ def test_a_purge_leaves_alone_who_is_logged_in_and_can_be_done_again(place: Plac
                 ["0", "idempotency keys"],
                 ["0", "events"],
                 ["0", "ended identities"],
+                ["0", "failed jobs"],
                 ["0", "accounts"],
             ]
 
@@ -57,6 +58,7 @@ def test_scripts_get_the_figures_as_json(place: Place) -> None:
         "idempotency_keys": 0,
         "events": 0,
         "ended_identities": 0,
+        "failed_jobs": 0,
         "accounts": 0,
     }
 

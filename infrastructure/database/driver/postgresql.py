@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -13,9 +13,11 @@ import asyncpg
 from sqlalchemy import Boolean, Dialect, func, select
 
 from application.ports.adapter import Reading
+from infrastructure.database.driver.addresses import postgres_address
 from infrastructure.database.driver.connections import DIALECT, DOWN
 from infrastructure.database.driver.long_reads import LongReads
 from infrastructure.database.driver.lookups import BATCHES, SharedLookup
+from infrastructure.database.driver.notifications import listen
 from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.pool import ConnectionPool
 from infrastructure.database.driver.postgresql_transaction import PostgresTransaction, new_ids
@@ -67,6 +69,7 @@ class PostgresDatabase(Database):
         self, url: str, *, size: int = 5, timeout: float = 1.2, name: str = "the database"
     ) -> None:
         self.timeout = timeout
+        self._url = url
         self._failures = Failures(self._translated, name)
         self.pool = ConnectionPool(
             url, size=size, timeout=timeout, failed=self._failures.outage.failed
@@ -119,6 +122,9 @@ class PostgresDatabase(Database):
         with self._failures:
             async with asyncio.timeout(self.timeout), self._long_reads.place(reader):
                 return await self._fetch(clause, values, self.timeout)
+
+    async def listen(self, channel: str, heard: Callable[[], None]) -> None:
+        await listen(postgres_address(self._url), channel, heard, within=10)
 
     async def check(self) -> None:
         ((is_standby,),) = await self.fetch(_IS_STANDBY)

@@ -180,6 +180,13 @@ class Database(Reader, Protocol):
         """
         ...
 
+    async def listen(self, channel: str, heard: Callable[[], None]) -> None:  # noqa: ARG002  for others
+        """Call `heard` whenever a process notifies `channel`, until cancelled.
+
+        Returns at once where there are no notifications.
+        """
+        return
+
     async def check(self) -> None:
         """Raises `TakesNoChanges`, as far as that can be told without one."""
         ...
