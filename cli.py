@@ -257,6 +257,30 @@ def check(as_json: AsJson = False) -> None:
         sys.exit(1)
 
 
+@app.command("rules")
+def list_rules(as_json: AsJson = False) -> None:
+    """List the rules of the domain in their order, each with its error and where it stands."""
+    from catalogue import rules
+
+    found = rules()
+    lines = []
+    for rule in found:
+        pairs = zip(rule.errors, rule.statuses, strict=True)
+        errors = ", ".join(f"{error} ({status})" for error, status in pairs)
+        lines.append(f"{rule.rules:28}  {rule.name:32}  {errors or '-':26}  {rule.place}")
+    _output(as_json, [asdict(rule) for rule in found], *lines)
+
+
+@app.command("errors")
+def list_errors(as_json: AsJson = False) -> None:
+    """List every error code with its status and meaning."""
+    from catalogue import errors
+
+    found = errors()
+    lines = (f"{error.status}  {error.code:26}  {error.meaning}" for error in found)
+    _output(as_json, [asdict(error) for error in found], *lines)
+
+
 @app.command()
 def seed(
     users: Annotated[int, typer.Option(min=3, help="How many users to add.")] = 100,

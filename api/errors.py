@@ -52,8 +52,14 @@ ERRORS_MAX = 100
 """Maximum number of errors that a 422 lists."""
 _TOO_MANY = {"type": "too_many_errors", "msg": "Too many errors to list"}
 
-_CODES = {404: "not_found", 405: "method_not_allowed"}
-_CODES |= {413: "content_too_large", 415: "unsupported_media_type", 422: "validation_failed"}
+HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "content_too_large",
+    415: "unsupported_media_type",
+    422: "validation_failed",
+}
+"""Codes of the errors that FastAPI and Starlette raise themselves, by status."""
 
 
 class FieldError(BaseModel):
@@ -167,7 +173,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     headers = dict(error.headers or {})
     if status == 405:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    code = _CODES.get(status, "http_error")
+    code = HTTP_CODES.get(status, "http_error")
     return _problem(request, status, code, phrase(status), headers=headers)
 
 
@@ -198,7 +204,10 @@ def located(error: ValidationError, place: str) -> list[dict[str, Any]]:
 async def _on_invalid_request(request: Request, error: RequestValidationError) -> Response:
     if _is_of_another_type(request, error):
         return _problem(
-            request, 415, _CODES[415], "The media type of the request body is not supported here"
+            request,
+            415,
+            HTTP_CODES[415],
+            "The media type of the request body is not supported here",
         )
     details = error.errors()
     if len(details) > ERRORS_MAX:  # only without the fast path, which calls `located`
@@ -212,7 +221,7 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
         }
         for detail in details
     ]
-    return _problem(request, 422, _CODES[422], "The request is not valid", errors=errors)
+    return _problem(request, 422, HTTP_CODES[422], "The request is not valid", errors=errors)
 
 
 def _problem(request: Request, status: int, code: str, detail: str, **members: Any) -> Response:

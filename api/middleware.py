@@ -47,7 +47,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")  # RFC 9110, section 7
 _PROCESS = token_hex(6)
 _COUNT = count(1)
 
-_HEAD_PROBLEMS = {
+HEAD_PROBLEMS = {
     400: ("bad_request", "A request has one Host header with a valid host"),
     431: ("head_too_large", "The head of the request is too large"),
 }
@@ -234,7 +234,7 @@ def _read_head(scope: Scope) -> tuple[str | None, int | None]:
 
 def _refusal(status: int, context: RequestContext) -> Response:
     """The answer to a head that no route is asked about."""
-    code, detail = _HEAD_PROBLEMS[status]
+    code, detail = HEAD_PROBLEMS[status]
     context.error = code
     return problem_response(
         status, code, detail, context.request_id, headers={"Connection": "close"}

@@ -23,8 +23,8 @@ def modules(*folders: str) -> list[Path]:
 
 
 ROOT_MODULES = [Path(f"{name}.py") for name in ("checks", "cli", "main")]
-START = Path("start.py")
-SOURCES = [*ROOT_MODULES, START, *modules(*LAYERS, "demo")]
+START, CATALOGUE = Path("start.py"), Path("catalogue.py")
+SOURCES = [*ROOT_MODULES, START, CATALOGUE, *modules(*LAYERS, "demo")]
 TESTS = modules("tests")
 
 

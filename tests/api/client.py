@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import bindparam, delete, update
 
+import catalogue
 from api.app import create_app
 from application.ports.limits import Limits
 from application.ports.tokens import Tokens
@@ -234,6 +236,11 @@ async def client_of(
         yield client
 
 
+@cache
+def listed_codes() -> set[tuple[str, int]]:
+    return {(error.code, error.status) for error in catalogue.errors()}
+
+
 def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The problem in `answer`, which has exactly the members that the contract names."""
     assert answer.status_code == status, f"{answer.status_code}: {answer.text}"
@@ -246,6 +253,7 @@ def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]
     assert problem["status"] == status
     assert problem["detail"]
     assert problem["code"] == code
+    assert (code, status) in listed_codes(), "`gatepost errors` does not list it"
     assert problem["request_id"] == answer.headers["X-Request-ID"]
     for error in problem.get("errors", []):
         assert set(error) == {"loc", "msg", "type"}
