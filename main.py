@@ -165,6 +165,8 @@ def build(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         fastpath=settings.fastpath == "on",
         root_path=settings.root_path,
+        console=settings.console == "on",
+        plain_cookies=not settings.in_production,
     )
     if settings.trusted_proxies:
         app.add_middleware(TrustedProxies, networks=settings.trusted_proxies)

@@ -10,7 +10,8 @@ from fastapi.routing import APIRouter
 from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
-from api import auth, one_time_codes, users
+from api import auth, browser, one_time_codes, users
+from api.cookies import BrowserDoor
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.docs import add_docs
 from api.errors import add_error_handlers, problem_schemas
@@ -27,6 +28,7 @@ LOCAL_LOGIN: tuple[APIRouter, ...] = (
     auth.protected,
     users.with_password,
     one_time_codes.resets,
+    browser.public,
 )
 """Routers that are left out when an outside provider logs users in."""
 EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)
@@ -61,6 +63,8 @@ def create_app(
     lifespan: Lifespan | None = None,
     fastpath: bool = True,
     root_path: str = "",
+    console: bool = True,
+    plain_cookies: bool = False,
 ) -> FastAPI:
     """The ASGI application that serves `ports`.
 
@@ -69,7 +73,8 @@ def create_app(
     `/metrics` shows, with `metrics_token` only to its bearer; `tracer_provider`, if given, gets a
     span of each.
     `fastpath`: whether planned routes answer, or FastAPI's own way does. `root_path`: the prefix
-    that a proxy takes off every path, without a final slash.
+    that a proxy takes off every path, without a final slash. `console`: whether browsers log in;
+    `plain_cookies`: whether those over plain http get a cookie without `Secure`.
     """
     app = _Application(
         title="Gatepost",
@@ -93,6 +98,12 @@ def create_app(
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_keys)
     left_out = EXTERNAL_LOGIN if ports.tokens.has_local_login else LOCAL_LOGIN
+    has_door = console and ports.tokens.has_local_login
+    app.state.door = (
+        BrowserDoor(plain_http=plain_cookies, origin=ports.public_url) if has_door else None
+    )
+    if not has_door:
+        left_out = (*left_out, browser.public)
     for concept in modules("api"):
         for router in vars(concept).values():
             if isinstance(router, APIRouter) and router not in left_out:
@@ -124,5 +135,6 @@ def create_app(
         access_log=access_log,
         log_email=log_email,
         root_path=root_path,
+        has_door=has_door,
     )
     return app

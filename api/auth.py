@@ -194,9 +194,10 @@ async def read_keys(response: Response, use_cases: UseCases) -> dict[str, list[d
     return {"keys": [dict(key) for key in use_cases.public_keys]}
 
 
-def client_info_of(request: Request) -> ClientInfo:
+def client_info_of(request: Request, *, is_browser: bool = False) -> ClientInfo:
     user_agent = request.headers.get("user-agent", "")[:USER_AGENT_MAX]
     return ClientInfo(
         user_agent="".join(filter(str.isprintable, user_agent)) or None,
         ip=address_of(request),
+        is_browser=is_browser,
     )

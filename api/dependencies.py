@@ -6,7 +6,9 @@ from fastapi import Depends, Request
 from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2PasswordBearer
 
+from api.cookies import SessionCookie, cookie_header, session_cookie
 from api.request_context import request_context
+from application.browser import BrowserService
 from application.services import Services
 from domain.factors import must_be_fresh
 from domain.scopes import TOKEN_SCOPES
@@ -23,10 +25,18 @@ UseCases = Annotated[Services, Depends(services_of)]
 
 
 class BearerToken(OAuth2PasswordBearer):
-    """The token of a request, by the strict reading of RFC 6750, section 2.1."""
+    """The token of a request, by the strict reading of RFC 6750, section 2.1, or its cookie."""
 
     async def __call__(self, request: HTTPConnection) -> str:
-        return bearer_token(request)
+        return credential(request)
+
+
+def credential(request: HTTPConnection) -> str:
+    """The bearer token, or the `SessionCookie` where there is no Authorization header.
+
+    Raises as `bearer_token` and `session_cookie` do.
+    """
+    return session_cookie(request) or bearer_token(request)
 
 
 def bearer_token(request: HTTPConnection) -> str:
@@ -57,16 +67,24 @@ bearer_scheme = BearerToken(
 
 
 async def current_user(request: Request, token: Annotated[str, Depends(bearer_scheme)]) -> User:
-    """The user whose token the request carries, as stored at this moment.
+    """The user whose token or cookie the request carries, as stored at this moment.
 
-    Asks `AuthService` once a request: `api.routing.ProtectedRoute` calls this before anything else
-    of the request is looked at, and the context keeps the user and the session for the endpoint.
+    Asks `AuthService` or `BrowserService` once a request: `api.routing.ProtectedRoute` calls this
+    before anything else of the request is looked at, and the context keeps the user and the session
+    for the endpoint.
     Raises `InvalidToken`.
     """
     context = request_context(request)
     if context.user is None:
         services: Services = request.app.state.services
-        context.user, context.session = await services.auth.authenticate(token)
+        if isinstance(token, SessionCookie):
+            browser = services.of(BrowserService)
+            context.user, context.session, slides = await browser.authenticate(token)
+            if slides:
+                life = context.session.expires_at - context.session.last_used_at
+                context.cookie = cookie_header(request, token, life)
+        else:
+            context.user, context.session = await services.auth.authenticate(token)
     return context.user
 
 

@@ -107,7 +107,8 @@ class RequestMiddleware:
     """`on_failure` answers when `app` raises before it has answered.
 
     `log_email`: whether the log names users by their e-mail address, not by their id alone.
-    `root_path`: the prefix that a proxy took off the path.
+    `root_path`: the prefix that a proxy took off the path. `has_door`: whether a cookie may
+    authenticate a request.
     """
 
     def __init__(
@@ -118,23 +119,25 @@ class RequestMiddleware:
         access_log: AccessLog,
         log_email: bool,
         root_path: str,
+        has_door: bool,
     ) -> None:
         self._app = app
         self._on_failure = on_failure
         self._access_log = access_log
         self._log_email = log_email
         self._root_path = root_path
+        self._has_door = has_door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        request_id, status = _read_head(scope)
+        request_id, status, has_cookie = _read_head(scope)
         state = scope.setdefault("state", {})
         request_id = state.get("request_id") or request_id or f"{_PROCESS}-{next(_COUNT):x}"
         state["request_id"] = request_id
-        context = RequestContext(request_id)
+        context = RequestContext(request_id, has_cookie=has_cookie and self._has_door)
         REQUEST_INFO.set(
             RequestInfo(context.request_id, scope["client"][0] if scope["client"] else None)
         )
@@ -210,13 +213,14 @@ def _failure(error: BaseException, request_id: str) -> str:
     return "internal_error"
 
 
-def _read_head(scope: Scope) -> tuple[str | None, int | None]:
-    """The client's id of the request, if it has a valid one, and the status that refuses the head,
-    if one does: RFC 6585, section 5, and RFC 9112, section 3.2.
+def _read_head(scope: Scope) -> tuple[str | None, int | None, bool]:
+    """The client's id of the request, if it has a valid one, the status that refuses the head, if
+    one does (RFC 6585, section 5, and RFC 9112, section 3.2), and whether there is a cookie.
     """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     request_id = None
     hosts = 0
+    has_cookie = False
     # The request line: the method and the target, and at most 12 bytes besides.
     size = len(scope["method"]) + len(scope["path"]) + len(scope["query_string"]) + 12
     for name, value in headers:
@@ -225,11 +229,13 @@ def _read_head(scope: Scope) -> tuple[str | None, int | None]:
             hosts += 1 if _HOST.fullmatch(value) else 2
         elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             request_id = value.decode("ascii")
+        elif name == b"cookie":
+            has_cookie = True
     if size > HEAD_MAX or len(headers) > FIELDS_MAX:
-        return request_id, 431
+        return request_id, 431, has_cookie
     if hosts > 1 or (hosts == 0 and scope["http_version"] == "1.1"):
-        return request_id, 400
-    return request_id, None
+        return request_id, 400, has_cookie
+    return request_id, None, has_cookie
 
 
 def _refusal(status: int, context: RequestContext) -> Response:
@@ -248,9 +254,14 @@ def _complete(headers: list[tuple[bytes, bytes]], context: RequestContext, scope
         headers.append((b"connection", b"close"))
     if context.limit_statuses:
         headers.extend(limit_headers(context.limit_statuses))
-    if context.user:
+    if context.user and not any(name == b"cache-control" for name, _ in headers):
         headers.append((b"cache-control", b"private, no-cache"))
+    if context.has_cookie:
+        headers.append((b"vary", b"Authorization, Cookie"))
+    elif context.user:
         headers.append((b"vary", b"Authorization"))
+    if context.cookie:
+        headers.append((b"set-cookie", context.cookie.encode("latin-1")))
 
 
 def _body_max(scope: Scope) -> int:

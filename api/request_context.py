@@ -20,7 +20,11 @@ class RequestContext:
     user: User | None = None
     """The current user. None before authentication."""
     session: Session | None = None
-    """The session of the access token. None before authentication."""
+    """The session of the access token or the cookie. None before authentication."""
+    has_cookie: bool = False
+    """Whether the request has cookies."""
+    cookie: str | None = None
+    """`Set-Cookie` of the response, for a session that was extended."""
     is_counted: bool = False
     """Whether the route's limit has counted the request."""
     limit_statuses: Sequence[LimitStatus] = ()

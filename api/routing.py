@@ -12,8 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.types import DecoratedCallable
 
+from api.cookies import refuse_cross_site
 from api.dependencies import (
-    bearer_token,
+    credential,
     current_session,
     current_user,
     fresh_user,
@@ -63,6 +64,15 @@ class PublicRoute(Route):
     """Needs no token."""
 
 
+class BrowserRoute(PublicRoute):
+    """A public route for browsers: what pages of other sites send is refused before it is read."""
+
+    async def admit(self, request: Request) -> None:
+        if request.method != "GET":
+            refuse_cross_site(request)
+        await super().admit(request)
+
+
 class ProtectedRoute(Route):
     """Authenticates first: a request without a valid token is a 401, whatever else is wrong.
 
@@ -93,7 +103,7 @@ class ProtectedRoute(Route):
         return None if is_read else by_writes
 
     async def admit(self, request: Request) -> None:
-        user = await current_user(request, bearer_token(request))
+        user = await current_user(request, credential(request))
         if self.scope not in user.scopes:
             raise refusal(self.scope)
         if self.needs_fresh_session:
@@ -108,6 +118,16 @@ def public_router(tag: str, *, prefix: str = "") -> APIRouter:
         prefix=prefix,
         tags=[tag],
         route_class=PublicRoute,
+        generate_unique_id_function=_operation_id,
+    )
+
+
+def browser_router(tag: str, *, prefix: str = "") -> APIRouter:
+    """As `public_router`, for pages of this site alone."""
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        route_class=BrowserRoute,
         generate_unique_id_function=_operation_id,
     )
 

@@ -21,6 +21,7 @@ from domain.sessions import (
     Session,
     SessionId,
     SessionNotFound,
+    cookie_hash,
     network_of,
     refresh_hash,
 )
@@ -33,18 +34,25 @@ class ClientInfo:
 
     user_agent: str | None = None
     ip: str | None = None
+    is_browser: bool = False
+    """Whether the session is a browser's: it gets a cookie and no tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """A session with its access token and its refresh token."""
+    """A session with its access token and its refresh token, or with a browser's cookie.
+
+    What it does not have is empty.
+    """
 
     user: User
     session: Session
-    access_token: str = field(repr=False)
-    access_life: timedelta
-    refresh_token: str = field(repr=False)
+    access_token: str = field(default="", repr=False)
+    access_life: timedelta = timedelta()
+    refresh_token: str = field(default="", repr=False)
     refresh_life: timedelta
+    """How long the session lasts without another use."""
+    cookie: str = field(default="", repr=False)
 
 
 class AuthService:
@@ -118,7 +126,7 @@ class AuthService:
             credentials.user.id, network_of(client.ip)
         )
         now = self._clock()
-        refresh_token = _new_refresh_token()
+        secret = _new_secret()
 
         async def work(uow: UnitOfWork) -> Login:
             if password_hash != credentials.password:
@@ -132,13 +140,17 @@ class AuthService:
                     user_id=credentials.user.id,
                     created_at=now,
                     expires_at=self._lifetimes.session_end(started_at=now, now=now),
-                    refresh_hash=refresh_hash(refresh_token),
+                    refresh_hash=(cookie_hash if client.is_browser else refresh_hash)(secret),
                     user_agent=client.user_agent,
                     ip=client.ip,
                 ),
                 password_hash,
             )
-            login = await self._login(uow, credentials.user, session, refresh_token)
+            login = (
+                _browser_login(credentials.user, session, secret)
+                if client.is_browser
+                else await self._login(uow, credentials.user, session, secret)
+            )
             subject = f"session:{session.id}"
             uow.record(Event.of(LOGGED_IN, subject, actor_id=session.user_id, at=now))
             if is_new_network:
@@ -154,7 +166,7 @@ class AuthService:
         Raises `InvalidToken`, the same for every cause. Reuse of a rotated token means it was
         stolen: the session is revoked before that.
         """
-        used_hash, new_token = refresh_hash(refresh_token), _new_refresh_token()
+        used_hash, new_token = refresh_hash(refresh_token), _new_secret()
         now = self._clock()
 
         async def work(uow: UnitOfWork) -> Login:
@@ -253,5 +265,10 @@ class AuthService:
         )
 
 
-def _new_refresh_token() -> str:
+def _browser_login(user: User, session: Session, cookie: str) -> Login:
+    life = session.expires_at - session.last_used_at
+    return Login(user=user, session=session, refresh_life=life, cookie=cookie)
+
+
+def _new_secret() -> str:
     return secrets.token_urlsafe(32)

@@ -19,6 +19,7 @@ CONCEPTS = (
     "votes",
     "auth",
     "sessions",
+    "browser",
     "access_tokens",
     "external_identities",
     "one_time_codes",

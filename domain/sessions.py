@@ -38,6 +38,10 @@ FACTOR_METHODS = frozenset({Method.ONE_TIME_PASSWORD, Method.HARDWARE_KEY})
 """Methods that prove a second factor or a passkey."""
 
 
+SLIDE_PAUSE = timedelta(hours=1)
+"""Time between two extensions of a browser's session, which slides with its use."""
+
+
 class NotAuthenticated(Unauthenticated):
     detail = "Not authenticated"
 
@@ -127,6 +131,16 @@ class Session:
         self.last_used_at = now
         self.expires_at = lifetimes.session_end(started_at=self.created_at, now=now)
 
+    def slide(self, *, lifetimes: Lifetimes, now: datetime) -> bool:
+        """Extend a valid session of a browser, which was used `now`. Returns whether it is longer:
+        it changes once in `SLIDE_PAUSE`, or in a tenth of a shorter lifetime.
+        """
+        if now - self.last_used_at < min(SLIDE_PAUSE, lifetimes.refresh / 10):
+            return False
+        self.last_used_at = now
+        self.expires_at = lifetimes.session_end(started_at=self.created_at, now=now)
+        return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession:
@@ -136,7 +150,7 @@ class NewSession:
     created_at: datetime
     expires_at: datetime
     refresh_hash: str = field(repr=False)
-    """`refresh_hash` of the session's current refresh token."""
+    """`refresh_hash` of the session's current refresh token, or `cookie_hash` of a browser's."""
     user_agent: str | None
     ip: str | None
     methods: Methods = (Method.PASSWORD,)
@@ -176,3 +190,10 @@ def _prefix(address: IPv6Address, bits: int) -> str:
 def refresh_hash(token: str) -> str:
     """The stored form of a refresh token. A token has 256 random bits, so a fast hash suffices."""
     return sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+def cookie_hash(value: str) -> str:
+    """The stored form of a browser's cookie. It is the hash of no refresh token, so that neither is
+    taken for the other.
+    """
+    return f"cookie:{refresh_hash(value)}"

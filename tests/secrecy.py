@@ -94,6 +94,8 @@ class Secrecy(logging.Handler):
             for name, value in _members(response.request):
                 if name.endswith("password"):
                     self.keep(value)
+        for cookie in response.headers.get_list("set-cookie"):
+            self.keep(cookie.partition("=")[2].partition(";")[0])
         if response.is_success and response.headers.get("Content-Type") == "application/json":
             for name, value in _strings(response.read()):
                 if name in ("access_token", "refresh_token"):

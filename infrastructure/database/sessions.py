@@ -112,7 +112,7 @@ class RotatedRefreshTokenRow(Row, table=True):
 
 ROTATED_TOKENS = table(RotatedRefreshTokenRow)
 
-_SESSION_USER = select(*SESSION.columns, *USER.columns, USERS.c.writes).join(
+SESSION_USER = select(*SESSION.columns, *USER.columns, USERS.c.writes).join(
     USERS, and_(USERS.c.id == SESSIONS.c.user_id, OPEN)
 )
 _FROM_NETWORK = (
@@ -126,8 +126,8 @@ _HAS_LOGGED_IN = or_(
     exists().where(EVENTS.c.actor_id == bindparam("user_id"), EVENTS.c.name == LOGGED_IN),
 )
 _IS_NEW_NETWORK = select(and_(not_(_FROM_NETWORK.exists()), _HAS_LOGGED_IN))
-_BY_ID = _SESSION_USER.where(SESSIONS.c.id == bindparam("id"))
-_BY_IDS = _SESSION_USER.where(SESSIONS.c.id == any_(bindparam("id", type_=IDS)))
+_BY_ID = SESSION_USER.where(SESSIONS.c.id == bindparam("id"))
+_BY_IDS = SESSION_USER.where(SESSIONS.c.id == any_(bindparam("id", type_=IDS)))
 _BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selected_columns)
 # Locks the user's row. A concurrent change of password or deactivation that came first is seen, and
 # one that comes later revokes this session.
@@ -168,7 +168,7 @@ _ADD = (
 
 
 _HASH = bindparam("hash", type_=SESSIONS.c.refresh_hash.type)
-_BY_REFRESH_HASH = _SESSION_USER.where(
+_BY_REFRESH_HASH = SESSION_USER.where(
     or_(
         SESSIONS.c.refresh_hash == _HASH,
         SESSIONS.c.id
@@ -226,8 +226,9 @@ def session_lookup(database: Database) -> Lookup:
     return lookup(database, one=_BY_ID, many=_BY_IDS, key=["id"])
 
 
-async def session_user(find: Lookup, session_id: SessionId) -> tuple[Session, User] | None:
-    record = await find(session_id)
+async def session_user(find: Lookup, key: int | str) -> tuple[Session, User] | None:
+    """The session and user that `find` has under `key`; the user is the requester then."""
+    record = await find(key)
     if record is None:
         return None
     session, user = _session_user_of(record)

@@ -45,6 +45,8 @@ class Expected:
         default_factory=dict
     )
     """A good request of a person; as a function where no constant would do."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of a good request, besides its token."""
     queries: list[str] | None = None
     """What a good request asks the database for, in order; None: not tested."""
     refusals: Mapping[int, Provocation] = field(default_factory=dict)

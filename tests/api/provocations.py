@@ -15,6 +15,7 @@ from tests.api.client import PASSWORD, client_of
 from tests.fakes.limits import FakeLimits
 from tests.fakes.ports import fake_ports
 
+FORMS = ("login", "refresh", "log_browser_in")
 HUGE = 2 * 1024 * 1024 + 1
 
 
@@ -29,6 +30,10 @@ async def as_nobody(caller: Caller, name: str) -> httpx.Response:
 async def with_wrong_credentials(caller: Caller, name: str) -> httpx.Response:
     form = {"username": caller.anna.email, "password": "wrong", "refresh_token": "wrong"}
     return await caller.call(name, data=form)
+
+
+async def from_another_site(caller: Caller, name: str) -> httpx.Response:
+    return await caller.call(name, headers={"Sec-Fetch-Site": "cross-site"})
 
 
 async def with_a_wrong_password(caller: Caller, name: str) -> httpx.Response:
@@ -87,12 +92,12 @@ async def with_a_huge_body(caller: Caller, name: str) -> httpx.Response:
 
 
 async def with_another_type(caller: Caller, name: str) -> httpx.Response:
-    wrong = "application/json" if name in ("login", "refresh") else "text/plain"
+    wrong = "application/json" if name in FORMS else "text/plain"
     return await caller.call(name, content=b"{}", headers={"Content-Type": wrong})
 
 
 async def with_nonsense(caller: Caller, name: str) -> httpx.Response:
-    if name in ("login", "refresh"):
+    if name in FORMS:
         return await caller.call(name, data={})
     _, path, operation = OPERATIONS[name]
     nonsense: dict[str, object] = dict.fromkeys(re.findall(r"{(\w+)}", path), "x")

@@ -72,7 +72,9 @@ async def test_every_path_works_with_and_without_a_trailing_slash(
             anna = await api.person(role=Role.ADMIN)
             target = await path_of(row.path, api, anna) + slash
             options = await row.request_of(api, anna)
-            answer = await api.client.request(method, target, headers=anna.headers, **options)
+            answer = await api.client.request(
+                method, target, headers=anna.headers | dict(row.headers), **options
+            )
             statuses.append(answer.status_code)
 
         assert statuses[0] == statuses[1]

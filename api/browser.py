@@ -1,0 +1,75 @@
+"""The browser's door: a session that a cookie carries."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Form, Request, Response
+
+from api.auth import LoginForm, client_info_of
+from api.cookies import cookie_header, session_cookie
+from api.dependencies import UseCases
+from api.errors import problem_responses
+from api.limits import limited_by_network
+from api.routing import browser_router
+from application.auth import Login
+from application.browser import BrowserService
+from application.ports.limits import Limit
+from application.services import Services
+from domain.sessions import InvalidToken
+
+public = browser_router("browser")
+
+FORGET = '"cache", "storage"'
+"""`Clear-Site-Data` (its section 3.1) at a logout. Not "cookies", which would be those of the whole
+registrable domain.
+"""
+
+
+@public.post(
+    "/browser/login",
+    status_code=204,
+    response_class=Response,
+    summary="Log a browser in",
+    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.LOGINS)],
+)
+async def log_browser_in(
+    form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
+) -> None:
+    """As `POST /login`, for pages of this site alone: the answer is a cookie that lasts for as long
+    as it is used, and no tokens.
+    """
+    login = await use_cases.auth.login(
+        form.username, form.password.get_secret_value(), client_info_of(request, is_browser=True)
+    )
+    set_cookie(response, request, login)
+
+
+@public.delete(
+    "/browser/login",
+    status_code=204,
+    response_class=Response,
+    summary="Log a browser out",
+    responses=problem_responses(403, 429, 503),
+    dependencies=[limited_by_network(Limit.SESSION_ENDINGS)],
+)
+async def log_browser_out(request: Request, response: Response, use_cases: UseCases) -> None:
+    """Ends the session of the cookie, if there is one."""
+    await end_browser_session(request, response, use_cases)
+
+
+def set_cookie(response: Response, request: Request, login: Login) -> None:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Set-Cookie"] = cookie_header(request, login.cookie, login.refresh_life)
+
+
+async def end_browser_session(request: Request, response: Response, use_cases: Services) -> None:
+    """Revoke the session of the request's cookie and have the browser forget it."""
+    try:
+        if cookie := session_cookie(request):
+            _, session, _ = await use_cases.of(BrowserService).authenticate(cookie)
+            await use_cases.auth.logout(session)
+    except InvalidToken:
+        pass  # the cookie goes all the same
+    response.headers["Set-Cookie"] = cookie_header(request, "", timedelta())
+    response.headers["Clear-Site-Data"] = FORGET
