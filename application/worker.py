@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import NoReturn
 
 from application.concepts import modules
@@ -26,9 +27,10 @@ from application.ports.jobs import (
 )
 from application.ports.mail import MAIL_JOB
 from application.ports.storage import UnitOfWork
+from application.reactions import REACTIONS, Reaction, Reactions, happened_of, name_of
 from application.request_info import REQUEST_INFO
 from application.services import Services
-from domain.errors import Unavailable
+from domain.errors import AlreadyGone, Unavailable
 
 LEASE = timedelta(seconds=60)
 """How long a claimed job is reserved for its process. A job that takes longer is claimed again by
@@ -55,6 +57,22 @@ async def _mail(services: Services, job: Job) -> None:
     await services.mail.deliver(job)
 
 
+def _reaction_kind(reaction: Reaction) -> Kind:
+    async def react(services: Services, job: Job) -> None:
+        async def work(uow: UnitOfWork) -> None:
+            await reaction(happened_of(job.payload), uow)
+            # With its changes, so that they are made once. If another process has claimed the job
+            # since, it is that one's to do.
+            if await uow.jobs.remove(job):
+                await uow.commit()
+
+        # What was to be changed may be gone: nothing follows then.
+        with suppress(AlreadyGone):
+            await services.ports.storage.run(work)
+
+    return Kind(name=name_of(reaction), work=react)
+
+
 # As many lanes and kinds as a claim can skip.
 MAIL = Kind(name=MAIL_JOB, work=_mail, attempts=200)
 """Mails are tried for as long as their codes would live; at one attempt an hour at least."""
@@ -78,6 +96,7 @@ class Worker:
         *,
         kinds: Collection[Kind] = (),
         regular: Collection[Regular] = (),
+        reactions: Reactions = REACTIONS,
         jitter: Jitter = random.random,
     ) -> None:
         self._services = services
@@ -96,6 +115,7 @@ class Worker:
         listed = [
             MAIL,
             *kinds,
+            *map(_reaction_kind, dict.fromkeys(chain.from_iterable(reactions.values()))),
             *(it for module in concepts for it in getattr(module, "JOBS", ())),
             *(it.kind for it in self._regular.values()),
         ]

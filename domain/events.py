@@ -34,3 +34,12 @@ class Event:
         cls, name: str, subject: str, *, actor_id: UserId | None, at: datetime, **details: Detail
     ) -> "Event":
         return cls(name=name, subject=subject, actor_id=actor_id, at=at, details=details)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """An event whose change was committed, for what follows it."""
+
+    id: str
+    """128 random bits in hexadecimal: the same at every attempt to do what follows."""
+    event: Event

@@ -130,6 +130,7 @@ CHAPTERS = {
         # Of the tables, only the rows that are new.
         "-k=bookmark or not (every_role_gets or has_the_expected_queries or response_occurs)",
     ],
+    "Something that follows a change": ["tests/test_architecture.py", "tests/api/test_posts.py"],
     "Something regular": ["tests/test_architecture.py", DRIFT],
 }
 

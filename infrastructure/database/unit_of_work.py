@@ -8,9 +8,10 @@ from sqlalchemy import Insert, Update
 
 from application.concepts import adapter, modules
 from application.ports.storage import P, Storage, T, UnitOfWork
+from application.reactions import REACTIONS, Reactions, jobs_for
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
-from infrastructure.database import events
+from infrastructure.database import events, jobs
 from infrastructure.database.driver.retries import retrying
 from infrastructure.database.driver.rows import Row
 from infrastructure.database.driver.statements import (
@@ -20,7 +21,6 @@ from infrastructure.database.driver.statements import (
     Record,
     Transaction,
 )
-from infrastructure.database.jobs import JOBS
 from infrastructure.database.requester import REQUESTER
 from infrastructure.database.users import COUNT_WRITE
 
@@ -59,10 +59,12 @@ class SqlUnitOfWork(UnitOfWork):
         *,
         counts_writes: bool = False,
         wake: Callable[[], None] = lambda: None,
+        reactions: Reactions = REACTIONS,
     ) -> None:
         self._transaction = transaction
         self._counts_writes = counts_writes
         self._wake = wake
+        self._reactions = reactions
         self._adds_jobs = False
         self._over = False
         self._recorded: list[Event] = []
@@ -80,6 +82,8 @@ class SqlUnitOfWork(UnitOfWork):
 
     def record(self, event: Event) -> None:
         events.record(self._transaction, event)
+        for job in jobs_for(event, self._reactions):
+            jobs.add(self, jobs.stored(job))
         self._recorded.append(event)
 
     async def add(self, clause: Insert, **values: Any) -> int:
@@ -92,7 +96,7 @@ class SqlUnitOfWork(UnitOfWork):
     def defer(self, clause: Insert | Update, **values: Any) -> None:
         self._use_up()
         self._transaction.defer(clause, **values)
-        self._adds_jobs |= clause.table is JOBS
+        self._adds_jobs |= clause.table is jobs.JOBS
         self._over = False
 
     async def commit(self) -> None:
@@ -114,9 +118,18 @@ class SqlUnitOfWork(UnitOfWork):
 
 
 class SqlStorage(Storage):
-    """`counts_writes`: whether the writes of each requester are counted, as a replica needs it."""
+    """`counts_writes`: whether the writes of each requester are counted, as a replica needs it.
+    `reactions`: what follows the events that are recorded.
+    """
 
-    def __init__(self, database: Database, *, counts_writes: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        counts_writes: bool = False,
+        reactions: Reactions = REACTIONS,
+    ) -> None:
+        self._reactions = reactions
         self._database = database
         self._counts_writes = counts_writes
         self._wakes: list[Callable[[], None]] = []
@@ -124,7 +137,12 @@ class SqlStorage(Storage):
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[SqlUnitOfWork]:
         async with self._database.transaction() as transaction:
-            yield SqlUnitOfWork(transaction, counts_writes=self._counts_writes, wake=self._wake)
+            yield SqlUnitOfWork(
+                transaction,
+                counts_writes=self._counts_writes,
+                wake=self._wake,
+                reactions=self._reactions,
+            )
 
     async def run(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         async def attempt() -> T:

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from application.ports.jobs import Job, JobId, JobList, JobStatus, NewJob
+from application.ports.storage import UnitOfWork
+from application.reactions import happened_of
 from application.request_info import REQUEST_INFO, RequestInfo
+from domain.events import Event, Happened
 from infrastructure.database.jobs import CHANNEL
+from infrastructure.database.unit_of_work import SqlStorage
 from tests.contracts.backends import Backend, SqlBackend
 from tests.fakes.clock import NOON
 
@@ -234,6 +238,27 @@ async def test_a_commit_that_adds_a_job_wakes_the_worker(backend: Backend) -> No
     await add(backend, "a")
 
     assert woken == [True]
+
+
+@pytest.mark.parametrize("backend_url", ["sqlite", "postgresql"], indirect=True)
+async def test_an_event_adds_a_job_for_each_reaction_with_its_commit(backend: Backend) -> None:
+    async def greet(happened: Happened, uow: UnitOfWork) -> None: ...
+
+    async def note(happened: Happened, uow: UnitOfWork) -> None: ...
+
+    assert isinstance(backend, SqlBackend)
+    storage = SqlStorage(backend.database, reactions={"user_registered": (greet, note)})
+    event = Event.of("user_registered", "user:7", actor_id=None, at=NOON, admin=True)
+    for commits in (False, True):
+        for each in (event, Event.of("user_renamed", "user:7", actor_id=None, at=NOON)):
+            async with storage() as uow:
+                uow.record(each)
+                if commits:
+                    await uow.commit()
+
+    jobs = await listed(backend)
+    assert [job.kind for job in jobs] == ["greet", "note"]
+    assert [happened_of(job.payload).event for job in jobs] == [event, event]
 
 
 @pytest.mark.parametrize("backend_url", ["postgresql"], indirect=True)

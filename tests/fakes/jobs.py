@@ -12,6 +12,9 @@ class FakeJobs(Jobs):
         self._uow = uow
 
     async def add(self, job: NewJob) -> None:
+        self.put(job)
+
+    def put(self, job: NewJob) -> None:
         added = Job(
             id=JobId(self._uow.new_id()),
             kind=job.kind,

@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from application.concepts import adapter
 from application.ports.idempotency import IdempotencyRecord
-from application.ports.jobs import Job, JobId
+from application.ports.jobs import Job, JobId, Jobs
 from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, PostDetails
 from application.ports.storage import (
@@ -25,6 +25,7 @@ from application.ports.storage import (
     T,
     UnitOfWork,
 )
+from application.reactions import REACTIONS, Reactions, jobs_for
 from application.request_info import REQUEST_INFO
 from domain.addresses import email_key
 from domain.errors import DomainError, Stale, Unavailable
@@ -168,7 +169,8 @@ class FakeStorage(Storage):
     refused because of what others do.
     """
 
-    def __init__(self, *, patience: float = 2.0) -> None:
+    def __init__(self, *, patience: float = 2.0, reactions: Reactions = REACTIONS) -> None:
+        self.reactions = reactions
         self.committed = State()
         self.down: list[str] = []
         self.conflicts = 0
@@ -276,6 +278,9 @@ class FakeUnitOfWork(UnitOfWork):
 
     def record(self, event: Event) -> None:
         self._recorded.append(event)
+        jobs: Any = self.of(Jobs)
+        for job in jobs_for(event, self._storage.reactions):
+            jobs.put(job)
 
     async def commit(self) -> None:
         await self.reach()

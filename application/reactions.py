@@ -1,0 +1,66 @@
+"""What follows which event.
+
+A reaction is an async function of what happened and of a unit of work. `REACTIONS` has it beside
+the name of its event. The change that is recorded adds a job for it, in the same transaction. A
+worker runs the reaction after the commit, and commits its unit of work together with the end of the
+job.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from application.ports.jobs import NewJob
+from application.ports.storage import UnitOfWork
+from domain.events import Event, Happened
+from domain.users import UserId
+
+Reaction = Callable[[Happened, UnitOfWork], Awaitable[None]]
+"""Changes what it wants by the unit of work, and does not commit it.
+
+It may run again after a failure, and its changes are made once. What it does to the world besides
+is not undone: let it add a job for that, with the id of what happened in the payload.
+"""
+
+Reactions = Mapping[str, Sequence[Reaction]]
+
+REACTIONS: Reactions = {
+    # The name of an event, and a tuple of functions.
+}
+"""The reactions to each event, by the event's name."""
+
+
+def jobs_for(event: Event, reactions: Reactions) -> list[NewJob]:
+    """A job for each reaction to `event`."""
+    following = reactions.get(event.name, ())
+    if not following:
+        return []
+    payload = {
+        "id": secrets.token_hex(16),
+        "name": event.name,
+        "subject": event.subject,
+        "actor_id": event.actor_id,
+        "at": event.at.isoformat(),
+        "details": dict(event.details),
+    }
+    return [NewJob(kind=name_of(each), payload=payload, due_at=event.at) for each in following]
+
+
+def name_of(reaction: Reaction) -> str:
+    """The kind of the jobs that run `reaction`: the name of the function."""
+    name: str = getattr(reaction, "__name__")  # noqa: B009  a Callable has none to mypy
+    return name
+
+
+def happened_of(payload: Mapping[str, Any]) -> Happened:
+    """What a job of `jobs_for` is about, by its payload."""
+    actor_id = payload["actor_id"]
+    event = Event(
+        name=payload["name"],
+        subject=payload["subject"],
+        actor_id=None if actor_id is None else UserId(actor_id),
+        at=datetime.fromisoformat(payload["at"]),
+        details=payload["details"],
+    )
+    return Happened(id=payload["id"], event=event)
