@@ -14,7 +14,7 @@ from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of
 from api.routing import protected_router, public_router
 from api.users import OMITTABLE
-from application.auth import ClientInfo, Login
+from application.logins import ClientInfo, Login
 from application.ports.limits import Limit
 from domain.addresses import EMAIL_MAX
 from domain.passwords import PASSWORD_INPUT_MAX

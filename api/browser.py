@@ -11,8 +11,8 @@ from api.dependencies import UseCases
 from api.errors import problem_responses
 from api.limits import limited_by_network
 from api.routing import browser_router
-from application.auth import Login
 from application.browser import BrowserService
+from application.logins import Login
 from application.ports.limits import Limit
 from application.services import Services
 from domain.sessions import InvalidToken

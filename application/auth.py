@@ -1,58 +1,30 @@
 """Sessions from login to logout, and the resolution of the current user."""
 
-import secrets
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 from application.external_identities import provision
+from application.logins import ClientInfo, Login, Logins, new_secret
 from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
-from application.ports.tokens import Claims, ExternalClaims, Tokens
-from domain.events import LOGGED_IN, Event
+from application.ports.tokens import ExternalClaims, Tokens
+from domain.events import Event
 from domain.notices import Notice
 from domain.sessions import (
     InvalidCredentials,
     InvalidToken,
     Lifetimes,
-    NewSession,
+    Method,
     Session,
     SessionId,
     SessionNotFound,
-    cookie_hash,
     network_of,
     refresh_hash,
 )
 from domain.users import User
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientInfo:
-    """The client of a login. The list of sessions shows it, so that owners recognise theirs."""
-
-    user_agent: str | None = None
-    ip: str | None = None
-    is_browser: bool = False
-    """Whether the session is a browser's: it gets a cookie and no tokens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
-    """A session with its access token and its refresh token, or with a browser's cookie.
-
-    What it does not have is empty.
-    """
-
-    user: User
-    session: Session
-    access_token: str = field(default="", repr=False)
-    access_life: timedelta = timedelta()
-    refresh_token: str = field(default="", repr=False)
-    refresh_life: timedelta
-    """How long the session lasts without another use."""
-    cookie: str = field(default="", repr=False)
 
 
 class AuthService:
@@ -66,6 +38,7 @@ class AuthService:
         clock: Clock,
         lifetimes: Lifetimes,
     ) -> None:
+        self._logins = Logins(tokens=tokens, clock=clock, lifetimes=lifetimes)
         self._queries = queries
         self._storage = storage
         self._tokens = tokens
@@ -125,8 +98,6 @@ class AuthService:
         is_new_network = await self._queries.is_new_network(
             credentials.user.id, network_of(client.ip)
         )
-        now = self._clock()
-        secret = _new_secret()
 
         async def work(uow: UnitOfWork) -> Login:
             if password_hash != credentials.password:
@@ -135,26 +106,10 @@ class AuthService:
                     current_hash=credentials.password,
                     new_hash=password_hash,
                 )
-            session = await uow.sessions.add(
-                NewSession(
-                    user_id=credentials.user.id,
-                    created_at=now,
-                    expires_at=self._lifetimes.session_end(started_at=now, now=now),
-                    refresh_hash=(cookie_hash if client.is_browser else refresh_hash)(secret),
-                    user_agent=client.user_agent,
-                    ip=client.ip,
-                ),
-                password_hash,
+            current = replace(credentials, password=password_hash)
+            login = await self._logins.start(
+                uow, current, (Method.PASSWORD,), client, is_new_network=is_new_network
             )
-            login = (
-                _browser_login(credentials.user, session, secret)
-                if client.is_browser
-                else await self._login(uow, credentials.user, session, secret)
-            )
-            subject = f"session:{session.id}"
-            uow.record(Event.of(LOGGED_IN, subject, actor_id=session.user_id, at=now))
-            if is_new_network:
-                await notify(uow, credentials.user, Notice.NEW_NETWORK, now)
             await uow.commit()
             return login
 
@@ -166,7 +121,7 @@ class AuthService:
         Raises `InvalidToken`, the same for every cause. Reuse of a rotated token means it was
         stolen: the session is revoked before that.
         """
-        used_hash, new_token = refresh_hash(refresh_token), _new_secret()
+        used_hash, new_token = refresh_hash(refresh_token), new_secret()
         now = self._clock()
 
         async def work(uow: UnitOfWork) -> Login:
@@ -179,7 +134,7 @@ class AuthService:
             if not found.is_rotated and await uow.sessions.rotate(
                 session, used_hash=used_hash, new_hash=refresh_hash(new_token)
             ):
-                login = await self._login(uow, found.user, session, new_token)
+                login = await self._logins.tokens(uow, found.user, session, new_token)
                 await uow.commit()
                 return login
             if await uow.sessions.revoke(session.id, session.user_id, now):
@@ -238,37 +193,3 @@ class AuthService:
             await uow.commit()
 
         await self._storage.run(work)
-
-    async def _login(
-        self, uow: UnitOfWork, user: User, session: Session, refresh_token: str
-    ) -> Login:
-        """Tokens for the session. The access token is issued in `uow`, so a failure undoes both."""
-        now = session.last_used_at
-        issued_at = now.replace(microsecond=0)
-        access_life = min(self._lifetimes.access, session.expires_at - now)
-        access_token = await self._tokens.issue(
-            Claims(
-                user_id=user.id,
-                session_id=session.id,
-                issued_at=issued_at,
-                expires_at=(issued_at + access_life).replace(microsecond=0),
-            ),
-            uow,
-        )
-        return Login(
-            user=user,
-            session=session,
-            access_token=access_token,
-            access_life=access_life,
-            refresh_token=refresh_token,
-            refresh_life=session.expires_at - now,
-        )
-
-
-def _browser_login(user: User, session: Session, cookie: str) -> Login:
-    life = session.expires_at - session.last_used_at
-    return Login(user=user, session=session, refresh_life=life, cookie=cookie)
-
-
-def _new_secret() -> str:
-    return secrets.token_urlsafe(32)

@@ -1,15 +1,11 @@
 """Verifies passwords, within the limits on failed logins, and hashes new ones."""
 
-from application.ports.limits import UNKNOWN_USER, Limit, Limits, account_hit
+from application.login_failures import LoginFailures
 from application.ports.passwords import SOMEBODY, PasswordHash, Passwords, Requester
 from application.ports.queries import Credentials, Queries
-from application.security_events import SecurityEvents
 from domain.errors import Unavailable
 from domain.passwords import PasswordCandidate, PasswordPolicy, check_password
 from domain.sessions import network_of
-from domain.users import UserId
-
-_NOBODY = UserId(0)
 
 
 class PasswordCheck:
@@ -18,14 +14,12 @@ class PasswordCheck:
         *,
         passwords: Passwords,
         queries: Queries,
-        limits: Limits,
-        events: SecurityEvents,
+        failures: LoginFailures,
         policy: PasswordPolicy,
     ) -> None:
         self._passwords = passwords
         self._queries = queries
-        self._limits = limits
-        self._events = events
+        self._failures = failures
         self._policy = policy
 
     async def new(self, password: str, email: str, requester: Requester = SOMEBODY) -> PasswordHash:
@@ -54,29 +48,15 @@ class PasswordCheck:
         queue that is kept from strangers.
         """
         found = await self._queries.credentials(email)
-        network = network_of(ip)
-        user_id = found.user.id if found else _NOBODY
-        subject = f"user:{user_id}" if found else UNKNOWN_USER
-        is_known = await self._queries.has_logged_in_from(user_id, network)
-        hits = [account_hit(Limit.LOGIN_FAILURES, email, network, subject=subject)]
-        if not is_known:
-            hits.append(account_hit(Limit.ACCOUNT_FAILURES, email, subject=subject))
-        await self._limits.hit(*hits)
-        failed = False
-        try:
+        user_id = found.user.id if found else None
+        async with self._failures.attempt(email, user_id, ip) as attempt:
             matches = await self._passwords.verify(
                 password,
                 found.password if found else None,
-                Requester(network, is_known or is_logged_in),
+                Requester(network_of(ip), attempt.is_known or is_logged_in),
             )
-            failed = found is None or not matches or not found.user.is_active
-        finally:
-            if not failed:
-                await self._limits.release(*hits)
-        if failed:
-            # For an address that nobody has too, so that the time tells nothing.
-            await self._events.record("login_failed", subject, key=hits[0].key)
-        return None if failed else found
+            attempt.has_failed = found is None or not matches or not found.user.is_active
+        return None if attempt.has_failed else found
 
     async def up_to_date(
         self, current: PasswordHash, password: str, ip: str | None

@@ -7,6 +7,7 @@ from typing import TypeVar
 from application.accounts import AccountService
 from application.administration import AdministrationService
 from application.auth import AuthService
+from application.login_failures import LoginFailures
 from application.mail import MailService
 from application.one_time_codes import OneTimeCodeService
 from application.passwords import PasswordCheck
@@ -90,8 +91,7 @@ def build_services(ports: Ports) -> Services:
     passwords = PasswordCheck(
         passwords=ports.passwords,
         queries=ports.queries,
-        limits=limits,
-        events=events,
+        failures=LoginFailures(queries=ports.queries, limits=limits, events=events),
         policy=ports.password_policy,
     )
     mail = MailService(

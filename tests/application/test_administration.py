@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.auth import ClientInfo
+from application.logins import ClientInfo
 from application.ports.queries import EventList
 from application.services import Services
 from domain.passwords import WeakPassword

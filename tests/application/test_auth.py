@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from application.auth import AuthService, ClientInfo, Login
+from application.auth import AuthService
+from application.logins import ClientInfo, Login
 from application.ports.passwords import SOMEBODY, PasswordHash, Requester
 from application.services import Services, build_services
 from domain.errors import Unavailable

@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from application.auth import ClientInfo
 from application.browser import BrowserService
+from application.logins import ClientInfo
 from application.services import Services
 from domain.sessions import InvalidToken
 from tests.factories import UserDraftFactory

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.auth import ClientInfo
+from application.logins import ClientInfo
 from application.notices import notify, write_notice
 from application.ports.mail import Mail, MailNotSent
 from application.services import Services, build_services

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.auth import ClientInfo
+from application.logins import ClientInfo
 from application.ports.mail import Mail
 from application.services import Services
 from domain.errors import Unavailable

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from application.auth import ClientInfo
+from application.logins import ClientInfo
 from application.ports.limits import Limit, TooManyRequests, account_hit
 from application.services import Services
 from domain.errors import Unavailable

@@ -2,7 +2,7 @@
 
 import pytest
 
-from application.auth import ClientInfo
+from application.logins import ClientInfo
 from application.services import Services
 from domain.users import ProfileChange, User
 from tests.factories import PostContentFactory, UserDraftFactory, post_patch

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from application.auth import ClientInfo
+from application.logins import ClientInfo
 from application.ports.limits import Hit, Limit, TooManyRequests
 from application.services import Services
 from domain.passwords import WrongPassword
