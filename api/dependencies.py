@@ -36,7 +36,9 @@ def credential(request: HTTPConnection) -> str:
 
     Raises as `bearer_token` and `session_cookie` do.
     """
-    return session_cookie(request) or bearer_token(request)
+    if request_context(request).has_cookie and (cookie := session_cookie(request)):
+        return cookie
+    return bearer_token(request)
 
 
 def bearer_token(request: HTTPConnection) -> str:

@@ -254,7 +254,7 @@ def _complete(headers: list[tuple[bytes, bytes]], context: RequestContext, scope
         headers.append((b"connection", b"close"))
     if context.limit_statuses:
         headers.extend(limit_headers(context.limit_statuses))
-    if context.user and not any(name == b"cache-control" for name, _ in headers):
+    if context.user and b"cache-control" not in dict(headers):
         headers.append((b"cache-control", b"private, no-cache"))
     if context.has_cookie:
         headers.append((b"vary", b"Authorization, Cookie"))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
+from fastapi.requests import HTTPConnection
 from starlette.types import Scope
 
 from application.ports.limits import LimitStatus
@@ -35,7 +36,7 @@ class RequestContext:
     """Status of the response; 0 before there is one."""
 
 
-def request_context(request: Request) -> RequestContext:
+def request_context(request: HTTPConnection) -> RequestContext:
     context: RequestContext = request.scope[SCOPE_KEY]
     return context
 
