@@ -1,6 +1,7 @@
 """The service as a process of its own, started by the real command."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,20 @@ def service(
 ) -> Iterator[Service]:
     """A service that runs, for all tests of a file together: take addresses of your own."""
     directory = tmp_path_factory.mktemp("service")
+    with (
+        database_of(kind, directory, request) as url,
+        Place(launcher, directory, url).serving() as service,
+    ):
+        yield service
+
+
+@contextmanager
+def database_of(kind: str, directory: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a database that tests of a file share. SQLite is not migrated yet."""
     if kind == "sqlite":
-        with Place(launcher, directory, f"sqlite:///{directory / 'gatepost.db'}").serving() as it:
-            yield it
+        yield f"sqlite:///{directory / 'gatepost.db'}"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     server.create_database(directory.name, template=MIGRATED)
-    with Place(launcher, directory, server.url(directory.name)).serving() as it:
-        yield it
+    yield server.url(directory.name)
     server.drop_database(directory.name)

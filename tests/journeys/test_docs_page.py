@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 from uuid import uuid4
 
+import pytest
 from playwright.async_api import (
     ConsoleMessage,
     Locator,
@@ -37,6 +38,7 @@ class Service(Protocol):
     def url(self) -> str: ...
 
 
+@pytest.mark.slow
 async def test_a_newcomer_registers_authorizes_and_calls_from_the_docs_page(
     service: Service,
 ) -> None:

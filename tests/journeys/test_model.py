@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,13 +23,14 @@ from tests.journeys.processes import Place, Service, on_both_databases
 
 MINUTES = float(os.environ.get("FUZZ_MINUTES", "0"))
 BOUNDED = settings(
-    max_examples=16,
+    max_examples=8,
     stateful_step_count=25,
     derandomize=True,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+LONGER = settings(BOUNDED, max_examples=30)
 ENDLESS = settings(BOUNDED, derandomize=False, stateful_step_count=60)
 
 ROOT = "root@example.com"
@@ -436,12 +438,17 @@ class Machine(RuleBasedStateMachine):
 
 
 @on_both_databases
-def test_whatever_happens_the_service_and_the_model_tell_the_same(place: Place) -> None:
+@pytest.mark.parametrize(
+    "bounds", [BOUNDED, pytest.param(LONGER, marks=pytest.mark.slow)], ids=["bounded", "longer"]
+)
+def test_whatever_happens_the_service_and_the_model_tell_the_same(
+    place: Place, bounds: settings
+) -> None:
     with place.serving() as service:
         made = place.run("create-admin", ROOT, "--password-stdin", given=PASSWORDS[0])
         assert made.status == 0, made.stderr
         machine = type("Machine", (Machine,), {"service": service})
-        run_state_machine_as_test(machine, settings=BOUNDED)
+        run_state_machine_as_test(machine, settings=bounds)
         deadline = time.monotonic() + MINUTES * 60
         while time.monotonic() < deadline:
             run_state_machine_as_test(machine, settings=ENDLESS)

@@ -3,10 +3,12 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.journeys.processes import COMMAND, ROOT, TIME_BUDGET, Place
+from tests.journeys.processes import ROOT, Launcher, Place
 
 # The checkout stays, also when it is below one of the places.
 READ_ONLY = """
@@ -38,8 +40,15 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def sealed_launcher() -> Iterator[Launcher]:
+    variables = {"PYTHONDONTWRITEBYTECODE": "1"}
+    with Launcher(WITHIN, directory=Path("/tmp"), variables=variables) as launcher:
+        yield launcher
+
+
 @pytest.fixture
-def sealed(place: Place) -> Place:
+def sealed(place: Place, sealed_launcher: Launcher) -> Place:
     place.settings |= {
         "ENVIRONMENT": "production",
         "SECRET_KEY": "tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP",
@@ -47,7 +56,7 @@ def sealed(place: Place) -> Place:
         "METRICS": "on",
     }
     place.variables |= {"TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
-    place.within = WITHIN
+    place.launcher = sealed_launcher
     return place
 
 
@@ -63,26 +72,10 @@ def test_the_service_serves(sealed: Place, workers: str, metrics: str) -> None:
         assert client.get("/metrics").status_code == (200 if metrics == "on" else 404)
 
 
-def done(place: Place, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*WITHIN, *COMMAND, *arguments],
-        check=False,
-        capture_output=True,
-        cwd=place.directory,
-        env=place.environment(),
-        input=given,
-        text=True,
-        timeout=TIME_BUDGET,
-    )
-
-
 def test_metrics_of_several_workers_are_refused_in_one_line(sealed: Place) -> None:
-    refused = done(sealed, "serve", "--workers", "2")
-
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == (
-        "gatepost: GATEPOST_METRICS: several workers need a directory for temporary files;"
-        " set TMPDIR, or METRICS=off\n"
+    assert sealed.refusal("serve", "--workers", "2") == (
+        "GATEPOST_METRICS: several workers need a directory for temporary files;"
+        " set TMPDIR, or METRICS=off"
     )
 
 
@@ -102,9 +95,9 @@ def test_a_command_works(sealed: Place, arguments: list[str]) -> None:
     if arguments[0] == "seed":
         sealed.settings["ENVIRONMENT"] = "development"
 
-    worked = done(sealed, *arguments, given="correct horse battery\n")
+    worked = sealed.run(*arguments, given="correct horse battery\n")
 
-    assert worked.returncode == (1 if arguments == ["check"] else 0), worked.stderr
+    assert worked.status == (1 if arguments == ["check"] else 0), worked.stderr
     assert worked.stderr == ""
     assert worked.stdout
 
@@ -116,10 +109,6 @@ def test_what_must_write_a_file_says_so_in_one_line(sealed: Place, arguments: li
     sealed.settings |= {"ENVIRONMENT": "development", "KEYS_FILE": "/tmp/keys.json"}
     sealed.database_url = "sqlite:////tmp/gatepost.db"
 
-    refused = done(sealed, *arguments)
+    line = sealed.refusal(*arguments)
 
-    assert refused.returncode == 1
-    assert refused.stdout == ""
-    (line,) = refused.stderr.splitlines()
-    assert line.startswith("gatepost: ")
     assert "Read-only" in line or "unable to open" in line

@@ -1,11 +1,13 @@
 """Sessions and keys, as they are seen from outside by those who run several processes."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.journeys.processes import Done, Place, Service
+from tests.journeys.conftest import database_of
+from tests.journeys.processes import Done, Launcher, Place, Service
 
 PASSWORD = "correct horse battery"
 
@@ -29,10 +31,10 @@ def bearer(tokens: dict[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-def ask(service: Service, tokens: dict[str, Any]) -> httpx.Response:
+def ask(service: Service, tokens: dict[str, Any], path: str = "/users/me") -> httpx.Response:
     # A connection of its own for each: it is the kernel that hands them to the workers.
     with service.client() as client:
-        return client.get("/users/me", headers=bearer(tokens))
+        return client.get(path, headers=bearer(tokens))
 
 
 def refused_by_both_workers(service: Service, tokens: dict[str, Any]) -> bool:
@@ -48,11 +50,13 @@ def refused_by_both_workers(service: Service, tokens: dict[str, Any]) -> bool:
     pytest.fail("one worker got all requests")
 
 
-def known_to_both_workers(service: Service, tokens: dict[str, Any]) -> None:
+def known_to_both_workers(
+    service: Service, tokens: dict[str, Any], path: str = "/users/me"
+) -> None:
     """As often as it takes for both to have verified and remembered the token."""
     workers: set[str] = set()
     for _ in range(200):
-        answer = ask(service, tokens)
+        answer = ask(service, tokens, path)
         assert answer.status_code == 200
         workers.add(answer.headers["X-Request-ID"].split("-")[0])
         if len(workers) == 2:
@@ -60,20 +64,36 @@ def known_to_both_workers(service: Service, tokens: dict[str, Any]) -> None:
     pytest.fail("one worker got all requests")
 
 
-@pytest.mark.parametrize(
-    ("kind", "technology"),
-    [("sqlite", "jose"), ("postgresql", "jose"), ("postgresql", "opaque")],
-    indirect=["kind"],
-)
+@pytest.fixture(scope="module", params=[("sqlite", "jose"), ("postgresql", "opaque")], ids=str)
+def two_workers(
+    launcher: Launcher, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Service]:
+    """A service of two processes: their database is another in each case, and so are tokens."""
+    kind, technology = request.param
+    directory = tmp_path_factory.mktemp("workers")
+    with database_of(kind, directory, request) as url:
+        place = Place(launcher, directory, url)
+        place.settings["TOKENS"] = technology
+        with place.serving("--workers", "2") as service:
+            register(service)
+            yield service
+
+
+def test_two_workers_know_each_other_s_tokens_and_cursors(two_workers: Service) -> None:
+    tokens = log_in(two_workers)
+    with two_workers.client() as client:
+        for _ in range(2):
+            client.post("/posts", json={"title": "x", "content": "x"}, headers=bearer(tokens))
+    first = ask(two_workers, tokens, "/posts?limit=1")
+
+    known_to_both_workers(two_workers, tokens, first.links["next"]["url"])
+
+
 def test_the_end_of_a_session_acts_on_the_very_next_request_in_every_worker(
-    place: Place, technology: str
+    two_workers: Service,
 ) -> None:
-    place.settings["TOKENS"] = technology
-    if not place.database_url.startswith("sqlite"):
-        place.run("migrate")
-    with place.serving("--workers", "2") as service, service.client() as client:
-        register(service)
-        stays = log_in(service)
+    stays = log_in(two_workers)
+    with two_workers.client() as client:
 
         def logout(tokens: dict[str, Any]) -> httpx.Response:
             return client.post("/logout", headers=bearer(tokens))
@@ -89,14 +109,14 @@ def test_the_end_of_a_session_acts_on_the_very_next_request_in_every_worker(
             return client.post("/refresh", data=form)
 
         for end, status in ((logout, 204), (end_by_id, 204), (use_twice, 401)):
-            tokens = log_in(service)
-            known_to_both_workers(service, tokens)
+            tokens = log_in(two_workers)
+            known_to_both_workers(two_workers, tokens)
             assert end(tokens).status_code == status
-            assert refused_by_both_workers(service, tokens)
+            assert refused_by_both_workers(two_workers, tokens)
 
-        known_to_both_workers(service, stays)
+        known_to_both_workers(two_workers, stays)
         assert client.delete("/sessions", headers=bearer(stays)).status_code == 204
-        assert refused_by_both_workers(service, stays)
+        assert refused_by_both_workers(two_workers, stays)
 
 
 def kid_of(done: Done) -> str:
@@ -104,7 +124,7 @@ def kid_of(done: Done) -> str:
     return done.stdout.split()[0]
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "HS256"])
+@pytest.mark.parametrize("algorithm", ["ES256", "HS256"])
 def test_keys_are_changed_without_logging_anybody_out(place: Place, algorithm: str) -> None:
     place.settings |= {"ALGORITHM": algorithm, "KEYS_FILE": "keys.json"}
     key_a = kid_of(place.run("keys", "new"))

@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.journeys.processes import TIME_BUDGET, Place, Service, on_both_databases
+from tests.journeys.processes import Place, Service, on_both_databases
 
 PASSWORD = "correct horse battery"
 SECRET = "vX3kQ8mZ5rT1wN7yB4sL9dH2jF6gC0pU"
@@ -167,32 +167,6 @@ async def test_many_clients_write_and_read_at_the_same_time(service: Service) ->
             ]
 
     await asyncio.gather(*(work(number) for number in range(4)))
-
-
-@on_both_databases
-async def test_two_workers_know_each_other_s_tokens_and_cursors(place: Place) -> None:
-    with place.serving("--workers", "2") as service:
-        with service.client() as client:
-            anna = newcomer(client)
-            for _ in range(3):
-                client.post("/posts", json={"title": "x", "content": "x"}, headers=anna.headers)
-            first = client.get("/posts?limit=1", headers=anna.headers)
-            following = first.url.join(first.links["next"]["url"])
-
-        async def go_on() -> str:
-            """Which worker it was that knew what another one may have given out."""
-            # A connection of its own, as the kernel hands connections to workers, not requests.
-            async with httpx.AsyncClient(headers=anna.headers, timeout=TIME_BUDGET) as client:
-                answer = await client.get(following)
-            assert answer.status_code == 200, answer.text
-            return answer.headers["X-Request-ID"].split("-")[0]
-
-        workers: set[str] = set()
-        for _ in range(50):
-            workers.update(await asyncio.gather(*(go_on() for _ in range(8))))
-            if len(workers) == 2:
-                break
-        assert len(workers) == 2
 
 
 def test_a_log_line_names_the_user_by_their_address_in_development(
