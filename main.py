@@ -46,6 +46,7 @@ from infrastructure.settings import PREFIX, BadSettings, Settings, load, secret_
 from infrastructure.tokens import keyfile
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key
 from infrastructure.tokens.opaque import OpaqueTokens
+from infrastructure.tokens.personal import WithPersonalTokens
 from infrastructure.totp import PyotpCodes
 from infrastructure.tracing import close_tracing, open_tracing
 
@@ -130,6 +131,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         work: list[Coroutine[Any, Any, None]] = [
             worker.run_forever(),
             database.listen(CHANNEL, worker.wake_soon),
+            app.state.services.personal_tokens.note_uses_forever(),
         ]
         if metrics:
             metrics.add(worker.readings())
@@ -233,6 +235,8 @@ def build_ports(
     if settings.tokens not in technologies:
         raise BadSettings(f"{PREFIX}TOKENS: must be one of {', '.join(technologies)}")
     tokens = technologies[settings.tokens](settings, database)
+    if tokens.has_local_login:
+        tokens = WithPersonalTokens(tokens)
     queries = SqlQueries(database)
     return Ports(
         queries=queries,

@@ -10,7 +10,7 @@ from fastapi.routing import APIRouter
 from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
-from api import auth, browser, one_time_codes, users
+from api import auth, browser, one_time_codes, personal_tokens, users
 from api.cookies import BrowserDoor
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.docs import add_docs
@@ -29,6 +29,8 @@ LOCAL_LOGIN: tuple[APIRouter, ...] = (
     users.with_password,
     one_time_codes.resets,
     browser.public,
+    personal_tokens.protected,
+    personal_tokens.administration,
 )
 """Routers that are left out when an outside provider logs users in."""
 EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)

@@ -11,7 +11,7 @@ from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.errors import problem_responses
 from api.ids import Id
 from api.limits import limited_by_network, limited_by_session
-from api.request_context import address_of
+from api.request_context import address_of, request_context
 from api.routing import protected_router, public_router
 from api.users import OMITTABLE
 from application.logins import ClientInfo, Login
@@ -81,7 +81,7 @@ class SessionView(BaseModel):
     current: bool = Field(description="Whether the token of this request belongs to it")
 
     @classmethod
-    def of(cls, session: Session, current: Session) -> "SessionView":
+    def of(cls, session: Session, current: Session | None) -> "SessionView":
         return cls(
             id=session.id,
             created_at=session.created_at,
@@ -91,7 +91,7 @@ class SessionView(BaseModel):
             ip=session.ip,
             methods=[method.value for method in session.methods],
             proved_at=session.proved_at,
-            current=session.id == current.id,
+            current=current is not None and session.id == current.id,
         )
 
 
@@ -145,10 +145,10 @@ async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     responses=problem_responses(401, 503),
 )
 async def list_sessions(
-    user: CurrentUser, current: CurrentSession, use_cases: UseCases
+    request: Request, user: CurrentUser, use_cases: UseCases
 ) -> list[SessionView]:
-    sessions = await use_cases.auth.sessions(user)
-    return [SessionView.of(session, current) for session in sessions]
+    current = request_context(request).session  # none, with a personal token
+    return [SessionView.of(session, current) for session in await use_cases.auth.sessions(user)]
 
 
 @protected.delete(

@@ -7,10 +7,12 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import OAuth2PasswordBearer
 
 from api.cookies import SessionCookie, cookie_header, session_cookie
-from api.request_context import request_context
+from api.request_context import address_of, request_context
 from application.browser import BrowserService
+from application.ports.limits import Limit, network_hits
 from application.services import Services
 from domain.factors import must_be_fresh
+from domain.personal_tokens import PREFIX
 from domain.scopes import TOKEN_SCOPES
 from domain.sessions import InvalidToken, NotAuthenticated, Session
 from domain.users import User
@@ -74,7 +76,7 @@ async def current_user(request: Request, token: Annotated[str, Depends(bearer_sc
     Asks `AuthService` or `BrowserService` once a request: `api.routing.ProtectedRoute` calls this
     before anything else of the request is looked at, and the context keeps the user and the session
     for the endpoint.
-    Raises `InvalidToken`.
+    Raises `InvalidToken`, and `TooManyRequests` for personal tokens that are guessed.
     """
     context = request_context(request)
     if context.user is None:
@@ -86,7 +88,13 @@ async def current_user(request: Request, token: Annotated[str, Depends(bearer_sc
                 life = context.session.expires_at - context.session.last_used_at
                 context.cookie = cookie_header(request, token, life)
         else:
-            context.user, context.session = await services.auth.authenticate(token)
+            try:
+                context.user, context.session = await services.auth.authenticate(token)
+            except InvalidToken:
+                if token.startswith(PREFIX):
+                    hits = network_hits(Limit.TOKEN_GUESSES, address_of(request))
+                    await services.limits.hit(*hits)
+                raise
     return context.user
 
 

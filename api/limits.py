@@ -47,8 +47,8 @@ def _by_user(limit: Limit, request: Request) -> Sequence[Hit]:
 
 def _by_session(limit: Limit, request: Request) -> Sequence[Hit]:
     session = request_context(request).session
-    if session is None:
-        raise InvalidToken
+    if session is None:  # the request has a personal token
+        return _by_user(limit, request)
     return [Hit(limit, str(session.id), subject=f"session:{session.id}")]
 
 

@@ -20,6 +20,7 @@ from api.dependencies import (
     fresh_user,
     services_of,
 )
+from api.errors import problem_responses
 from api.limits import RequestLimit, by_writes
 from domain.scopes import Scope, refusal
 
@@ -171,7 +172,11 @@ def _with_scope(scope: Scope | None, options: dict[str, Any]) -> dict[str, Any]:
         return options
     documented = [] if scope is Scope.SESSION_ONLY else [scope.value]
     scoped = _Scoped(current_user, scopes=documented, required=scope)
-    return options | {"dependencies": [scoped, *options.get("dependencies", ())]}
+    return options | {
+        "dependencies": [scoped, *options.get("dependencies", ())],
+        # Of a token without the scope, and of who guesses tokens.
+        "responses": problem_responses(403, 429) | options.get("responses", {}),
+    }
 
 
 def protected_router(tag: str, *, prefix: str = "") -> ProtectedRouter:

@@ -3,6 +3,7 @@
 from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
+from application.ports.personal_tokens import PersonalTokens
 from application.ports.queries import AuditEntry, EventList, Queries
 from application.ports.storage import Storage, UnitOfWork
 from domain.events import Event
@@ -34,8 +35,8 @@ class AdministrationService:
         """Make the user with this address an admin. Returns None if there is no such user.
 
         `password`, if given, replaces the user's password, revokes their sessions and deletes their
-        one-time codes. Checks no role: this is for the operator's command line. Raises as
-        `User.promote` does, and `WeakPassword`.
+        personal tokens and one-time codes. Checks no role: this is for the operator's command line.
+        Raises as `User.promote` does, and `WeakPassword`.
         """
         new_hash = None if password is None else await self._passwords.new(password, email)
         now = self._clock()
@@ -55,6 +56,7 @@ class AdministrationService:
                     user.id, current_hash=found.password, new_hash=new_hash
                 )
                 await uow.sessions.revoke_all(user.id, now)
+                await uow.of(PersonalTokens).delete_all(user.id)
                 await uow.codes.delete_all(user.id)
                 uow.record(Event.of("password_reset", subject, actor_id=None, at=now))
                 await notify(uow, user, Notice.PASSWORD_CHANGED, now)
@@ -77,7 +79,8 @@ class AdministrationService:
         self, admin: User, user_id: UserId, *, role: Role | None, is_active: bool | None
     ) -> User:
         """Change the user's role and state; None keeps the current one. A deactivation revokes all
-        sessions of the user. Raises `UserNotFound` or `LastAdmin`.
+        sessions of the user and deletes their personal tokens. Raises `UserNotFound` or
+        `LastAdmin`.
         """
         _allow(admin)
         now = self._clock()
@@ -100,6 +103,7 @@ class AdministrationService:
                 uow.record(Event.of("user_reactivated", subject, actor_id=admin.id, at=now))
             if was_active and not user.is_active:
                 await uow.sessions.revoke_all(user.id, now)
+                await uow.of(PersonalTokens).delete_all(user.id)
                 await uow.codes.delete_all(user.id)
                 uow.record(Event.of("user_deactivated", subject, actor_id=admin.id, at=now))
             await uow.commit()

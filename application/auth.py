@@ -7,10 +7,11 @@ from application.external_identities import provision
 from application.logins import ClientInfo, Login, Logins, new_secret
 from application.notices import notify
 from application.passwords import PasswordCheck
+from application.personal_tokens import Uses, token_user
 from application.ports.clock import Clock
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
-from application.ports.tokens import ExternalClaims, Tokens
+from application.ports.tokens import Claims, ExternalClaims, PersonalClaims, Tokens
 from domain.events import Event
 from domain.notices import Notice
 from domain.sessions import (
@@ -45,18 +46,20 @@ class AuthService:
         self._passwords = passwords
         self._clock = clock
         self._lifetimes = lifetimes
+        self.uses: Uses = {}
+        """Uses of personal tokens, for `PersonalTokenService.note_uses`."""
 
     async def authenticate(self, token: str) -> tuple[User, Session | None]:
         """The user that the bearer of `token` is, and its session, as stored at this moment.
 
-        A token of an outside provider has no session here; at the first one, its user is
-        registered. Raises `InvalidToken`, the same for every cause: a bad token, a session that is
-        over, a user who is gone or deactivated.
+        A personal token has no session, and the user has its scopes. Neither has a token of an
+        outside provider; at the first one, its user is registered. Raises `InvalidToken`, the same
+        for every cause: a bad token, a session that is over, a user who is gone or deactivated.
         """
         now = self._clock()
         claims = await self._tokens.verify(token, now)
-        if isinstance(claims, ExternalClaims):
-            return await self._external_user(claims, now), None
+        if not isinstance(claims, Claims):
+            return await self._user_without_session(claims, now), None
         found = await self._queries.session_user(claims.session_id)
         if found is None:
             raise InvalidToken
@@ -67,7 +70,14 @@ class AuthService:
             raise InvalidToken
         return user, session
 
-    async def _external_user(self, claims: ExternalClaims, now: datetime) -> User:
+    async def _user_without_session(
+        self, claims: ExternalClaims | PersonalClaims, now: datetime
+    ) -> User:
+        if isinstance(claims, PersonalClaims):
+            token, user = await token_user(claims, self._queries, now)
+            if token.is_use_worth_noting(now):
+                self.uses[token.id] = now
+            return user
         user = await provision(claims, queries=self._queries, storage=self._storage, now=now)
         if not user.accepts_tokens_from(claims.issued_at):
             raise InvalidToken

@@ -21,6 +21,7 @@ CONCEPTS = (
     "sessions",
     "browser",
     "access_tokens",
+    "personal_tokens",
     "external_identities",
     "one_time_codes",
     "jobs",

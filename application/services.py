@@ -11,6 +11,7 @@ from application.login_failures import LoginFailures
 from application.mail import MailService
 from application.one_time_codes import OneTimeCodeService
 from application.passwords import PasswordCheck
+from application.personal_tokens import PersonalTokenService
 from application.ports.adapter import Adapter
 from application.ports.clock import Clock
 from application.ports.limits import Limits
@@ -71,6 +72,7 @@ class Services:
     administration: AdministrationService
     codes: OneTimeCodeService
     mail: MailService
+    personal_tokens: PersonalTokenService
     posts: PostService
     votes: VoteService
     public_keys: Sequence[Mapping[str, str]]
@@ -102,16 +104,24 @@ def build_services(ports: Ports) -> Services:
         public_url=ports.public_url,
         notices=ports.notices,
     )
+    auth = AuthService(
+        queries=ports.queries,
+        storage=ports.storage,
+        tokens=ports.tokens,
+        passwords=passwords,
+        clock=ports.clock,
+        lifetimes=ports.lifetimes,
+    )
+    personal_tokens = PersonalTokenService(
+        queries=ports.queries,
+        storage=ports.storage,
+        clock=ports.clock,
+        factor_policy=ports.factor_policy,
+        uses=auth.uses,
+    )
     return Services(
         ports=replace(ports, limits=limits),
-        auth=AuthService(
-            queries=ports.queries,
-            storage=ports.storage,
-            tokens=ports.tokens,
-            passwords=passwords,
-            clock=ports.clock,
-            lifetimes=ports.lifetimes,
-        ),
+        auth=auth,
         accounts=AccountService(
             queries=ports.queries,
             storage=ports.storage,
@@ -131,6 +141,7 @@ def build_services(ports: Ports) -> Services:
             clock=ports.clock,
         ),
         mail=mail,
+        personal_tokens=personal_tokens,
         posts=PostService(
             queries=ports.replica or ports.queries,
             storage=ports.storage,

@@ -14,7 +14,7 @@ class Scope(StrEnum):
     description: str
     """What it lets a client do, for the OpenAPI document."""
 
-    def __new__(cls, value: str, description: str) -> "Scope":
+    def __new__(cls, value: str, description: str = "") -> "Scope":
         scope = str.__new__(cls, value)
         scope._value_ = value
         scope.description = description

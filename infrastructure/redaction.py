@@ -24,6 +24,7 @@ _SHAPES = re.compile(
     r"""
       (?<![\w-]) eyJ[\w-]+ \. [\w-]+ (?:\.[\w-]*)*      # a JSON Web Token, of three parts or five
     | (?<![\w-]) [\w-]{43} (?![\w-])                    # 256 random bits: refresh, opaque, one-time
+    | (?<![A-Za-z0-9]) gp_ [A-Za-z0-9]{49}                # a personal token
     | (?<= ://) [^\s/@:]*+ : [^\s/@]++ (?= @)           # user and password in a URL
     | (?<= bearer [ ]) \S+
     | (?P<name> (?:password|passwd|secret|token|pepper|authorization) \w{0,20} ["']? \s? [=:] \s? )

@@ -169,6 +169,7 @@ class Settings(BaseSettings):
     limit_logins: _Rate = "60/minute"
     limit_login_failures: _Rate = "10/minute"
     limit_account_failures: _Rate = "100/hour"
+    limit_token_guesses: _Rate = "60/minute"  # noqa: S105  a limit
     limit_refreshes: _Rate = "60/minute"
     limit_registrations: _Rate = "20/hour"
     limit_resets: _Rate = "20/hour"

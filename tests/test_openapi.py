@@ -61,7 +61,7 @@ def test_an_operation_is_public_or_documents_its_token_and_401(
             ((scheme, scopes),) = operation["security"][0].items()
             assert (scheme, len(operation["security"])) == ("OAuth2PasswordBearer", 1)
             assert len(scopes) <= 1  # none: only a session may do it
-            assert "401" in operation["responses"]
+            assert {"401", "403"} <= operation["responses"].keys()
     schemes = document["components"]["securitySchemes"]
     assert schemes["OAuth2PasswordBearer"]["flows"] == {
         "password": {
@@ -93,11 +93,13 @@ def test_an_operation_with_input_documents_422(document: dict[str, Any]) -> None
 
 
 def test_a_limited_operation_documents_429(document: dict[str, Any]) -> None:
+    # A protected one too: guesses of personal tokens are limited.
     # Nobody guesses 256 random bits, however often they try.
     unlimited = {"verify", "reset_password", "undo_email_change"}
     for method, _, operation in operations(document):
         name = operation["operationId"]
-        assert ("429" in operation["responses"]) is (method != "get" and name not in unlimited)
+        is_limited = operation["security"] or (method != "get" and name not in unlimited)
+        assert ("429" in operation["responses"]) is bool(is_limited)
 
 
 def test_the_framework_s_own_errors_are_not_documented(document: dict[str, Any]) -> None:

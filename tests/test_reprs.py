@@ -31,7 +31,10 @@ HARMLESS = {
     "Ports.password_policy",
     "Ports.tokens",
     "Problem.code",
+    "Purged.personal_tokens",
     "Purged.spent_refresh_tokens",  # how many
+    "Services.personal_tokens",
+    "TokenContext.tokens",  # how many
     "TokensView.token_type",
     "User.tokens_valid_from",
 }

@@ -23,6 +23,8 @@ class Limit(StrEnum):
     """By account and network; a wrong password wherever one is asked for counts."""
     ACCOUNT_FAILURES = "account-failures"
     """By account, over all networks that never logged in to it."""
+    TOKEN_GUESSES = "token-guesses"  # noqa: S105  the name of a limit
+    """Requests with a personal token that is not valid, by network."""
     REFRESHES = "refreshes"
     """By network."""
     REGISTRATIONS = "registrations"

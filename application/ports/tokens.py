@@ -1,7 +1,7 @@
 """Access tokens, as a port: what they are made of is the adapter's business."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -31,6 +31,15 @@ class ExternalClaims:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalClaims:
+    """A personal token in its right form. Whether there is such a token, and whose, is stored:
+    `application.ports.personal_tokens.PersonalTokenQueries.token_user` has it.
+    """
+
+    token_hash: str = field(repr=False)
+
+
 LEEWAY = timedelta(seconds=5)
 """How far ahead of our clock `issued_at` may be, because machines' clocks differ.
 
@@ -45,6 +54,11 @@ class Tokens(Adapter, Protocol):
         return True
 
     @property
+    def authorization_servers(self) -> Sequence[str]:
+        """The issuers of the tokens, if these are outside providers (RFC 9728, section 2)."""
+        return ()
+
+    @property
     def public_keys(self) -> Sequence[Mapping[str, str]]:
         """The keys that others verify our tokens with, as JWKs (RFC 7517)."""
         return ()
@@ -57,7 +71,7 @@ class Tokens(Adapter, Protocol):
         """
         ...
 
-    async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims:
+    async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims | PersonalClaims:
         """The claims of `token`, if it is genuine and valid at `now`.
 
         Does not look at the user and the session. Raises `domain.sessions.InvalidToken` for every

@@ -26,6 +26,7 @@ from infrastructure.database.external_identities import ENDED_IDENTITIES
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.jobs import JOBS
 from infrastructure.database.one_time_codes import CODES
+from infrastructure.database.personal_tokens import PERSONAL_TOKENS
 from infrastructure.database.posts import POSTS
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
 from infrastructure.database.users import USERS
@@ -47,6 +48,7 @@ class Purged:
 
     sessions: int = 0
     spent_refresh_tokens: int = 0
+    personal_tokens: int = 0
     codes: int = 0
     idempotency_keys: int = 0
     events: int = 0
@@ -73,7 +75,7 @@ _NEXT = {
             .c.id
         )
     )
-    for table in (SESSIONS, CODES, EVENTS)
+    for table in (SESSIONS, PERSONAL_TOKENS, CODES, EVENTS)
 }
 _SESSION_HAS_EXPIRED = and_(
     SESSIONS.c.id > _AFTER,
@@ -102,6 +104,21 @@ _SESSIONS = (
         )
     )
     .returning(SESSIONS.c.id)
+)
+_PERSONAL_TOKENS = (
+    delete(PERSONAL_TOKENS)
+    .where(
+        PERSONAL_TOKENS.c.id.in_(
+            select(PERSONAL_TOKENS.c.id)
+            .where(
+                PERSONAL_TOKENS.c.id > _AFTER,
+                PERSONAL_TOKENS.c.id <= _UPTO,
+                PERSONAL_TOKENS.c.expires_at <= _EXPIRED_BEFORE,
+            )
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(PERSONAL_TOKENS.c.id)
 )
 _CODES = (
     delete(CODES)
@@ -193,6 +210,7 @@ _BELONGING_TO_ACCOUNT = (
         .where(SESSIONS.c.user_id == _OWNER),
     ),
     _batch_of(SESSIONS, select(SESSIONS).where(SESSIONS.c.user_id == _OWNER)),
+    _batch_of(PERSONAL_TOKENS, select(PERSONAL_TOKENS).where(PERSONAL_TOKENS.c.user_id == _OWNER)),
 )
 _ACCOUNT = delete(USERS).where(USERS.c.id == _OWNER, USERS.c.is_closed).returning(USERS.c.id)
 
@@ -215,6 +233,7 @@ async def purge(
 
     - sessions that have expired, revoked ones too, and were last used longer ago than
       `domain.sessions.NETWORK_RETENTION`, with their tokens;
+    - expired personal tokens;
     - expired one-time codes (used codes and sent mails are deleted at once);
     - idempotency records that are older than `domain.idempotency.LIFE`;
     - audit events that are older than `audit_days`;
@@ -234,6 +253,10 @@ async def purge(
         # In their own batches: a session may have thousands.
         purged.spent_refresh_tokens += await _delete_all(database, _ROTATED, **values)
         purged.sessions += await _delete(database, _SESSIONS, **values)
+    async for ids in _walk(database, PERSONAL_TOKENS, batch):
+        purged.personal_tokens += await _delete(
+            database, _PERSONAL_TOKENS, **ids, expired_before=expired_before
+        )
     async for ids in _walk(database, CODES, batch):
         purged.codes += await _delete(database, _CODES, **ids, expired_before=expired_before)
     purged.idempotency_keys = await _delete_all(

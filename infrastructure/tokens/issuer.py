@@ -1,7 +1,7 @@
 """Access tokens of an outside OpenID provider: JWTs that are verified with the provider's keys."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from joserfc import jws
@@ -76,6 +76,10 @@ class IssuerTokens(Tokens):
     @property
     def has_local_login(self) -> bool:
         return False
+
+    @property
+    def authorization_servers(self) -> Sequence[str]:
+        return (self._issuer,)
 
     async def check(self) -> str | None:
         return await self._keys.check()

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
@@ -20,6 +20,7 @@ from application.ports.limits import Limits
 from application.ports.tokens import Tokens
 from application.services import Ports, build_services
 from domain.passwords import PasswordPolicy
+from domain.scopes import Scope
 from domain.users import Role
 from infrastructure.common_passwords import is_common
 from infrastructure.database.driver.engine import open_database
@@ -31,6 +32,7 @@ from infrastructure.database.users import USERS
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.sealer import AesGcmSealer
 from infrastructure.tokens.jose import JoseTokens, hs256_key
+from infrastructure.tokens.personal import WithPersonalTokens
 from infrastructure.totp import PyotpCodes
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
@@ -144,6 +146,13 @@ class ApiClient:
     async def log_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
         return await self.client.post("/login", data={"username": email, "password": password})
 
+    async def token(self, person: Person, *scopes: Scope, **members: Any) -> Person:
+        """The same person, with a personal token."""
+        body = {"name": "script", "scopes": list(scopes)} | members
+        answer = await self.client.post("/tokens", json=body, headers=person.headers)
+        assert answer.status_code == 201, answer.text
+        return replace(person, token=answer.json()["token"])
+
     async def me(self, person: Person) -> httpx.Response:
         return await self.client.get("/users/me", headers=person.headers)
 
@@ -201,10 +210,13 @@ async def open_gate(
     database = open_database(url, timeout=10)  # what is slow here is the machine
     await database.open()
     clock = clock or Watch()
+    technology = tokens(database)
+    if technology.has_local_login:
+        technology = WithPersonalTokens(technology)
     ports = Ports(
         queries=SqlQueries(database),
         storage=SqlStorage(database),
-        tokens=tokens(database),
+        tokens=technology,
         passwords=BcryptPasswords(cost=4),
         limits=limits or FakeLimits(),
         mailer=FakeMailer(),

@@ -8,7 +8,9 @@ import httpx
 
 from api.app import create_app
 from application.ports.limits import Limit
+from domain.personal_tokens import PREFIX
 from domain.posts import PostOptions
+from domain.scopes import TOKEN_SCOPES
 from domain.users import UserId
 from tests.api.caller import DOCUMENT, OPERATIONS, Caller, body_name
 from tests.api.client import PASSWORD, client_of
@@ -44,6 +46,14 @@ async def with_a_wrong_password(caller: Caller, name: str) -> httpx.Response:
 
 async def as_a_member(caller: Caller, name: str) -> httpx.Response:
     return await caller.call(name, person=caller.anna)
+
+
+async def without_the_scope(caller: Caller, name: str) -> httpx.Response:
+    """With a token that has every scope but the one of the operation."""
+    ((scheme, needed),) = OPERATIONS[name][2]["security"][0].items()
+    assert scheme == "OAuth2PasswordBearer"
+    scopes = [scope for scope in TOKEN_SCOPES if scope not in needed]
+    return await caller.call(name, person=await caller.api.token(caller.admin, *scopes))
 
 
 async def on_nobody(caller: Caller, name: str) -> httpx.Response:
@@ -120,10 +130,12 @@ async def with_a_key_in_use(caller: Caller, name: str) -> httpx.Response:
 
 
 async def too_often(caller: Caller, name: str) -> httpx.Response:
+    # A read is limited for who guesses tokens alone.
+    guess = {"Authorization": f"Bearer {PREFIX}x"} if OPERATIONS[name][0] == "GET" else {}
     ports = replace(caller.api.ports, limits=FakeLimits(dict.fromkeys(Limit, 0)))
     async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
         caller.client = client
-        return await caller.call(name)
+        return await caller.call(name, headers=guess)
 
 
 async def over_the_quota(caller: Caller, name: str) -> httpx.Response:

@@ -26,6 +26,7 @@ from infrastructure.database.driver.statements import Clause, Database, Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.settings import Settings
 from infrastructure.tokens.opaque import OpaqueTokens
+from infrastructure.tokens.personal import WithPersonalTokens
 from tests.api.client import ApiClient, Person, client_of, open_gate, problem_of
 from tests.api.test_sessions import bearer, refresh, works
 from tests.fakes.tokens import issued
@@ -92,7 +93,8 @@ async def test_a_technology_is_one_line_in_the_composition_root(tmp_path: Path) 
 
     ports = main.build_ports(settings, database, technologies={**main.TOKENS, **TINY})
 
-    assert isinstance(ports.tokens, TinyTokens)
+    assert isinstance(ports.tokens, WithPersonalTokens)
+    assert isinstance(ports.tokens.others, TinyTokens)
 
 
 async def test_the_current_user_is_the_same_with_every_technology(other_gate: ApiClient) -> None:

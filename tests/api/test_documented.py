@@ -20,7 +20,7 @@ ON_ALL: dict[int, Provocation] = {
     204: provocations.succeed,
     304: provocations.with_what_is_known,
     401: provocations.as_nobody,
-    403: provocations.on_a_post_of_another,
+    403: provocations.without_the_scope,
     404: provocations.on_a_draft_of_another,
     412: provocations.on_another_version,
     413: provocations.with_a_huge_body,

@@ -1,6 +1,6 @@
 """The number and the kind of database queries of each request."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,10 +10,14 @@ import pytest
 from sqlalchemy import Dialect, Insert, Update
 
 from api.app import create_app
+from application.ports.tokens import Tokens
+from domain.personal_tokens import token_of
+from domain.scopes import Scope
 from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import SqlStorage
-from tests.api.client import ApiClient, client_of
+from infrastructure.tokens.opaque import OpaqueTokens
+from tests.api.client import ApiClient, client_of, jose_tokens, on_one_database, open_gate
 from tests.api.expected import AUTH, Expected, Options, expected_routes, path_of
 
 
@@ -107,6 +111,21 @@ async def test_each_special_request_has_the_expected_queries(
     _, asked = await counted(api, method, path, headers=anna.headers, **options)
 
     assert asked == expected
+
+
+@pytest.mark.parametrize("technology", [jose_tokens, OpaqueTokens])
+@on_one_database
+async def test_a_personal_token_costs_one_query_and_a_wrong_checksum_none(
+    database_url: str, technology: Callable[[Database], Tokens]
+) -> None:
+    unknown = token_of(7)
+    async with open_gate(database_url, technology) as api:
+        script = await api.token(await api.person(), Scope.ACCOUNT_READ)
+
+        for token, queries in ((script.token, AUTH), (unknown, AUTH), (unknown[:-1] + "x", [])):
+            headers = {"Authorization": f"Bearer {token}"}
+            _, asked = await counted(api, "GET", "/users/me", headers=headers)
+            assert asked == queries
 
 
 async def counted(

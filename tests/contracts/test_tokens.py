@@ -15,15 +15,20 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from application.ports.personal_tokens import PersonalTokenQueries, PersonalTokens
 from application.ports.storage import Storage, UnitOfWork
-from application.ports.tokens import Claims, ExternalClaims, Tokens
+from application.ports.tokens import Claims, ExternalClaims, PersonalClaims, Tokens
+from domain.personal_tokens import SECRETS, NewPersonalToken, token_hash, token_of
+from domain.scopes import Scope
 from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 from infrastructure.database.driver.engine import open_database
+from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.tokens.issuer import IssuerTokens
 from infrastructure.tokens.jose import JoseTokens, SigningKey, hs256_key, jwk_key, new_jwk
 from infrastructure.tokens.opaque import OpaqueTokens
+from infrastructure.tokens.personal import WithPersonalTokens
 from infrastructure.tokens.provider_keys import ProviderKeys
 from tests.api.test_another_technology import TinyTokens
 from tests.fakes.clock import FakeClock
@@ -62,6 +67,7 @@ def asymmetric_key(algorithm: str, serial: int) -> SigningKey:
 
 ADAPTERS: dict[str, Callable[[int], Tokens]] = {
     "fake": lambda _: FakeTokens(),
+    "beside personal tokens": lambda _: WithPersonalTokens(FakeTokens()),
     "a team's own": lambda _: TinyTokens(secrets.token_bytes(32)),
     "issuer": lambda serial: OutsideTokens(f"provider {serial}"),
     "jose-hs256": lambda _: jose(hs256_key(secrets.token_bytes(32))),
@@ -126,8 +132,17 @@ class Technology:
         async with self._storage() as uow:
             return await self._tokens.issue(claims, uow)
 
-    async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims:
+    async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims | PersonalClaims:
         return await self._tokens.verify(token, now)
+
+
+def add_user(connection: sqlite3.Connection, user_id: UserId) -> None:
+    connection.execute(
+        "INSERT OR IGNORE INTO users (id, email, email_key, role, is_active, is_verified,"
+        " password_hash, created_at, tokens_valid_from)"
+        " VALUES (?, ?, ?, 'member', 1, 0, '', 0, 0)",
+        (user_id, str(user_id), str(user_id)),
+    )
 
 
 class OpaqueOnSqlite(Technology):
@@ -142,12 +157,7 @@ class OpaqueOnSqlite(Technology):
         await self._database.open()
 
     async def issue(self, claims: Claims) -> str:
-        self._direct.execute(
-            "INSERT OR IGNORE INTO users (id, email, email_key, role, is_active, is_verified,"
-            " password_hash, created_at, tokens_valid_from)"
-            " VALUES (?, ?, ?, 'member', 1, 0, '', 0, 0)",
-            (claims.user_id, str(claims.user_id), str(claims.user_id)),
-        )
+        add_user(self._direct, claims.user_id)
         self._direct.execute(
             "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, refresh_hash)"
             " VALUES (?, ?, 0, 0, 0, ?)"
@@ -161,18 +171,85 @@ class OpaqueOnSqlite(Technology):
         await self._database.close()
 
 
-@pytest.fixture(params=[*ADAPTERS, "opaque"])
+class PersonalOnSqlite(Technology):
+    """Personal tokens, stored for whatever claims are asked for, and looked up as each request
+    looks them up. The session of the claims is the token's name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = open_database(f"sqlite:///{path}")
+        self._direct = sqlite3.connect(path, isolation_level=None)
+        self._personal = WithPersonalTokens(FakeTokens())
+        self._queries = SqlQueries(self._database)
+        self._sql = SqlStorage(self._database)
+        super().__init__(self._personal, self._sql)
+
+    async def open(self) -> None:
+        await self._database.open()
+
+    async def issue(self, claims: Claims) -> str:
+        add_user(self._direct, claims.user_id)
+        async with self._sql() as uow:
+            text = await self._add(uow, claims)
+            await uow.commit()
+        return text
+
+    async def issue_and_undo(self, claims: Claims) -> str:
+        async with self._sql() as uow:
+            return await self._add(uow, claims)
+
+    async def _add(self, uow: UnitOfWork, claims: Claims) -> str:
+        text = token_of(secrets.randbelow(SECRETS))
+        await uow.of(PersonalTokens).add(
+            NewPersonalToken(
+                user_id=claims.user_id,
+                name=str(claims.session_id),
+                scopes=(Scope.POSTS_READ,),
+                created_at=claims.issued_at,
+                expires_at=claims.expires_at,
+                token_hash=token_hash(text),
+            )
+        )
+        return text
+
+    async def verify(self, token: str, now: datetime) -> Claims:
+        claims = await self._personal.verify(token, now)
+        assert isinstance(claims, PersonalClaims)
+        found = await self._queries.of(PersonalTokenQueries).token_user(claims.token_hash)
+        if found is None or not found[0].is_valid_for(found[1], now):
+            raise InvalidToken
+        stored, user = found
+        return Claims(
+            user_id=user.id,
+            session_id=SessionId(int(stored.name)),
+            issued_at=stored.created_at,
+            expires_at=stored.expires_at,
+        )
+
+    async def close(self) -> None:
+        self._direct.close()
+        await self._database.close()
+
+
+STORED: dict[str, Callable[[Path], OpaqueOnSqlite | PersonalOnSqlite]] = {
+    "opaque": OpaqueOnSqlite,
+    "personal": PersonalOnSqlite,
+}
+
+
+@pytest.fixture(params=[*ADAPTERS, *STORED])
 async def adapters(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[Technology, Technology]]:
     """The technology's tokens, twice: each with its own secret, or its own store."""
-    if request.param != "opaque":
+    if request.param not in STORED:
         make = ADAPTERS[request.param]
         yield Technology(make(1), FakeStorage()), Technology(make(2), FakeStorage())
         return
     migrated: Path = request.getfixturevalue("migrated_sqlite")
     one, two = (
-        OpaqueOnSqlite(Path(shutil.copy(migrated, tmp_path / name))) for name in ("1.db", "2.db")
+        STORED[request.param](Path(shutil.copy(migrated, tmp_path / name)))
+        for name in ("1.db", "2.db")
     )
     for tokens in (one, two):
         await tokens.open()
@@ -228,7 +305,7 @@ async def test_a_token_is_valid_after_the_commit_of_its_unit_of_work(tokens: Tec
     undone = await tokens.issue_and_undo(CLAIMS)
 
     assert await tokens.verify(token, NOW) == CLAIMS
-    if isinstance(tokens, OpaqueOnSqlite):  # the only one that stores its tokens
+    if isinstance(tokens, OpaqueOnSqlite | PersonalOnSqlite):  # these store their tokens
         assert await refuses(tokens, undone)
 
 

@@ -2,7 +2,8 @@ import secrets
 from datetime import datetime
 
 from application.ports.storage import Storage, UnitOfWork
-from application.ports.tokens import Claims, ExternalClaims, Tokens
+from application.ports.tokens import Claims, ExternalClaims, PersonalClaims, Tokens
+from domain.personal_tokens import is_well_formed, token_hash
 from domain.sessions import InvalidToken
 from tests.fakes.storage import FakeStorage
 
@@ -25,7 +26,9 @@ class FakeTokens(Tokens):
         self.issued[token] = claims
         return token
 
-    async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims:
+    async def verify(self, token: str, now: datetime) -> Claims | ExternalClaims | PersonalClaims:
+        if is_well_formed(token):
+            return PersonalClaims(token_hash=token_hash(token))
         claims = self.issued.get(token)
         if claims is None or not claims.issued_at <= now < claims.expires_at:
             raise InvalidToken

@@ -54,6 +54,7 @@ def test_scripts_get_the_figures_as_json(place: Place) -> None:
     assert json.loads(done.stdout) == {
         "sessions": 0,
         "spent_refresh_tokens": 0,
+        "personal_tokens": 0,
         "codes": 0,
         "idempotency_keys": 0,
         "events": 0,

@@ -116,8 +116,10 @@ class Words(TypeDecorator[tuple[StrEnum, ...]]):
         return " ".join
 
     def result_processor(self, _: Dialect, __: object) -> Any:
+        # Words that are unknown here were stored by a newer release, or by code that is gone.
+        known = {member.value: member for member in self.kind}
         # Remembered: a table has few combinations, and each request reads one.
-        return cache(lambda text: tuple(map(self.kind, text.split())))
+        return cache(lambda text: tuple(known[word] for word in text.split() if word in known))
 
 
 def primary_key() -> Any:
