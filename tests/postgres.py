@@ -49,6 +49,7 @@ class PostgresServer:
 
     process: subprocess.Popen[bytes]
     _binaries: Path
+    _psql: "subprocess.Popen[str] | None" = None
 
     def __init__(
         self,
@@ -83,11 +84,13 @@ class PostgresServer:
 
     def create_database(self, name: str, *, template: str = "template0") -> None:
         """Create a database as a copy of another, which must have no connections."""
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        self._execute_in_session(
+            f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'
+        )
 
     def drop_database(self, name: str) -> None:
         """Drop a database if it is there, and cut its connections."""
-        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self._execute_in_session(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def start(self) -> None:
         """Start the server and wait until it takes connections.
@@ -124,6 +127,7 @@ class PostgresServer:
 
     def stop(self, *, immediate: bool = False) -> None:
         """Stop the server if it runs; `immediate` is a crash, from which `start` recovers."""
+        self._close_psql()
         self.process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
         self.process.send_signal(signal.SIGCONT)
         try:
@@ -206,6 +210,40 @@ class PostgresServer:
     def execute(self, statement: str) -> None:
         """Run a statement as the superuser."""
         self._run("psql", "-X", "-d", self.url("postgres"), "-c", statement)
+
+    def _execute_in_session(self, statement: str) -> None:
+        """As `execute`, by a psql that stays open: to start one takes as long as the statement."""
+        if self._psql is None:
+            self._psql = subprocess.Popen(
+                [self._binaries / "psql", "-X", "-q", "-d", self.url("postgres")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={"TZ": "UTC"},
+                start_new_session=True,  # a Ctrl-C is for the test run
+            )
+        psql = self._psql
+        assert psql.stdin
+        assert psql.stdout
+        said: list[str] = []
+        with suppress(BrokenPipeError):
+            psql.stdin.write(f"{statement};\n\\echo done :ERROR\n")
+            psql.stdin.flush()
+            for line in psql.stdout:
+                if line == "done false\n":
+                    return
+                if line == "done true\n":
+                    raise RuntimeError(f"{statement} failed:\n{''.join(said)}")
+                said.append(line)
+        self._close_psql()  # its connection was cut
+        self.execute(statement)
+
+    def _close_psql(self) -> None:
+        if self._psql:
+            with suppress(BrokenPipeError):
+                self._psql.communicate()
+            self._psql = None
 
     def _run(self, program: str, *arguments: str | Path, user: str | None = None) -> None:
         command: Sequence[str | Path] = [self._binaries / program, *arguments]
