@@ -123,7 +123,7 @@ def _unused(settings: Settings) -> Iterator[Finding]:
         "TOKENS=issuer": (tokens in ("jose", "opaque"), ["jwks_url", "email_verified_text"]),
         "TOKENS=jose and opaque": (
             tokens == "issuer",
-            ["access_token_ttl", "refresh_token_ttl", "session_ttl"],
+            ["access_token_ttl", "refresh_token_ttl", "refresh_grace", "session_ttl"],
         ),
         "RATE_LIMITS=on": (settings.rate_limits == "off", ["redis_url", *limits]),
         "SMTP_URL": (settings.smtp_url is None, ["mail_from"]),

@@ -257,6 +257,7 @@ def build_ports(
             access=timedelta(seconds=settings.access_token_ttl),
             refresh=timedelta(seconds=settings.refresh_token_ttl),
             session=timedelta(seconds=settings.session_ttl),
+            grace=timedelta(seconds=settings.refresh_grace),
         ),
         factor_policy=FactorPolicy(fresh_for=settings.fresh_for),
         password_policy=PasswordPolicy(minimum=settings.password_min, is_common=is_common),

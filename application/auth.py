@@ -9,7 +9,7 @@ from application.notices import notify
 from application.passwords import PasswordCheck
 from application.personal_tokens import Uses, token_user
 from application.ports.clock import Clock
-from application.ports.queries import Credentials, Queries
+from application.ports.queries import Credentials, Queries, RefreshLookup
 from application.ports.storage import Storage, UnitOfWork
 from application.ports.tokens import Claims, ExternalClaims, PersonalClaims, Tokens
 from domain.events import Event
@@ -24,6 +24,7 @@ from domain.sessions import (
     SessionNotFound,
     network_of,
     refresh_hash,
+    successor,
 )
 from domain.users import User
 
@@ -128,34 +129,57 @@ class AuthService:
     async def refresh(self, refresh_token: str) -> Login:
         """Continue a session, and rotate its refresh token.
 
-        Raises `InvalidToken`, the same for every cause. Reuse of a rotated token means it was
-        stolen: the session is revoked before that.
+        The token rotated last is answered with the same successor until `Lifetimes.grace` after its
+        rotation, so that lost responses and concurrent refreshes end no session. Any other reuse of
+        a rotated token revokes the session. Raises `InvalidToken`, the same for every cause.
         """
-        used_hash, new_token = refresh_hash(refresh_token), new_secret()
+        used_hash, nonce = refresh_hash(refresh_token), new_secret()
         now = self._clock()
 
-        async def work(uow: UnitOfWork) -> Login:
+        async def work(uow: UnitOfWork) -> Login | None:
+            """None: a concurrent refresh rotated the token, or the session was revoked."""
             found = await self._queries.refresh_lookup(used_hash)
             if found is None:
                 raise InvalidToken
-            session = found.session
-            if not found.is_rotated:
-                session.refresh(found.user, lifetimes=self._lifetimes, now=now)
-            if not found.is_rotated and await uow.sessions.rotate(
-                session, used_hash=used_hash, new_hash=refresh_hash(new_token)
+            if found.is_rotated:
+                return await self._replay(uow, found, refresh_token, now)
+            session, new_token = found.session, successor(refresh_token, nonce)
+            session.refresh(found.user, lifetimes=self._lifetimes, now=now)
+            if not await uow.sessions.rotate(
+                session, used_hash=used_hash, new_hash=refresh_hash(new_token), nonce=nonce
             ):
-                login = await self._logins.tokens(uow, found.user, session, new_token)
-                await uow.commit()
+                return None
+            login = await self._logins.tokens(uow, found.user, session, new_token, now)
+            await uow.commit()
+            return login
+
+        for _ in range(2):  # whoever lost a race finds the token rotated in the second round
+            if login := await self._storage.run(work):
                 return login
+        raise InvalidToken
+
+    async def _replay(
+        self, uow: UnitOfWork, found: RefreshLookup, refresh_token: str, now: datetime
+    ) -> Login:
+        """The answer to a token that is rotated already. Stores nothing but an access token.
+
+        Raises `InvalidToken` after revoking the session, unless the grace covers this use.
+        """
+        session, user = found.session, found.user
+        current = found.chain.replay(refresh_token, grace=self._lifetimes.grace, now=now)
+        if current is None:
             if await uow.sessions.revoke(session.id, session.user_id, now):
                 # Nobody knows whether the owner or the thief came second.
                 subject = f"session:{session.id}"
                 uow.record(Event.of("refresh_token_reused", subject, actor_id=None, at=now))
-                await notify(uow, found.user, Notice.REFRESH_TOKEN_REUSED, now)
+                await notify(uow, user, Notice.REFRESH_TOKEN_REUSED, now)
             await uow.commit()
             raise InvalidToken
-
-        return await self._storage.run(work)
+        if not session.is_valid_for(user, issued_at=session.last_used_at, now=now):
+            raise InvalidToken
+        login = await self._logins.tokens(uow, user, session, current, now)
+        await uow.commit()
+        return login
 
     async def logout(self, session: Session) -> None:
         """Revoke this session."""

@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from application.notices import notify
 from application.ports.clock import Clock
@@ -79,7 +79,7 @@ class Logins:
         login = (
             _browser_login(credentials.user, session, secret)
             if client.is_browser
-            else await self.tokens(uow, credentials.user, session, secret)
+            else await self.tokens(uow, credentials.user, session, secret, now)
         )
         subject = f"session:{session.id}"
         uow.record(Event.of(LOGGED_IN, subject, actor_id=session.user_id, at=now))
@@ -88,10 +88,9 @@ class Logins:
         return login
 
     async def tokens(
-        self, uow: UnitOfWork, user: User, session: Session, refresh_token: str
+        self, uow: UnitOfWork, user: User, session: Session, refresh_token: str, now: datetime
     ) -> Login:
         """Tokens for the session. The access token is issued in `uow`, so a failure undoes both."""
-        now = session.last_used_at
         issued_at = now.replace(microsecond=0)
         access_life = min(self._lifetimes.access, session.expires_at - now)
         access_token = await self._tokens.issue(

@@ -1,5 +1,7 @@
 """Sessions: their lifetimes, their refresh, and the networks that they start in."""
 
+import hmac
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -69,6 +71,8 @@ class Lifetimes:
     """Lifetime of a session after its last refresh."""
     session: timedelta = timedelta(days=90)
     """Maximum lifetime of a session, however often it is refreshed."""
+    grace: timedelta = timedelta(seconds=10)
+    """How long the refresh token rotated last is still answered, counted from its rotation."""
 
     def session_end(self, *, started_at: datetime, now: datetime) -> datetime:
         """The expiry of a session that is started or refreshed at `now`."""
@@ -156,6 +160,42 @@ class NewSession:
     methods: Methods = (Method.PASSWORD,)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshChain:
+    """What is stored about a presented refresh token and the session's other ones.
+
+    Each refresh token of a session is the `successor` of the previous one.
+    """
+
+    current_hash: str = field(repr=False)
+    """`refresh_hash` of the only token that can be rotated."""
+    nonce: str | None = field(repr=False)
+    """Derives the current token from the previous one. None before the first rotation."""
+    rotated_at: datetime | None
+    """When the presented token was rotated. None: it is the current one."""
+
+    def replay(self, token: str, *, grace: timedelta, now: datetime) -> str | None:
+        """The current token, if the presented `token` is the previous one and was rotated less than
+        `grace` ago.
+
+        None for any other rotated token: a thief may have it, and its session must be revoked.
+        """
+        if self.nonce is None or self.rotated_at is None or now - self.rotated_at >= grace:
+            return None
+        candidate = successor(token, self.nonce)
+        is_current = hmac.compare_digest(refresh_hash(candidate), self.current_hash)
+        return candidate if is_current else None
+
+
+def successor(token: str, nonce: str) -> str:
+    """The refresh token that replaces `token`: 256 bits that take both arguments to compute.
+
+    HMAC-SHA-256 with the token as its key (RFC 2104), as base64url without padding.
+    """
+    digest = hmac.digest(_encoded(token), nonce.encode(), "sha256")
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
 def network_of(ip: str | None) -> str:
     """The network that limits group addresses by: an IPv4 address itself, or the /64 of IPv6.
 
@@ -189,7 +229,7 @@ def _prefix(address: IPv6Address, bits: int) -> str:
 
 def refresh_hash(token: str) -> str:
     """The stored form of a refresh token. A token has 256 random bits, so a fast hash suffices."""
-    return sha256(token.encode(errors="surrogatepass")).hexdigest()
+    return sha256(_encoded(token)).hexdigest()
 
 
 def cookie_hash(value: str) -> str:
@@ -197,3 +237,7 @@ def cookie_hash(value: str) -> str:
     taken for the other.
     """
     return f"cookie:{refresh_hash(value)}"
+
+
+def _encoded(token: str) -> bytes:
+    return token.encode(errors="surrogatepass")

@@ -137,6 +137,8 @@ class Settings(BaseSettings):
     """Seconds."""
     refresh_token_ttl: int = Field(default=30 * 86_400, ge=1, le=366 * 86_400)
     """Seconds that a session lasts without a refresh."""
+    refresh_grace: int = Field(default=10, ge=0, le=60)
+    """Seconds that the refresh token rotated last is still answered."""
     session_ttl: int = Field(default=90 * 86_400, ge=1, le=3660 * 86_400)
     """Seconds that a session lasts at most, however often it is refreshed."""
     second_factors: Literal["on", "off"] = "on"

@@ -16,7 +16,7 @@ from domain.pages import Page
 from domain.policies import Visibility
 from domain.posts import Post, PostId
 from domain.search import Term
-from domain.sessions import Session, SessionId
+from domain.sessions import RefreshChain, Session, SessionId
 from domain.users import User, UserId
 
 P = TypeVar("P")
@@ -94,8 +94,12 @@ class RefreshLookup:
 
     session: Session
     user: User
-    is_rotated: bool
-    """Whether the token was used before. Using it again means that it was stolen."""
+    chain: RefreshChain
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether the token was used before."""
+        return self.chain.rotated_at is not None
 
 
 class PostQueries(Protocol):

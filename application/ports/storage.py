@@ -69,8 +69,9 @@ class Sessions(Protocol):
         """
         ...
 
-    async def rotate(self, session: Session, *, used_hash: str, new_hash: str) -> bool:
-        """Store a refreshed session and replace its refresh token, `used_hash` by `new_hash`.
+    async def rotate(self, session: Session, *, used_hash: str, new_hash: str, nonce: str) -> bool:
+        """Store a refreshed session and replace its refresh token, `used_hash` by `new_hash`,
+        which was derived by `nonce`. The nonce replaces the previous one.
 
         Returns False, and stores nothing, if `used_hash` is not the session's current refresh token
         or the session was revoked. Of several concurrent calls one succeeds.

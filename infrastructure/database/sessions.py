@@ -28,6 +28,7 @@ from domain.sessions import (
     InvalidCredentials,
     Method,
     NewSession,
+    RefreshChain,
     Session,
     SessionId,
     network_of,
@@ -72,6 +73,7 @@ class SessionRow(Row, table=True):
     expires_at: datetime = timestamp_column()
     revoked_at: datetime | None = timestamp_column()
     refresh_hash: str = Field(unique=True)
+    refresh_nonce: str | None = None
     user_agent: str | None
     ip: str | None
     network: str | None
@@ -178,12 +180,16 @@ _BY_REFRESH_HASH = SESSION_USER.where(
     )
 )
 _BY_REFRESH_HASH = _BY_REFRESH_HASH.with_only_columns(
-    SESSIONS.c.refresh_hash, *_BY_REFRESH_HASH.selected_columns
+    SESSIONS.c.refresh_hash,
+    SESSIONS.c.refresh_nonce,
+    select(ROTATED_TOKENS.c.spent_at).where(ROTATED_TOKENS.c.hash == _HASH).scalar_subquery(),
+    *_BY_REFRESH_HASH.selected_columns,
 )
 _ROTATE = (
     update(SESSIONS)
     .values(
         refresh_hash=bindparam("new_hash"),
+        refresh_nonce=bindparam("nonce"),
         last_used_at=bindparam("used_at"),
         expires_at=bindparam("ends_at"),
     )
@@ -249,9 +255,10 @@ async def refresh_lookup(database: Database, refresh_hash: str) -> RefreshLookup
     records = await database.fetch(_BY_REFRESH_HASH, hash=refresh_hash)
     if not records:
         return None
-    current, *record = records[0]
+    current_hash, nonce, rotated_at, *record = records[0]
     session, user = _session_user_of(record)
-    return RefreshLookup(session=session, user=user, is_rotated=current != refresh_hash)
+    chain = RefreshChain(current_hash=current_hash, nonce=nonce, rotated_at=rotated_at)
+    return RefreshLookup(session=session, user=user, chain=chain)
 
 
 async def has_logged_in_from(database: Database, user_id: UserId, network: str) -> bool:
@@ -287,12 +294,13 @@ class SqlSessions(Sessions):
         )
         return SESSION.of(records[0])
 
-    async def rotate(self, session: Session, *, used_hash: str, new_hash: str) -> bool:
+    async def rotate(self, session: Session, *, used_hash: str, new_hash: str, nonce: str) -> bool:
         rotated = await self._transaction.fetch(
             _ROTATE,
             key=session.id,
             used_hash=used_hash,
             new_hash=new_hash,
+            nonce=nonce,
             used_at=session.last_used_at,
             ends_at=session.expires_at,
         )

@@ -30,8 +30,8 @@ ROUTES = [
         operation="login",
         route="POST /login",
         request=credentials,
-        # The account, and whether it is known in the client's network (for the limits); the new
-        # session, and the end of those over the maximum.
+        # The account, and whether it is known in the client's network (for the limits and for the
+        # notice); the new session, and the end of those over the maximum.
         queries=["read", "read", "read", "change", "change", "commit"],
         refusals={401: with_wrong_credentials},
     ),

@@ -460,9 +460,13 @@ async def test_reuse_of_a_rotated_token_revokes_the_session(
     ]
 
 
-async def test_two_concurrent_refreshes_leave_at_most_one_token(
-    auth: AuthService, login: Login
-) -> None:
+async def test_without_grace_concurrent_refreshes_leave_no_token(ports: FakePorts) -> None:
+    lifetimes = Lifetimes(grace=timedelta())
+    services = build_services(replace(ports, lifetimes=lifetimes))
+    await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
+    auth = services.auth
+    login = await auth.login(EMAIL, PASSWORD, DEVICE)
+
     answers = await asyncio.gather(
         *(auth.refresh(login.refresh_token) for _ in range(5)), return_exceptions=True
     )

@@ -59,7 +59,9 @@ async def test_a_surplus_session_revokes_the_least_recently_used_one(backend: Ba
     first, second, *rest = await fill(backend, anna)
     async with backend.storage() as uow:
         used = replace(first, last_used_at=NOON + timedelta(minutes=1))
-        assert await uow.sessions.rotate(used, used_hash=f"{anna.id} 0", new_hash="fresh")
+        assert await uow.sessions.rotate(
+            used, used_hash=f"{anna.id} 0", new_hash="fresh", nonce="nonce"
+        )
         await uow.commit()
 
     newest = await backend.add_session(anna, created_at=LATER)

@@ -14,7 +14,7 @@ from application.ports.storage import UnitOfWork
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.posts import POST_WRITTEN, Post, PostChanged, PostId
-from domain.sessions import InvalidCredentials, Session, SessionId
+from domain.sessions import InvalidCredentials, RefreshChain, Session, SessionId
 from domain.users import EmailTaken, NewUser, Role, User, UserId
 from tests.contracts.backends import PASSWORD, Backend
 from tests.factories import (
@@ -607,7 +607,9 @@ async def living(backend: Backend, user: User, now: datetime = LATER) -> list[Se
 
 async def rotate(backend: Backend, session: Session, used: str, new: str) -> bool:
     async with backend.storage() as uow:
-        rotated = await uow.sessions.rotate(session, used_hash=used, new_hash=new)
+        rotated = await uow.sessions.rotate(
+            session, used_hash=used, new_hash=new, nonce=f"nonce of {new}"
+        )
         await uow.commit()
     return rotated
 
@@ -647,9 +649,12 @@ async def test_a_session_is_found_by_each_of_its_refresh_tokens(
         found = await backend.queries.refresh_lookup(f"one {n}")
         assert found is not None
         assert (found.session.id, found.is_rotated) == (one.id, n < 3)
+        assert found.chain == RefreshChain(
+            current_hash="one 3", nonce="nonce of one 3", rotated_at=NOON if n < 3 else None
+        )
     other = await backend.queries.refresh_lookup("two 0")
     assert other is not None
-    assert (other.session.id, other.is_rotated) == (two.id, False)
+    assert (other.session.id, other.is_rotated, other.chain.nonce) == (two.id, False, None)
     for unknown in ("one 4", "ONE 0", "", "one"):
         assert await backend.queries.refresh_lookup(unknown) is None
 

@@ -1,4 +1,6 @@
+from base64 import urlsafe_b64decode
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -7,10 +9,12 @@ from domain.sessions import (
     InvalidCredentials,
     InvalidToken,
     NotAuthenticated,
+    RefreshChain,
     Session,
     network_of,
     refresh_hash,
     site_of,
+    successor,
 )
 from domain.users import User
 from tests.factories import NewSessionFactory, SessionFactory, UserFactory
@@ -127,3 +131,52 @@ def test_the_network_of_an_ipv6_address_is_its_64(ip: str | None, network: str) 
 )
 def test_the_site_of_an_ipv6_address_is_its_48(ip: str | None, site: str | None) -> None:
     assert site_of(ip) == site
+
+
+TOKEN, NONCE = "the token", "the nonce"
+
+
+def chain(**of_chain: object) -> RefreshChain:
+    """Of a token that was rotated at `NOON`."""
+    values: dict[str, Any] = {
+        "current_hash": refresh_hash(successor(TOKEN, NONCE)),
+        "nonce": NONCE,
+        "rotated_at": NOON,
+    }
+    return RefreshChain(**values | of_chain)
+
+
+@pytest.mark.parametrize(
+    ("found", "token", "seconds", "is_answered"),
+    [
+        (chain(), TOKEN, 0, True),
+        (chain(), TOKEN, -3, True),  # the clock of another machine is behind
+        (chain(), TOKEN, 9.999, True),
+        (chain(), TOKEN, 10, False),
+        (chain(), "an older token", 0, False),
+        (chain(nonce="the nonce of a later rotation"), TOKEN, 0, False),
+        (chain(current_hash=refresh_hash("a later token")), TOKEN, 0, False),
+        (chain(nonce=None), TOKEN, 0, False),
+        (chain(rotated_at=None), TOKEN, 0, False),
+    ],
+)
+def test_only_the_token_rotated_last_is_answered_again_within_the_grace(
+    found: RefreshChain, token: str, seconds: float, is_answered: bool
+) -> None:
+    now = NOON + timedelta(seconds=seconds)
+
+    answer = found.replay(token, grace=timedelta(seconds=10), now=now)
+
+    assert answer == (successor(TOKEN, NONCE) if is_answered else None)
+
+
+def test_a_successor_is_the_hmac_of_the_nonce_by_the_token() -> None:
+    # RFC 4231, test case 2: key "Jefe", data "what do ya want for nothing?".
+    known = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    token = successor("Jefe", "what do ya want for nothing?")
+
+    assert urlsafe_b64decode(token + "=").hex() == known
+
+
+def test_the_repr_of_a_chain_hides_its_secrets() -> None:
+    assert NONCE not in repr(chain())

@@ -21,7 +21,7 @@ from domain.pages import InvalidCursor, Page, page_length
 from domain.policies import Visibility, may_read
 from domain.posts import PostId
 from domain.search import Term, words_of
-from domain.sessions import Session, SessionId, network_of
+from domain.sessions import RefreshChain, Session, SessionId, network_of
 from domain.users import User, UserId
 from tests.fakes.storage import FakeStorage, Identity
 
@@ -53,10 +53,16 @@ class FakeQueries(Queries):
             return None
         session_id = token.session_id
         session = copy(state.sessions[session_id])
+        chain = state.refresh_chain(session_id)
+        later = chain[chain.index(token) + 1 :]
         return RefreshLookup(
             session=session,
             user=copy(state.accounts[session.user_id].user),
-            is_rotated=state.refresh_hash(session_id) != refresh_hash,
+            chain=RefreshChain(
+                current_hash=chain[-1].hash,
+                nonce=chain[-1].nonce,
+                rotated_at=later[0].made_at if later else None,
+            ),
         )
 
     async def user(self, user_id: UserId) -> User | None:

@@ -36,13 +36,15 @@ class FakeSessions(Sessions):
         self._end(state, {over.id for over in surplus}, session.created_at)
         return added
 
-    async def rotate(self, session: Session, *, used_hash: str, new_hash: str) -> bool:
+    async def rotate(self, session: Session, *, used_hash: str, new_hash: str, nonce: str) -> bool:
         state = await self._uow.state()
         stored = state.sessions.get(session.id)
-        if stored is None or stored.revoked_at or state.refresh_hash(session.id) != used_hash:
+        if stored is None or stored.revoked_at:
+            return False
+        if state.refresh_chain(session.id)[-1].hash != used_hash:
             return False
         state.put(session.id, session)
-        state.put(new_hash, RefreshToken(new_hash, session.id))
+        state.put(new_hash, RefreshToken(new_hash, session.id, nonce, session.last_used_at))
         return True
 
     async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:

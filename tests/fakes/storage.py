@@ -52,6 +52,9 @@ class RefreshToken:
 
     hash: str
     session_id: SessionId
+    nonce: str | None = None
+    made_at: datetime | None = None
+    """When it replaced the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +131,10 @@ class State(Tables):
         key = email_key(email)
         return next((a for a in self.accounts.values() if email_key(a.user.email) == key), None)
 
-    def refresh_hash(self, session_id: SessionId) -> str:
-        """Of the token that continues the session."""
+    def refresh_chain(self, session_id: SessionId) -> list[RefreshToken]:
+        """The tokens of the session. The last one continues it."""
         tokens = self.refresh_tokens.values()
-        return [token.hash for token in tokens if token.session_id == session_id][-1]
+        return [token for token in tokens if token.session_id == session_id]
 
     def sessions_of(self, user_id: UserId, now: datetime) -> list[Session]:
         """The sessions that are active at `now`, the one used last first."""

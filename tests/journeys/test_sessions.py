@@ -73,7 +73,7 @@ def two_workers(
     directory = tmp_path_factory.mktemp("workers")
     with database_of(kind, directory, request) as url:
         place = Place(launcher, directory, url)
-        place.settings["TOKENS"] = technology
+        place.settings |= {"TOKENS": technology, "REFRESH_GRACE": "0"}
         with place.serving("--workers", "2") as service:
             register(service)
             yield service
