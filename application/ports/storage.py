@@ -134,7 +134,11 @@ class Posts(Protocol):
         ...
 
     async def details(self, post_id: PostId, viewer: UserId, now: datetime) -> PostDetails | None:
-        """The post as `viewer` sees it, locked for other units of work until this one ends."""
+        """The post as `viewer` sees it.
+
+        No other unit of work changes it before this one saves or removes it. It waits until this
+        one ends, or it is faster and `Storage.run` runs this one again.
+        """
         ...
 
     async def recent_post_times(

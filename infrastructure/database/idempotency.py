@@ -20,8 +20,8 @@ from domain.idempotency import IdempotencyKeyInUse
 from domain.posts import PostId
 from domain.users import UserId
 from infrastructure.database.driver.exported import OWNER, Exported
+from infrastructure.database.driver.mapping import VersionedTransaction
 from infrastructure.database.driver.rows import Row, reference, table, timestamp_column
-from infrastructure.database.driver.statements import Transaction
 from infrastructure.database.posts import SqlPosts
 
 
@@ -84,7 +84,7 @@ _SAVE = _SAVE.on_conflict_do_update(
 
 
 class SqlIdempotency(Idempotency):
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: VersionedTransaction) -> None:
         self._transaction = transaction
 
     async def claim(self, user_id: UserId, key: str, since: datetime) -> IdempotencyRecord | None:

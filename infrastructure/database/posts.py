@@ -152,8 +152,8 @@ class SqlPosts(Repository[Post], Posts):
     stale = PostChanged
 
     async def details(self, post_id: PostId, viewer: UserId, now: datetime) -> PostDetails | None:
-        records = await self._transaction.fetch(_LOCK, id=post_id, viewer=viewer)
-        return post_details_of(records[0], now) if records else None
+        record = await self._transaction.find(post_lookup, _LOCK, id=post_id, viewer=viewer)
+        return None if record is None else post_details_of(record, now)
 
     async def recent_post_times(
         self, author: UserId, since: datetime, limit: int

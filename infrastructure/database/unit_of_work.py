@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Insert, Update
+from sqlalchemy import Delete, Insert, Select, Update
 
 from application.concepts import adapter, modules
 from application.ports.storage import P, Storage, T, UnitOfWork
@@ -12,6 +13,7 @@ from application.reactions import REACTIONS, Reactions, jobs_for
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from infrastructure.database import events, jobs
+from infrastructure.database.driver.lookups import Lookup, Part
 from infrastructure.database.driver.retries import retrying
 from infrastructure.database.driver.rows import Row
 from infrastructure.database.driver.statements import (
@@ -19,6 +21,7 @@ from infrastructure.database.driver.statements import (
     ConstraintViolated,
     Database,
     Record,
+    SerializationFailure,
     Transaction,
 )
 from infrastructure.database.requester import REQUESTER
@@ -48,9 +51,17 @@ def _domain_errors() -> Iterator[None]:
         raise meaning from error
 
 
+LookupOf = Callable[[Callable[[Database], Lookup]], Lookup]
+"""The lookup of a kind that all units of work of a storage share."""
+
+
 class SqlUnitOfWork(UnitOfWork):
     """Ends with its commit or with the first statement that fails. PostgreSQL would answer a commit
     after a failed statement with a rollback, and without an error.
+
+    With `lookup_of` it is optimistic: what it finds is not locked, and what it changes goes to the
+    database with the commit, guarded by the version. If another one was faster, the commit raises
+    `SerializationFailure`.
     """
 
     def __init__(
@@ -60,12 +71,17 @@ class SqlUnitOfWork(UnitOfWork):
         counts_writes: bool = False,
         wake: Callable[[], None] = lambda: None,
         reactions: Reactions = REACTIONS,
+        lookup_of: LookupOf | None = None,
     ) -> None:
         self._transaction = transaction
         self._counts_writes = counts_writes
         self._wake = wake
         self._reactions = reactions
         self._adds_jobs = False
+        self._lookup_of = lookup_of
+        self._looked_up = False
+        self._touched = False
+        """Whether the transaction was asked for anything, and so may have begun."""
         self._over = False
         self._recorded: list[Event] = []
 
@@ -75,10 +91,31 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         self._use_up()
+        self._touched = True
         with _domain_errors():
             records = await self._transaction.fetch(clause, **values)
         self._over = False
         return records
+
+    async def find(
+        self, lookup: Callable[[Database], Lookup], locking: Select[Any], **key: Part
+    ) -> Record | None:
+        if self._lookup_of is None or self._touched:
+            records = await self.fetch(locking, **key)
+            return records[0] if records else None
+        self._use_up()
+        record = await self._lookup_of(lookup)(*key.values())
+        self._over = False
+        self._looked_up = True
+        return record
+
+    async def change(
+        self, clause: Update | Delete, stale: type[DomainError], **values: Any
+    ) -> None:
+        if self._looked_up and not self._touched:
+            self.defer(clause, guarded=True, **values)
+        elif not await self.fetch(clause, **values):
+            raise SerializationFailure if self._looked_up else stale
 
     def record(self, event: Event) -> None:
         events.record(self._transaction, event)
@@ -88,14 +125,18 @@ class SqlUnitOfWork(UnitOfWork):
 
     async def add(self, clause: Insert, **values: Any) -> int:
         self._use_up()
+        self._touched = True
         with _domain_errors():
             new_id = await self._transaction.add(clause, **values)
         self._over = False
         return new_id
 
-    def defer(self, clause: Insert | Update, **values: Any) -> None:
+    def defer(
+        self, clause: Insert | Update | Delete, *, guarded: bool = False, **values: Any
+    ) -> None:
         self._use_up()
-        self._transaction.defer(clause, **values)
+        self._touched = True
+        self._transaction.defer(clause, guarded=guarded, **values)
         self._adds_jobs |= clause.table is jobs.JOBS
         self._over = False
 
@@ -133,20 +174,27 @@ class SqlStorage(Storage):
         self._database = database
         self._counts_writes = counts_writes
         self._wakes: list[Callable[[], None]] = []
+        self._lookup_of: LookupOf = cache(lambda lookup: lookup(database))
 
     @asynccontextmanager
-    async def __call__(self) -> AsyncIterator[SqlUnitOfWork]:
+    async def __call__(self, lookup_of: LookupOf | None = None) -> AsyncIterator[SqlUnitOfWork]:
         async with self._database.transaction() as transaction:
             yield SqlUnitOfWork(
                 transaction,
                 counts_writes=self._counts_writes,
                 wake=self._wake,
                 reactions=self._reactions,
+                lookup_of=lookup_of,
             )
 
     async def run(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        attempts = 0
+
         async def attempt() -> T:
-            async with self() as uow:
+            nonlocal attempts
+            attempts += 1
+            # Only the first one is optimistic: the second locks, and so cannot lose again.
+            async with self(self._lookup_of if attempts == 1 else None) as uow:
                 return await work(uow)
 
         return await retrying(attempt)

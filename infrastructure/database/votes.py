@@ -42,4 +42,4 @@ class SqlVotes(Votes):
         self._transaction.defer(_ADD, post_id=post_id, user_id=voter)
 
     async def remove(self, post_id: PostId, voter: UserId) -> None:
-        await self._transaction.fetch(_REMOVE, post_id=post_id, user_id=voter)
+        self._transaction.defer(_REMOVE, post_id=post_id, user_id=voter)

@@ -50,7 +50,7 @@ ROUTES = [
         statuses=FOR_OWNERS,
         on_draft=DRAFT,
         request={"json": POST},
-        queries=[*AUTH, "change", "change", "commit"],
+        queries=[*AUTH, "read", "commit"],
     ),
     Expected(
         operation="change_post",
@@ -58,14 +58,14 @@ ROUTES = [
         statuses=FOR_OWNERS,
         on_draft=DRAFT,
         request={"json": {"title": "Another"}},
-        queries=[*AUTH, "change", "change", "commit"],
+        queries=[*AUTH, "read", "commit"],
     ),
     Expected(
         operation="delete_post",
         route="DELETE /posts/{post_id}",
         statuses=(401, 403, 204, 204, 204, 401),
         on_draft=(401, 404, 204, 204, 204, 401),
-        queries=[*AUTH, "change", "change", "commit"],
+        queries=[*AUTH, "read", "commit"],
     ),
 ]
 

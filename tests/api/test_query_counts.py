@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Dialect, Insert, Update
+from sqlalchemy import Delete, Dialect, Insert, Update
 
 from api.app import create_app
 from application.ports.tokens import Tokens
@@ -71,7 +71,7 @@ class CountedTransaction:
         self._asked.append("add")
         return await self._transaction.add(clause, **values)
 
-    def defer(self, clause: Insert | Update, **values: Any) -> None:
+    def defer(self, clause: Insert | Update | Delete, **values: Any) -> None:
         self._transaction.defer(clause, **values)
 
     async def commit(self) -> None:

@@ -559,7 +559,7 @@ async def test_a_whole_transaction_has_the_time_budget_of_one_call(postgres_url:
             assert await uow.users.get(anna.id) is not None
             assert time.monotonic() - start >= 0.6
             with pytest.raises(Unavailable):
-                await uow.votes.remove(PostId(1), anna.id)
+                await uow.posts.details(PostId(1), anna.id, NOON)
             assert time.monotonic() - start < 1.4
         await other_lock.rollback()
 

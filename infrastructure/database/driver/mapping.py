@@ -7,12 +7,13 @@ from itertools import count
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_type_hints
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Delete, Select, Update, bindparam, delete, insert, select, update
 
 from domain.errors import DomainError, Stale
 from domain.fields import field_paths, maker, stored_fields
+from infrastructure.database.driver.lookups import Lookup, Part
 from infrastructure.database.driver.rows import Row, table
-from infrastructure.database.driver.statements import Record, Transaction
+from infrastructure.database.driver.statements import Database, Record, Transaction
 
 E = TypeVar("E")
 
@@ -105,6 +106,27 @@ class New(Protocol[EntityT_co]):
     def stored_as(self, id_: int, /) -> EntityT_co: ...
 
 
+class VersionedTransaction(Transaction, Protocol):
+    """A transaction in which nobody else changes a row between its `find` and its `change`: the
+    row is locked, or the change is guarded by its version and a lost race is a
+    `SerializationFailure`.
+    """
+
+    async def find(
+        self, lookup: Callable[[Database], Lookup], locking: Select[Any], **key: Part
+    ) -> Record | None:
+        """The record with this key, by a `lookup` that all units of work share or, where the row
+        has to be locked, by the statement `locking`.
+        """
+        ...
+
+    async def change(
+        self, clause: Update | Delete, stale: type[DomainError], **values: Any
+    ) -> None:
+        """Run a `clause` that returns the row that it changed. Raises `stale` if there is none."""
+        ...
+
+
 class Repository(Generic[EntityT]):
     """Adds, gets, saves and removes the entities of `mapping` in a transaction."""
 
@@ -112,7 +134,7 @@ class Repository(Generic[EntityT]):
     stale: ClassVar[type[DomainError]] = Stale
     """Raised if the row to save or remove was deleted or has another version."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: VersionedTransaction) -> None:
         self._transaction = transaction
 
     async def add(self, new: New[EntityT]) -> EntityT:
@@ -127,10 +149,8 @@ class Repository(Generic[EntityT]):
 
     async def save(self, entity: EntityT) -> None:
         values = self.mapping.values(entity)
-        if not await self._transaction.fetch(self.mapping.update, **values):
-            raise self.stale
+        await self._transaction.change(self.mapping.update, self.stale, **values)
 
     async def remove(self, entity: EntityT) -> None:
         values = self.mapping.values(entity)
-        if not await self._transaction.fetch(self.mapping.delete, **values):
-            raise self.stale
+        await self._transaction.change(self.mapping.delete, self.stale, **values)

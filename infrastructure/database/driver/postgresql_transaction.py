@@ -6,10 +6,10 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
-from sqlalchemy import Insert, Select, Update, bindparam, func, select
+from sqlalchemy import Delete, Insert, Select, Update, bindparam, func, select
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 
@@ -22,13 +22,23 @@ from infrastructure.database.driver.statements import (
     DatabaseUnavailable,
     OutcomeUnknown,
     Record,
+    SerializationFailure,
     compiled,
 )
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
+_MISSED = "the row has another version"
+"""What the server says, and logs, of a guarded statement that found no row."""
+
 # Should we be cut off in the middle, the server does not keep our locks until it finds out.
 _BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'"
+
+
+class _Deferred(NamedTuple):
+    sql: str
+    arguments: list[Any]
+    guarded: bool
 
 
 class PostgresTransaction:
@@ -49,7 +59,7 @@ class PostgresTransaction:
         self._timeout = timeout
         self._until: float | None = None
         self._connection: Connection | None = None
-        self._unsent: list[tuple[str, list[Any]]] = []
+        self._unsent: list[_Deferred] = []
         self._adds = False
 
     @property
@@ -77,9 +87,11 @@ class PostgresTransaction:
         self.defer(clause, id=new_id, **values)
         return new_id
 
-    def defer(self, clause: Insert | Update, **values: Any) -> None:
+    def defer(
+        self, clause: Insert | Update | Delete, *, guarded: bool = False, **values: Any
+    ) -> None:
         statement = compiled(clause, DIALECT)
-        self._unsent.append((statement.sql, statement.arguments(values)))
+        self._unsent.append(_Deferred(statement.sql, statement.arguments(values), guarded))
         self._adds = True
 
     async def _begun(self) -> Connection:
@@ -87,8 +99,9 @@ class PostgresTransaction:
         if self._connection is None:
             self._connection = await self._begin()
         while self._unsent:
-            sql, arguments = self._unsent.pop(0)
-            await self._connection.run(sql, arguments)
+            sql, arguments, guarded = self._unsent.pop(0)
+            if not await self._connection.run(sql, arguments) and guarded:
+                raise SerializationFailure
         return self._connection
 
     async def _begin(self) -> Connection:
@@ -106,7 +119,7 @@ class PostgresTransaction:
         with self._failures:
             # The parts of one statement run in any order, so no two may be for the same table.
             if self._connection is None and _are_all_different(self._unsent):
-                # Only rows to insert: one statement, which is a transaction by itself.
+                # Nothing was read: one statement, which is a transaction by itself.
                 unsent, self._unsent = self._unsent, []
                 async with asyncio.timeout_at(self._deadline):
                     connection = await self._pool.take()
@@ -145,8 +158,8 @@ class PostgresTransaction:
             self._pool.release(connection)
 
 
-def _are_all_different(statements: list[tuple[str, list[Any]]]) -> bool:
-    return len({sql for sql, _ in statements}) == len(statements)
+def _are_all_different(statements: list[_Deferred]) -> bool:
+    return len({statement.sql for statement in statements}) == len(statements)
 
 
 @cache
@@ -157,16 +170,21 @@ def new_ids(table: str) -> Select[Any]:
     return select(numbers.c.number, func.nextval(cast_to(sequence, REGCLASS)))
 
 
-def _together(statements: list[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+def _together(statements: list[_Deferred]) -> tuple[str, list[Any]]:
     """The statements as one, which happens as a whole or not at all."""
-    if len(statements) == 1:
-        return statements[0]
+    if len(statements) == 1 and not statements[0].guarded:
+        return statements[0].sql, statements[0].arguments
     parts: list[str] = []
     arguments: list[Any] = []
-    for sql, own in statements:
-        parts.append(f"s{len(parts)} AS ({_shifted(sql, len(arguments))})")
+    guards: list[str] = []
+    for number, (sql, own, guarded) in enumerate(statements):
+        parts.append(f"s{number} AS ({_shifted(sql, len(arguments))})")
         arguments += own
-    return f"WITH {', '.join(parts)} SELECT", arguments
+        if guarded:
+            # An error, because it undoes all parts. It is no number.
+            value = f"CASE WHEN EXISTS (SELECT FROM s{number}) THEN '1' ELSE '{_MISSED}' END"
+            guards.append(f"CAST({value} AS integer)")
+    return f"WITH {', '.join(parts)} SELECT {', '.join(guards)}", arguments
 
 
 @cache
@@ -180,6 +198,10 @@ async def _sent(commit: Awaitable[object], until: float) -> None:
     try:
         async with asyncio.timeout_at(until):
             await commit
+    except asyncpg.InvalidTextRepresentationError as error:
+        if _MISSED in str(error):
+            raise SerializationFailure from error
+        raise
     except asyncpg.StatementCompletionUnknownError as error:
         raise OutcomeUnknown from error  # so CockroachDB tells it
     except DOWN as error:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Dialect, Insert, Select, Update, bindparam, column, select, table
+from sqlalchemy import Delete, Dialect, Insert, Select, Update, bindparam, column, select, table
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
 from infrastructure.database.driver.long_reads import LongReads
@@ -30,6 +30,7 @@ from infrastructure.database.driver.statements import (
     OutcomeUnknown,
     Record,
     SchemaMissing,
+    SerializationFailure,
     TakesNoChanges,
     compiled,
 )
@@ -206,7 +207,7 @@ class SqliteTransaction:
         """When its time is over, in the loop's time."""
         self._locked = False
         self._waiting = False
-        self._unsent: list[tuple[Insert | Update, dict[str, Any]]] = []
+        self._unsent: list[tuple[Clause, dict[str, Any], bool]] = []
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         with self._failures:
@@ -220,8 +221,10 @@ class SqliteTransaction:
         self.defer(clause, id=new_id, **values)
         return new_id
 
-    def defer(self, clause: Insert | Update, **values: Any) -> None:
-        self._unsent.append((clause, values))
+    def defer(
+        self, clause: Insert | Update | Delete, *, guarded: bool = False, **values: Any
+    ) -> None:
+        self._unsent.append((clause, values, guarded))
 
     async def _send(self) -> None:
         """Begin, and run what was deferred."""
@@ -229,8 +232,9 @@ class SqliteTransaction:
             await self._begin()
         with _writing():
             while self._unsent:
-                clause, values = self._unsent.pop(0)
-                _run(self._connection, compiled(clause, DIALECT), values)
+                clause, values, guarded = self._unsent.pop(0)
+                if not _run(self._connection, compiled(clause, DIALECT), values) and guarded:
+                    raise SerializationFailure
 
     async def commit(self) -> None:
         if self._unsent:

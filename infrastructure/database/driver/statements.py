@@ -139,9 +139,12 @@ class Transaction(Protocol):
         """Defer `clause`, which takes an `id`; the id that it gets."""
         ...
 
-    def defer(self, clause: Insert | Update, **values: Any) -> None:
+    def defer(
+        self, clause: Insert | Update | Delete, *, guarded: bool = False, **values: Any
+    ) -> None:
         """Run a `clause` whose answer nobody needs before the next statement, or with the commit.
-        That call raises `ConstraintViolated`.
+        That call raises `ConstraintViolated`, and `SerializationFailure` if the clause is `guarded`
+        and returns no row.
         """
         ...
 
