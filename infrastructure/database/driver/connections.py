@@ -58,12 +58,26 @@ class Connection(_Asyncpgs):
             return await self.run(sql, arguments)
         return cast("Sequence[Record]", records)
 
+    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run `sql` with each of `rows`, in one round trip and inside of a transaction."""
+        statement = self._prepared.get(sql)
+        if statement is None:
+            statement = self._prepared[sql] = await self.prepare(sql)
+        try:
+            await statement.executemany(rows)
+        except asyncpg.InvalidCachedStatementError:
+            del self._prepared[sql]
+            raise
+
 
 class _Forgetful(Connection):
     """Keeps none."""
 
     async def run(self, sql: str, arguments: Sequence[Any]) -> Sequence[Record]:
         return cast("Sequence[Record]", await self.fetch(sql, *arguments))
+
+    async def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        await self.executemany(sql, rows)
 
 
 def is_refusal(error: BaseException) -> bool:

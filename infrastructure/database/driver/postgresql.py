@@ -22,6 +22,7 @@ from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.pool import ConnectionPool
 from infrastructure.database.driver.postgresql_transaction import PostgresTransaction, new_ids
 from infrastructure.database.driver.retries import retrying
+from infrastructure.database.driver.shared_changes import SharedChanges
 from infrastructure.database.driver.statements import (
     Clause,
     ConstraintViolated,
@@ -77,6 +78,7 @@ class PostgresDatabase(Database):
         # A quarter of the connections, so that searches do not keep authentication waiting.
         self._long_reads = LongReads(max(1, size // 4), per_reader=2)
         self._ids: dict[str, SharedLookup] = {}
+        self._changes: dict[str, SharedChanges] = {}
         self._number = count()
 
     async def open(self) -> None:
@@ -141,9 +143,18 @@ class PostgresDatabase(Database):
         new_id: int = record[0]
         return new_id
 
+    def _shared(self, sql: str) -> SharedChanges:
+        changes = self._changes.get(sql)
+        if changes is None:
+            changes = SharedChanges(self.pool, self._failures, sql, self.timeout)
+            self._changes[sql] = changes
+        return changes
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
-        transaction = PostgresTransaction(self.pool, self._failures, self._new_id, self.timeout)
+        transaction = PostgresTransaction(
+            self.pool, self._failures, self._new_id, self._shared, self.timeout
+        )
         try:
             yield transaction
         except TakesNoChanges:

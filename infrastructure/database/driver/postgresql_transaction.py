@@ -13,14 +13,14 @@ from sqlalchemy import Delete, Insert, Select, Update, bindparam, func, select
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 
-from infrastructure.database.driver.connections import DIALECT, DOWN, Connection, is_refusal
+from infrastructure.database.driver.connections import DIALECT, Connection
 from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.pool import ConnectionPool, is_loss
 from infrastructure.database.driver.rows import IDS
+from infrastructure.database.driver.shared_changes import SharedChanges, confirmed
 from infrastructure.database.driver.statements import (
     Clause,
     DatabaseUnavailable,
-    OutcomeUnknown,
     Record,
     SerializationFailure,
     compiled,
@@ -39,11 +39,13 @@ class _Deferred(NamedTuple):
     sql: str
     arguments: list[Any]
     guarded: bool
+    key: int | None
+    """Of the one row that it locks, 0 if it locks none; None: it may wait for others in any way."""
 
 
 class PostgresTransaction:
     """May take `timeout` seconds from its first statement to its commit. `new_id` gives an id of a
-    table that nobody else gets.
+    table that nobody else gets; `shared` gives the changes that are made by an SQL statement.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class PostgresTransaction:
         pool: ConnectionPool,
         failures: Failures,
         new_id: Callable[[str], Awaitable[int]],
+        shared: Callable[[str], SharedChanges],
         timeout: float,
     ) -> None:
         self._pool = pool
         self._failures = failures
         self._new_id = new_id
+        self._shared = shared
         self._timeout = timeout
         self._until: float | None = None
         self._connection: Connection | None = None
@@ -91,7 +95,10 @@ class PostgresTransaction:
         self, clause: Insert | Update | Delete, *, guarded: bool = False, **values: Any
     ) -> None:
         statement = compiled(clause, DIALECT)
-        self._unsent.append(_Deferred(statement.sql, statement.arguments(values), guarded))
+        # ON CONFLICT waits for whoever inserts the same.
+        locks_one = guarded or (isinstance(clause, Insert) and "ON CONFLICT" not in statement.sql)
+        key = values.get("id", 0) if locks_one else None
+        self._unsent.append(_Deferred(statement.sql, statement.arguments(values), guarded, key))
         self._adds = True
 
     async def _begun(self) -> Connection:
@@ -99,8 +106,9 @@ class PostgresTransaction:
         if self._connection is None:
             self._connection = await self._begin()
         while self._unsent:
-            sql, arguments, guarded = self._unsent.pop(0)
-            if not await self._connection.run(sql, arguments) and guarded:
+            deferred = self._unsent.pop(0)
+            rows = await self._connection.run(deferred.sql, deferred.arguments)
+            if deferred.guarded and not rows:
                 raise SerializationFailure
         return self._connection
 
@@ -121,15 +129,28 @@ class PostgresTransaction:
             if self._connection is None and _are_all_different(self._unsent):
                 # Nothing was read: one statement, which is a transaction by itself.
                 unsent, self._unsent = self._unsent, []
-                async with asyncio.timeout_at(self._deadline):
-                    connection = await self._pool.take()
-                await _sent(self._pool.run(connection, *_together(unsent)), self._deadline)
+                await self._commit_alone(unsent)
             else:
                 async with asyncio.timeout_at(self._deadline):
                     connection = await self._begun()
-                await _sent(connection.execute("COMMIT"), self._deadline)
+                await confirmed(connection.execute("COMMIT"), self._deadline)
         if self._adds and self._failures.writes.is_on:  # one without changes always works
             self._failures.writes.answered()
+
+    async def _commit_alone(self, unsent: list[_Deferred]) -> None:
+        sql, arguments = _together(unsent)
+        keys = [statement.key for statement in unsent]
+        try:
+            if None in keys:
+                async with asyncio.timeout_at(self._deadline):
+                    connection = await self._pool.take()
+                await confirmed(self._pool.run(connection, sql, arguments), self._deadline)
+            else:
+                await self._shared(sql)(keys[0] or 0, arguments, self._deadline)
+        except asyncpg.InvalidTextRepresentationError as error:
+            if _MISSED in str(error):
+                raise SerializationFailure from error
+            raise
 
     def drop(self) -> None:
         if self._connection is not None:
@@ -177,10 +198,10 @@ def _together(statements: list[_Deferred]) -> tuple[str, list[Any]]:
     parts: list[str] = []
     arguments: list[Any] = []
     guards: list[str] = []
-    for number, (sql, own, guarded) in enumerate(statements):
-        parts.append(f"s{number} AS ({_shifted(sql, len(arguments))})")
-        arguments += own
-        if guarded:
+    for number, statement in enumerate(statements):
+        parts.append(f"s{number} AS ({_shifted(statement.sql, len(arguments))})")
+        arguments += statement.arguments
+        if statement.guarded:
             # An error, because it undoes all parts. It is no number.
             value = f"CASE WHEN EXISTS (SELECT FROM s{number}) THEN '1' ELSE '{_MISSED}' END"
             guards.append(f"CAST({value} AS integer)")
@@ -191,20 +212,3 @@ def _together(statements: list[_Deferred]) -> tuple[str, list[Any]]:
 def _shifted(sql: str, by: int) -> str:
     """`sql` with all its placeholders counted from `by` + 1 on."""
     return _PLACEHOLDER.sub(lambda found: f"${int(found[1]) + by}", sql)
-
-
-async def _sent(commit: Awaitable[object], until: float) -> None:
-    """Wait for what makes changes last. Raises `OutcomeUnknown` when that may have happened."""
-    try:
-        async with asyncio.timeout_at(until):
-            await commit
-    except asyncpg.InvalidTextRepresentationError as error:
-        if _MISSED in str(error):
-            raise SerializationFailure from error
-        raise
-    except asyncpg.StatementCompletionUnknownError as error:
-        raise OutcomeUnknown from error  # so CockroachDB tells it
-    except DOWN as error:
-        if is_refusal(error):
-            raise
-        raise OutcomeUnknown from error
