@@ -54,7 +54,7 @@ class PostBody(BaseModel):
     published: bool = True
 
     def to_content(self) -> PostContent:
-        return PostContent(**dict(self))
+        return PostContent(**vars(self))
 
 
 class PostReplacementBody(PostBody):
@@ -63,7 +63,7 @@ class PostReplacementBody(PostBody):
     published: bool = Field(True, description="Left out: as it was")
 
     def to_patch(self) -> PostPatch:
-        return PostPatch(self.model_dump(exclude_unset=True))
+        return PostPatch({name: getattr(self, name) for name in self.model_fields_set})
 
 
 class PostPatchBody(BaseModel):
@@ -77,7 +77,7 @@ class PostPatchBody(BaseModel):
     published: bool = True
 
     def to_patch(self) -> PostPatch:
-        return PostPatch(self.model_dump(exclude_unset=True))
+        return PostPatch({name: getattr(self, name) for name in self.model_fields_set})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -304,7 +304,7 @@ async def _expected_versions(
 
 def _represented(seen: PostDetails) -> tuple[bytes, dict[str, str]]:
     """The post's body, made here because its tag is a digest of it, and the tag's header."""
-    body = _POST.dump_json(PostView.of(seen))
+    body = _POST.serializer.to_json(PostView.of(seen))
     return body, {"ETag": etag(seen.post.version, body)}
 
 

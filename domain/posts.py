@@ -196,8 +196,9 @@ def version_is_expected(context: WriteContext) -> None:
         raise PostChanged
 
 
-def title_is_trimmed(context: WriteContext) -> PostContent:
-    return replace(context.draft, title=context.draft.title.strip())
+def title_is_trimmed(context: WriteContext) -> PostContent | None:
+    trimmed = context.draft.title.strip()
+    return None if trimmed == context.draft.title else replace(context.draft, title=trimmed)
 
 
 def title_is_in_bounds(context: WriteContext) -> None:

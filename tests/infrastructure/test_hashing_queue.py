@@ -1,6 +1,9 @@
 """The places in the queue for the hashing of passwords, and its threads."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -174,3 +177,13 @@ def test_workers_share_the_threads(tmp_path: Path, workers: str, threads: int) -
     environment = {"WEB_CONCURRENCY": workers}
 
     assert hashing_threads(root=tmp_path, environment=environment, cpus=16) == threads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own")
+async def test_hashing_leaves_the_better_part_of_a_core_to_requests() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    queue = HashingQueue(threads=1, seconds=COST_12)
+
+    assert await queue.run(niceness, known(1)) == min(19, niceness() + 4)

@@ -99,7 +99,7 @@ class Json(TypeDecorator[Mapping[str, Any]]):
 
 
 def _to_json(value: Mapping[str, Any]) -> str:
-    return json.dumps(dict(value))
+    return json.dumps(dict(value)) if value else "{}"
 
 
 class Words(TypeDecorator[tuple[StrEnum, ...]]):
