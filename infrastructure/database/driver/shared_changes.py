@@ -5,7 +5,7 @@ there are more wait for one to end and then go out together: one transaction, on
 If the server refuses it, because of one of the changes or because a row is locked, each of them is
 sent by itself. So a change has the same effects and errors as one that goes alone.
 
-docs/decisions/0037-shared-changes.md has the measurements.
+docs/decisions/0042-shared-changes.md has the measurements.
 """
 
 import asyncio
