@@ -126,6 +126,10 @@ openapi: $(DEV) ## take a new snapshot of the OpenAPI document
 COMPILE = $(BIN)/uv pip compile --quiet --no-config --no-header --no-annotate \
 	--universal --python-version 3.11 --generate-hashes $(ARGS)
 
+.PHONY: screenshots
+screenshots: $(DEV) ## take the pictures of the console in docs/screenshots; ARGS=--every: of all pages, in build/
+	$(BIN)/python -m scripts.screenshots $(ARGS)
+
 .PHONY: lock
 lock: $(DEV) ## lock the dependencies again; newer ones with ARGS=--upgrade
 	$(COMPILE) --output-file requirements/install.txt --group install

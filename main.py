@@ -252,6 +252,7 @@ def build_ports(
         totp=PyotpCodes(APP_NAME),
         clock=system_clock,
         public_url=settings.public_url,
+        console=f"{settings.root_path}/console" if settings.console == "on" else None,
         notices=settings.notices == "on",
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),

@@ -111,6 +111,11 @@ def create_app(
             if isinstance(router, APIRouter) and router not in left_out:
                 app.include_router(router)
     add_docs(app)
+    if has_door:
+        # Imported here: nothing else needs the template engine.
+        from api.console.site import add_console
+
+        add_console(app)
     if metrics:
         add_metrics(app, metrics, metrics_token)
         access_log = RequestMetrics(metrics.registry).counted(access_log)

@@ -3,9 +3,10 @@
 from html import escape
 
 from fastapi import Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel
 
+from api.cookies import door_of
 from api.routing import public_router
 
 public = public_router("operations")
@@ -23,11 +24,17 @@ class HomeView(BaseModel):
 
 @public.get("/", summary="Name, version and links", response_model=HomeView)
 async def read_home(request: Request) -> Response:
-    """A page for whoever accepts `text/html`, JSON for everybody else. Links are path-absolute."""
+    """JSON with path-absolute links. Whoever accepts `text/html` is led to the console, or gets a
+    page where there is none.
+    """
     root = request.scope.get("root_path", "").rstrip("/")
     app = request.app
-    links = {name: root + path for name, path in _LINKS.items()}
+    has_console = door_of(request) is not None
+    paths = _LINKS | ({"console": "/console"} if has_console else {})
+    links = {name: root + path for name, path in paths.items()}
     if "text/html" in request.headers.get("Accept", "").lower():
+        if has_console:
+            return RedirectResponse(links["console"], 303, _VARY)
         return HTMLResponse(_page(app.title, app.version, app.description, links), headers=_HTML)
     home = HomeView(name=app.title, version=app.version, links=links)
     return JSONResponse(home.model_dump(), headers=_VARY)

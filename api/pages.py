@@ -84,10 +84,15 @@ def _binding(query: PageQuery, request: Request) -> str:
 
 def link_next(page: Page[object], query: PageQuery, request: Request, response: Response) -> None:
     """Tell in the answer's `Link` field where the next page is, if there is one."""
-    if page.next is not None:
-        cursors: Cursors = request.app.state.cursors
-        after = cursors.write(page.next, _binding(query, request))
+    after = cursor_after(page, query, request)
+    if after is not None:
         response.headers["Link"] = next_link(request, after)
+
+
+def cursor_after(page: Page[object], query: PageQuery, request: Request) -> str | None:
+    """The cursor of the page that follows; None behind the last one."""
+    cursors: Cursors = request.app.state.cursors
+    return cursors.write(page.next, _binding(query, request)) if page.next is not None else None
 
 
 def next_link(request: Request, after: str) -> str:

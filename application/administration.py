@@ -6,6 +6,7 @@ from application.ports.clock import Clock
 from application.ports.personal_tokens import PersonalTokens
 from application.ports.queries import AuditEntry, EventList, Queries
 from application.ports.storage import Storage, UnitOfWork
+from domain.addresses import BadEmail, normal_address
 from domain.events import Event
 from domain.notices import Notice
 from domain.pages import Page
@@ -69,6 +70,17 @@ class AdministrationService:
         """All users, newest first. Raises `InvalidCursor`."""
         _allow(admin)
         return await self._queries.users(limit, after)
+
+    async def find(self, admin: User, wanted: str) -> User | None:
+        """The user with this address or id."""
+        _allow(admin)
+        if wanted.isdecimal() and wanted.isascii() and len(wanted) < 19:
+            return await self._queries.user(UserId(int(wanted)))
+        try:
+            credentials = await self._queries.credentials(normal_address(wanted))
+        except BadEmail:
+            return None
+        return credentials.user if credentials else None
 
     async def audit(self, admin: User, wanted: EventList) -> Page[AuditEntry]:
         """The recorded events, newest first. Raises `InvalidCursor`."""

@@ -5,6 +5,7 @@ so no storage ever has it, and asking for one is the same work whether there is 
 """
 
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
 
@@ -19,10 +20,28 @@ from domain.notices import NOTICE_LIFETIME, Notice
 from domain.one_time_codes import LIFETIMES, Purpose, new_code, recipient
 
 
-class MailService:
-    """`public_url`: the site whose pages take codes, for links to it; None: the mails have none.
-    `notices`: whether notices are sent, or dropped.
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where mails lead. `url`: the site of the service, None: mails have no links. `console`: the
+    path of the console there, prefix and all; None: a team's own pages take the codes.
     """
+
+    url: str | None = None
+    console: str | None = None
+
+    def link(self, purpose: Purpose, token: str) -> str | None:
+        if self.url is None:
+            return None
+        url = self.url.rstrip("/")
+        if self.console is None:
+            # Behind the #, so that it gets into no server's log.
+            return f"{url}/{_OWN_PAGES[purpose]}#{token}"
+        # The console needs no script, so the server has to see the token. No log has the query.
+        return f"{url}{self.console}/{_CONSOLE_PAGES[purpose]}?token={token}"
+
+
+class MailService:
+    """`site`: where links lead. `notices`: whether notices are sent, or dropped."""
 
     def __init__(
         self,
@@ -31,14 +50,14 @@ class MailService:
         storage: Storage,
         mailer: Mailer,
         clock: Clock,
-        public_url: str | None,
+        site: Site,
         notices: bool,
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._mailer = mailer
         self._clock = clock
-        self._public_url = public_url
+        self._site = site
         self._notices = notices
 
     async def deliver(self, job: Job) -> None:
@@ -72,7 +91,7 @@ class MailService:
             message.email,
             at=message.added_at,
             ip=message.origin.ip,
-            public_url=self._public_url,
+            public_url=self._site.url,
         )
 
     async def _with_code(
@@ -109,7 +128,7 @@ class MailService:
                     )
                 )
             await uow.commit()
-            return write(purpose, to, token, code.expires_at, self._public_url)
+            return write(purpose, to, token, code.expires_at, self._site)
 
         return await self._storage.run(work)
 
@@ -141,20 +160,22 @@ _COMFORTS = {
     Purpose.PASSWORD_RESET: _HARMLESS,
     Purpose.EMAIL_CHANGE_UNDO: "If it was you, there is nothing to do.",
 }
-_PAGES = {
+_CONSOLE_PAGES = {
+    Purpose.VERIFICATION: "verify",
+    Purpose.PASSWORD_RESET: "reset",
+    Purpose.EMAIL_CHANGE_UNDO: "undo",
+}
+_OWN_PAGES = {
     Purpose.VERIFICATION: "verification",
     Purpose.PASSWORD_RESET: "password-reset",
     Purpose.EMAIL_CHANGE_UNDO: "email-change-undo",
 }
 
 
-def write(
-    purpose: Purpose, to: str, token: str, expires_at: datetime, public_url: str | None
-) -> Mail:
+def write(purpose: Purpose, to: str, token: str, expires_at: datetime, site: Site) -> Mail:
     """The mail that carries `token`, which stands alone on a line of its text."""
     reason = _REASONS[purpose]
-    # Behind the #, so that it gets into no server's log.
-    link = f"{public_url.rstrip('/')}/{_PAGES[purpose]}#{token}" if public_url else ""
+    link = site.link(purpose, token)
     terms = f"It works once, until {expires_at:%Y-%m-%d %H:%M} UTC."
     comfort = _COMFORTS[purpose]
     paragraphs = [reason, "This is the token for it:", token, terms]

@@ -8,7 +8,7 @@ from application.accounts import AccountService
 from application.administration import AdministrationService
 from application.auth import AuthService
 from application.login_failures import LoginFailures
-from application.mail import MailService
+from application.mail import MailService, Site
 from application.one_time_codes import OneTimeCodeService
 from application.passwords import PasswordCheck
 from application.personal_tokens import PersonalTokenService
@@ -51,6 +51,8 @@ class Ports:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     public_url: str | None = None
     """The site that mails link to."""
+    console: str | None = None
+    """Path of the console, which takes the codes in mails; None: the site has pages of its own."""
     notices: bool = True
     """Whether users are told by mail of changes to their account (`application.notices`)."""
     password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)
@@ -101,7 +103,7 @@ def build_services(ports: Ports) -> Services:
         storage=ports.storage,
         mailer=ports.mailer,
         clock=ports.clock,
-        public_url=ports.public_url,
+        site=Site(ports.public_url, ports.console),
         notices=ports.notices,
     )
     auth = AuthService(

@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from infrastructure.database import schema
 from tests.postgres import MIGRATED, PostgresServer, prepared_cluster, running_postgres
 from tests.secrecy import SECRECY
+from tests.valkey import ValkeyServer, running_valkey
 
-if TYPE_CHECKING:  # imported where they are used: a test of a rule runs in a second without them
-    from tests.valkey import ValkeyServer
-
-MIGRATIONS = Path(__file__).parents[1] / "infrastructure" / "database" / "migrations"
+MIGRATIONS = Path(schema.__file__).parent / "migrations"
 
 _serial = count(1)
 _LEFT_OUT = pytest.StashKey[list[str]]()
@@ -72,7 +71,6 @@ def no_secret_is_logged() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A server that has the database MIGRATED."""
-    from infrastructure.database import schema
 
     def prepare(server: PostgresServer) -> None:
         server.create_database(MIGRATED)
@@ -85,8 +83,6 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from infrastructure.database import schema
-
     path = tmp_path_factory.mktemp("migrated") / "gatepost.db"
     schema.migrate(f"sqlite:///{path}")
     return path
@@ -110,15 +106,13 @@ def sqlite_url(tmp_path: Path, migrated_sqlite: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def valkey_server() -> "Iterator[ValkeyServer]":
-    from tests.valkey import running_valkey
-
+def valkey_server() -> Iterator[ValkeyServer]:
     with running_valkey() as server:
         yield server
 
 
 @pytest.fixture
-def valkey(valkey_server: "ValkeyServer") -> "ValkeyServer":
+def valkey(valkey_server: ValkeyServer) -> ValkeyServer:
     """A Valkey that is empty."""
     with valkey_server.client() as client:
         client.flushall()

@@ -9,7 +9,7 @@ not backtrack.
 import ast
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -72,22 +72,14 @@ def inside(value: Any) -> Iterator[re.Pattern[Any]]:
 def uses(paths: Sequence[Path], name: str | None = None) -> set[str]:
     """How `paths` search by the pattern `name`, or by any; `search` where none is to be seen."""
     attributes = {
-        attribute
+        node.attr
         for path in paths
-        for owner, attribute in _attributes(path)
-        if name is None or owner == name
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (name is None or node.value.id == name)
     }
     return SEARCHES & attributes or {"search"}
-
-
-@cache
-def _attributes(path: Path) -> set[tuple[str, str]]:
-    """The `(NAME, attribute)` of every `NAME.attribute` of a file."""
-    return {
-        (node.value.id, node.attr)
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-    }
 
 
 PATTERNS = patterns()

@@ -26,6 +26,14 @@ PUBLIC = {
     ("GET", "/docs/favicon.png"),
     ("GET", "/docs/swagger-ui-bundle.js"),
     ("GET", "/docs/swagger-ui.css"),
+    ("GET", "/console/static/console.css"),
+    ("GET", "/console/static/icon.svg"),
+    ("POST", "/console/logout"),
+    *(
+        (method, f"/console/{page}")
+        for page in ("login", "register", "forgot", "reset", "verify", "undo")
+        for method in ("GET", "POST")
+    ),
 }
 
 
@@ -72,7 +80,9 @@ async def test_only_protected_routes_need_a_token(api: ApiClient) -> None:
         for method in methods:
             answer = await api.client.request(method, path.replace("{", "").replace("}", ""))
             is_public = (method.replace("HEAD", "GET"), path) in PUBLIC
-            assert (answer.status_code == 401) is not is_public, f"{method} {path}"
+            to_login = answer.headers.get("Location", "").startswith("/console/login")
+            is_refused = answer.status_code == 401 or to_login
+            assert is_refused is not is_public, f"{method} {path}"
 
 
 def forgotten_route(app: FastAPI) -> None:

@@ -271,13 +271,17 @@ async def test_delivery_sends_at_once_and_continues_after_an_outage(
         await delivery
 
 
-async def test_a_mail_links_to_the_public_site_if_there_is_one(
-    ports: FakePorts, anna: User
+@pytest.mark.parametrize(
+    ("console", "path"),
+    [(None, "/password-reset#"), ("/gate/console", "/gate/console/reset?token=")],
+)
+async def test_a_mail_links_to_the_console_or_to_the_pages_of_the_public_site(
+    ports: FakePorts, anna: User, console: str | None, path: str
 ) -> None:
-    services = build_services(replace(ports, public_url="https://example.org/"))
-    token = await reset_token(ports, services)
+    site = replace(ports, public_url="https://example.org/", console=console)
+    token = await reset_token(ports, build_services(site))
 
     (mail,) = ports.mailer.sent
-    link = f"https://example.org/password-reset#{token}"
+    link = f"https://example.org{path}{token}"
     assert link in mail.text.splitlines()
     assert f'href="{link}"' in mail.html

@@ -66,7 +66,7 @@ async def test_a_forgotten_password_is_replaced_by_way_of_a_mail(
         assert token not in service.log.read_text()
 
     assert (mail["To"], mail["From"]) == (EMAIL, "Gatepost <post@example.org>")
-    assert f"https://example.org/password-reset#{token}" in part_of(mail, "html")
+    assert f"https://example.org/console/reset?token={token}" in part_of(mail, "html")
     assert (notice["To"], notice["Subject"]) == (EMAIL, "Your password was changed")
     assert "by a client at the address 127.0.0.1" in part_of(notice, "plain").replace("\n", " ")
     assert len(inbox.mails) == 2

@@ -1,0 +1,143 @@
+"""Pages for admins."""
+
+from typing import Annotated, TypeVar
+
+from fastapi import Path, Request, Response
+from pydantic import BaseModel, ValidationError
+
+from api.administration import EventsQuery
+from api.console.forms import BadForm, submitted
+from api.console.rendering import go, page
+from api.console.routing import admin_pages
+from api.dependencies import CurrentUser, UseCases
+from api.ids import Id
+from api.pages import PageQuery, cursor_after, position
+from application.services import Services
+from domain.errors import DomainError
+from domain.users import Role, User, UserId
+
+pages = admin_pages()
+
+Query = TypeVar("Query", bound=PageQuery)
+
+
+class RoleEntry(BaseModel):
+    role: Role
+
+
+class StateEntry(BaseModel):
+    is_active: bool
+
+
+def _query(request: Request, kind: type[Query]) -> Query:
+    """The query of a list; an empty field of a form is none. Raises `BadForm`."""
+    given = {name: value for name, value in request.query_params.items() if value}
+    given.pop("done", None)
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise BadForm(
+            {str(detail["loc"][0]): "This has another form." for detail in error.errors()}
+        ) from None
+
+
+@pages.get("/console/users")
+async def show_users(request: Request, admin: CurrentUser, use_cases: UseCases) -> Response:
+    query = _query(request, PageQuery)
+    found = await use_cases.administration.users(admin, query.limit, position(query, request))
+    return page(
+        request,
+        "users.html",
+        users=found.items,
+        more=cursor_after(found, query, request),
+        is_first=query.after is None,
+        wanted="",
+        found=None,
+    )
+
+
+@pages.get("/console/users/find")
+async def find_user(request: Request, admin: CurrentUser, use_cases: UseCases) -> Response:
+    wanted = request.query_params.get("q", "").strip()
+    if not wanted:
+        return go(request, "/console/users")
+    user = await use_cases.administration.find(admin, wanted)
+    if user is not None:
+        return go(request, f"/console/users/{user.id}")
+    return page(
+        request, "users.html", users=[], more=None, is_first=True, wanted=wanted, found=False
+    )
+
+
+_FILTERS = {"name", "subject", "actor_id"}
+UserPath = Annotated[Id, Path()]
+
+
+@pages.get("/console/users/{user_id}")
+async def show_user(user_id: UserPath, request: Request, use_cases: UseCases) -> Response:
+    return _user(request, await use_cases.accounts.user(UserId(user_id)))
+
+
+def _user(request: Request, subject: User, error: DomainError | None = None) -> Response:
+    return page(request, "user.html", error=error, subject=subject, roles=list(Role))
+
+
+@pages.post("/console/users/{user_id}/role")
+async def change_role(
+    user_id: UserPath, request: Request, admin: CurrentUser, use_cases: UseCases
+) -> Response:
+    try:
+        form = await submitted(request, RoleEntry)
+        await use_cases.administration.change(
+            admin, UserId(user_id), role=form.role, is_active=None
+        )
+    except DomainError as error:
+        return await _refused(request, user_id, use_cases, error)
+    return go(request, f"/console/users/{user_id}", done="role")
+
+
+@pages.post("/console/users/{user_id}/state")
+async def change_state(
+    user_id: UserPath, request: Request, admin: CurrentUser, use_cases: UseCases
+) -> Response:
+    try:
+        form = await submitted(request, StateEntry)
+        await use_cases.administration.change(
+            admin, UserId(user_id), role=None, is_active=form.is_active
+        )
+    except DomainError as error:
+        return await _refused(request, user_id, use_cases, error)
+    done = "activated" if form.is_active else "deactivated"
+    return go(request, f"/console/users/{user_id}", done=done)
+
+
+async def _refused(
+    request: Request, user_id: int, use_cases: Services, error: DomainError
+) -> Response:
+    """The page of the user, if there is one; raises `UserNotFound` otherwise."""
+    return _user(request, await use_cases.accounts.user(UserId(user_id)), error)
+
+
+@pages.get("/console/audit")
+async def show_audit(request: Request, admin: CurrentUser, use_cases: UseCases) -> Response:
+    try:
+        query = _query(request, EventsQuery)
+    except BadForm as error:
+        return page(
+            request,
+            "audit.html",
+            error=error,
+            query={name: request.query_params.get(name) for name in _FILTERS},
+            entries=[],
+            more=None,
+            is_first=True,
+        )
+    found = await use_cases.administration.audit(admin, query.to_list(position(query, request)))
+    return page(
+        request,
+        "audit.html",
+        query=query.model_dump(include=_FILTERS),
+        entries=found.items,
+        more=cursor_after(found, query, request),
+        is_first=query.after is None,
+    )

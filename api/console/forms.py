@@ -1,0 +1,62 @@
+"""Forms of pages: what was entered, or what is wrong with which field."""
+
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+
+from domain.errors import RuleBroken
+from domain.passwords import PASSWORD_INPUT_MAX
+
+Form = TypeVar("Form", bound=BaseModel)
+
+_MESSAGES = {
+    "missing": "Fill this in.",
+    "string_too_short": "Fill this in.",
+    "too_short": "Fill this in.",
+    "email": "This is no e-mail address.",
+    "string_too_long": "This is too long.",
+    "too_long": "This is too long.",
+    "string_pattern_mismatch": "This has another form.",
+}
+
+
+class BadForm(RuleBroken):
+    """`errors`: what is wrong, by the name of the field."""
+
+    detail = "Please look at the marked fields."
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+def _encodable(value: object) -> object:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+EnteredPassword = Annotated[
+    SecretStr, BeforeValidator(_encodable), Field(min_length=1, max_length=PASSWORD_INPUT_MAX)
+]
+ChosenPassword = Annotated[SecretStr, BeforeValidator(_encodable), Field(min_length=1)]
+"""The domain refuses what is too long, as `WeakPassword`."""
+
+
+async def entered(request: Request) -> dict[str, str]:
+    """The fields of the form that was sent; of several with one name, the last."""
+    form = await request.form()
+    return {name: value for name, value in form.multi_items() if isinstance(value, str)}
+
+
+async def submitted(request: Request, kind: type[Form]) -> Form:
+    """The form, validated. Raises `BadForm`."""
+    try:
+        return kind.model_validate(await entered(request))
+    except ValidationError as error:
+        raise BadForm(
+            {
+                str(detail["loc"][0]): _MESSAGES.get(detail["type"], detail["msg"])
+                for detail in error.errors(include_input=False, include_url=False)
+            }
+        ) from None

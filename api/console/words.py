@@ -1,0 +1,66 @@
+"""Times, clients and events in words."""
+
+import re
+from datetime import datetime
+
+_UNITS = (
+    (86_400 * 365, "year"),
+    (86_400 * 30, "month"),
+    (86_400, "day"),
+    (3600, "hour"),
+    (60, "minute"),
+)
+
+_BROWSERS = (
+    (r"Edg(?:e|A|iOS)?/", "Edge"),
+    (r"OPR/|Opera", "Opera"),
+    (r"Firefox/|FxiOS/", "Firefox"),
+    (r"HeadlessChrome/|Chromium/", "Chromium"),
+    (r"Chrome/|CriOS/", "Chrome"),
+    (r"Safari/", "Safari"),
+    (r"curl/", "curl"),
+    (r"python-httpx/|python-requests/|aiohttp/", "a Python program"),
+)
+_SYSTEMS = (
+    (r"Android", "Android"),
+    (r"iPhone|iPad", "iOS"),
+    (r"Windows", "Windows"),
+    (r"Macintosh|Mac OS X", "macOS"),
+    (r"CrOS", "ChromeOS"),
+    (r"Linux|X11", "Linux"),
+)
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """How far `moment` is from `now`: "3 hours ago", "in 30 days"."""
+    seconds = (now - moment).total_seconds()
+    for length, unit in _UNITS:
+        number = int(abs(seconds) // length)
+        if number:
+            amount = f"{number} {unit}{'s' if number > 1 else ''}"
+            return f"{amount} ago" if seconds > 0 else f"in {amount}"
+    return "just now" if seconds >= 0 else "in a moment"
+
+
+def exact(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def client(user_agent: str | None) -> str:
+    """A browser and its system, as far as they can be told: "Firefox on Linux"."""
+    if not user_agent:
+        return "Unknown client"
+    browser = _named(user_agent, _BROWSERS)
+    system = _named(user_agent, _SYSTEMS)
+    if browser and system:
+        return f"{browser} on {system}"
+    return browser or system or user_agent[:40]
+
+
+def _named(user_agent: str, names: tuple[tuple[str, str], ...]) -> str | None:
+    return next((name for pattern, name in names if re.search(pattern, user_agent)), None)
+
+
+def event(name: str) -> str:
+    """The name of an event as a sentence's beginning: "Post written"."""
+    return name.replace("_", " ").capitalize()
