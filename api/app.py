@@ -10,7 +10,7 @@ from fastapi.routing import APIRouter
 from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
-from api import auth, browser, one_time_codes, personal_tokens, users
+from api import auth, browser, oauth, one_time_codes, personal_tokens, users
 from api.cookies import BrowserDoor
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.docs import add_docs
@@ -31,6 +31,8 @@ LOCAL_LOGIN: tuple[APIRouter, ...] = (
     browser.public,
     personal_tokens.protected,
     personal_tokens.administration,
+    oauth.protected,
+    oauth.public,
 )
 """Routers that are left out when an outside provider logs users in."""
 EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)

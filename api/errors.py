@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from api.request_context import request_context
+from api.request_context import base_url, request_context
 from application.ports.limits import TooManyRequests
 from domain.errors import (
     Conflict,
@@ -31,7 +31,7 @@ from domain.errors import (
 )
 from domain.factors import StaleLogin
 from domain.scopes import InsufficientScope
-from domain.sessions import InvalidToken
+from domain.sessions import InvalidToken, NotAuthenticated
 
 STATUSES: dict[type[DomainError], int] = {
     Invalid: 400,
@@ -47,6 +47,9 @@ STATUSES: dict[type[DomainError], int] = {
 
 # The names in RFC 9110. Python's `HTTPStatus` has other ones in some versions.
 _PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
+"""The path of the metadata that a 401 leads to (RFC 9728, section 3)."""
 
 ERRORS_MAX = 100
 """Maximum number of errors that a 422 lists."""
@@ -144,7 +147,7 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
     kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
     headers = {}
     if isinstance(error, Unauthenticated):
-        headers["WWW-Authenticate"] = _challenge(error)
+        headers["WWW-Authenticate"] = _challenge(error, request)
     if isinstance(error, InsufficientScope):  # RFC 6750, section 3.1
         headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.scope}"'
     if isinstance(error, (TooMany, Unavailable)):
@@ -154,10 +157,12 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
     return _problem(request, STATUSES[kind], error.code, error.detail, headers=headers)
 
 
-def _challenge(error: Unauthenticated) -> str:
+def _challenge(error: Unauthenticated, request: Request) -> str:
     """The value of `WWW-Authenticate`. A request without a token gets no error code (RFC 6750,
-    section 3.1).
+    section 3.1), but the address of the metadata (RFC 9728, section 5.1).
     """
+    if isinstance(error, NotAuthenticated):
+        return f'Bearer resource_metadata="{base_url(request)}{RESOURCE_METADATA}"'
     if isinstance(error, StaleLogin):
         return f'Bearer error="insufficient_user_authentication", max_age="{error.max_age}"'
     return 'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else "Bearer"

@@ -30,7 +30,8 @@ class RequestLimit:
         if not context.is_counted:
             services: Services = request.app.state.services
             context.is_counted = True
-            statuses = await services.limits.hit(*self.hits(self.limit, request))
+            hits = self.hits(self.limit, request)
+            statuses = await services.limits.hit(*hits) if hits else ()
             context.limit_statuses = statuses[:1]  # of the network, not of its IPv6 site
 
 
@@ -61,6 +62,9 @@ def limited_by_session(limit: Limit) -> params.Depends:
     """A dependency for protected routes that count requests by session, and not as writes."""
     return params.Depends(RequestLimit(limit, _by_session))
 
+
+UNLIMITED = params.Depends(RequestLimit(Limit.WRITES, lambda *_: ()))
+"""A dependency for protected routes that change nothing, although they are no GET."""
 
 by_writes = RequestLimit(Limit.WRITES, _by_user)
 """The limit of every protected route that changes something and has no other limit."""

@@ -49,6 +49,14 @@ def address_of(request: Request) -> str | None:
     return request.client.host if request.client else None
 
 
+def base_url(request: Request) -> str:
+    """The address of the service: `PUBLIC_URL`, or else what the client asked."""
+    origin: str | None = request.app.state.services.ports.public_url
+    root_path: str = request.scope.get("root_path", "")
+    origin = origin or f"{request.url.scheme}://{request.url.netloc}"
+    return origin.rstrip("/") + root_path.rstrip("/")
+
+
 def is_draining(scope: Scope) -> bool:
     """Whether the service is about to stop, and clients should open their next connection
     elsewhere.

@@ -22,6 +22,7 @@ CONCEPTS = (
     "browser",
     "access_tokens",
     "personal_tokens",
+    "oauth",
     "external_identities",
     "one_time_codes",
     "jobs",

@@ -105,11 +105,8 @@ class PersonalTokenService:
         now = self._clock()
 
         async def work(uow: UnitOfWork) -> None:
-            if not await uow.of(PersonalTokens).delete(token_id, user.id):
+            if not await delete_token(uow, token_id, user, now):
                 raise TokenNotFound(token_id)
-            subject = f"token:{token_id}"
-            uow.record(Event.of("token_deleted", subject, actor_id=user.id, at=now))
-            await notify(uow, user, Notice.TOKEN_DELETED, now)
             await uow.commit()
 
         await self._storage.run(work)
@@ -181,3 +178,16 @@ async def token_user(
         raise InvalidToken
     user.scopes = token.scopes_for(user)
     return token, user
+
+
+async def delete_token(
+    uow: UnitOfWork, token_id: PersonalTokenId, user: User, now: datetime
+) -> bool:
+    """Delete the token, record it and have the user told. Returns False, and does nothing, unless
+    it is one of the user's.
+    """
+    if not await uow.of(PersonalTokens).delete(token_id, user.id):
+        return False
+    uow.record(Event.of("token_deleted", f"token:{token_id}", actor_id=user.id, at=now))
+    await notify(uow, user, Notice.TOKEN_DELETED, now)
+    return True

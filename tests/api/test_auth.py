@@ -174,7 +174,8 @@ async def test_a_request_without_credentials_has_a_challenge_without_error_code(
 
     problem = problem_of(answer, 401, "not_authenticated")
     assert problem["detail"] == "Not authenticated"
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    metadata = "http://gatepost/.well-known/oauth-protected-resource"
+    assert answer.headers["WWW-Authenticate"] == f'Bearer resource_metadata="{metadata}"'
 
 
 @on_one_database

@@ -4,8 +4,9 @@ import pytest
 from fastapi import FastAPI
 
 from api.routing import ProtectedRoute
+from domain.scopes import TOKEN_SCOPES, Scope
 from domain.users import Role
-from tests.api.client import ApiClient, Person, on_one_database
+from tests.api.client import ApiClient, Person, on_one_database, problem_of
 from tests.api.expected import WHO, Expected, expected_routes, path_of
 from tests.api.test_routes import census
 
@@ -61,3 +62,40 @@ async def test_every_role_gets_the_expected_status(
     )
 
     assert answer.status_code == statuses[WHO.index(who)], answer.text
+
+
+@pytest.mark.parametrize("row", [row for row, _, _ in ROWS], ids=lambda row: row.route)
+async def test_every_set_of_scopes_gets_the_expected_status(api: ApiClient, row: Expected) -> None:
+    """A token with every scope but the one that the route declares, and one with this scope alone,
+    of every role: all other sets have more of the one or less of the other.
+    """
+    (needed,) = {
+        route.scope
+        for route, path, methods in census(api.app.routes)
+        if isinstance(route, ProtectedRoute) and (path, {row.method} <= methods) == (row.path, True)
+    }
+    people = await everybody(api)
+    owner = people["owner"]
+    assert owner
+    assert row.statuses
+    for who in ("member", "moderator", "admin", "owner"):
+        person = people[who]
+        assert person
+        allowed = [it for it in TOKEN_SCOPES if who == "admin" or it is not Scope.ADMIN]
+        sets = [[scope for scope in allowed if scope is not needed]]
+        sets += [[needed]] if needed in allowed else []
+        for scopes in sets:
+            token = await api.token(person, *scopes)
+            answer = await api.client.request(
+                row.method,
+                await path_of(row.path, api, owner),
+                headers=token.headers,
+                **await row.request_of(api, person),
+            )
+            if needed in scopes:
+                assert answer.status_code == row.statuses[WHO.index(who)], answer.text
+            elif needed is Scope.SESSION_ONLY:
+                problem_of(answer, 403, "session_required")
+            else:
+                problem_of(answer, 403, "insufficient_scope")
+                assert f'scope="{needed.value}"' in answer.headers["WWW-Authenticate"]
