@@ -1,6 +1,6 @@
 """Personal tokens: random, with a prefix that tells them from all others, stored hashed.
 
-docs/decisions/0034-scopes-and-personal-tokens.md has the reasons.
+docs/decisions/0043-scopes-and-personal-tokens.md has the reasons.
 """
 
 from collections.abc import Mapping, Sequence

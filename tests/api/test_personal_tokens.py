@@ -14,7 +14,7 @@ from domain.scopes import TOKEN_SCOPES, Scope
 from domain.users import Role
 from infrastructure.database.personal_tokens import PERSONAL_TOKENS
 from tests.api.caller import Caller
-from tests.api.client import ApiClient, Person, on_one_database, problem_of
+from tests.api.client import ApiClient, Person, on_one_database, open_gate, problem_of
 from tests.api.expected import AUTH, Expected, allowed, for_admins
 from tests.api.provocations import as_a_member, on_nobody
 from tests.fakes.limits import FakeLimits
@@ -230,15 +230,9 @@ async def test_a_token_sees_its_owner_s_sessions_and_is_none_of_them(api: ApiCli
     problem_of(await api.client.post("/logout", headers=script.headers), 403, "session_required")
 
 
-class TestGuesses:
-    @pytest.fixture
-    def limits(self) -> FakeLimits:
-        return FakeLimits({Limit.TOKEN_GUESSES: 3})
-
-    @on_one_database
-    async def test_guesses_of_one_address_are_limited_and_others_go_on(
-        self, api: ApiClient
-    ) -> None:
+@on_one_database
+async def test_guesses_of_one_address_are_limited_and_others_go_on(database_url: str) -> None:
+    async with open_gate(database_url, limits=FakeLimits({Limit.TOKEN_GUESSES: 3})) as api:
         anna = await api.person()
         script = await api.token(anna, Scope.POSTS_READ)
 
