@@ -99,6 +99,8 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield _error("ENVIRONMENT", "development; the log contains e-mail addresses")
     if settings.secret_key is None:
         yield _error("SECRET_KEY", "not set; a secret was generated and stored in a file")
+    if settings.webhooks_private == "on":
+        yield _error("WEBHOOKS_PRIVATE", "on; webhooks reach the network of the service")
     if settings.bcrypt_cost < 12:
         yield _error("BCRYPT_COST", f"{settings.bcrypt_cost} is too cheap, the minimum is 12")
     if settings.rate_limits == "off":

@@ -39,6 +39,7 @@ from infrastructure.limits import FIXED_RATES, ProcessLimits, SharedLimits, rate
 from infrastructure.logs import set_up_logs
 from infrastructure.mail import ConsoleMailer, NoMailer, SmtpMailer
 from infrastructure.metrics import Metrics
+from infrastructure.outgoing import HttpOutgoing
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.proxies import TrustedProxies
 from infrastructure.sealer import AesGcmSealer
@@ -130,7 +131,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         worker = build_worker(app.state.services, settings, database)
         work: list[Coroutine[Any, Any, None]] = [
             worker.run_forever(),
-            database.listen(CHANNEL, worker.wake_soon),
+            database.listen(CHANNEL, worker.wake_later),
             app.state.services.personal_tokens.note_uses_forever(),
         ]
         if metrics:
@@ -248,6 +249,9 @@ def build_ports(
         ),
         limits=build_limits(settings),
         mailer=build_mailer(settings),
+        outgoing=HttpOutgoing(
+            private=settings.webhooks_private == "on", https_only=settings.in_production
+        ),
         sealer=AesGcmSealer(_derived_keys(settings, "sealing")),
         totp=PyotpCodes(APP_NAME),
         clock=system_clock,

@@ -28,6 +28,7 @@ CONCEPTS = (
     "jobs",
     "mail",
     "events",
+    "webhooks",
     "idempotency",
     "administration",
     "exports",

@@ -13,6 +13,7 @@ from typing import Any
 
 from application.ports.jobs import NewJob
 from application.ports.storage import UnitOfWork
+from application.webhooks import send_to_webhooks
 from domain.events import Event, Happened
 from domain.users import UserId
 
@@ -25,15 +26,18 @@ is not undone: let it add a job for that, with the id of what happened in the pa
 
 Reactions = Mapping[str, Sequence[Reaction]]
 
+ANY = "*"
+"""Every event."""
+
 REACTIONS: Reactions = {
-    # The name of an event, and a tuple of functions.
+    ANY: (send_to_webhooks,),
 }
 """The reactions to each event, by the event's name."""
 
 
 def jobs_for(event: Event, reactions: Reactions) -> list[NewJob]:
     """A job for each reaction to `event`."""
-    following = reactions.get(event.name, ())
+    following = (*reactions.get(event.name, ()), *reactions.get(ANY, ()))
     if not following:
         return []
     payload = {
@@ -44,7 +48,15 @@ def jobs_for(event: Event, reactions: Reactions) -> list[NewJob]:
         "at": event.at.isoformat(),
         "details": dict(event.details),
     }
-    return [NewJob(kind=name_of(each), payload=payload, due_at=event.at) for each in following]
+    return [
+        NewJob(
+            kind=name_of(each),
+            payload=payload,
+            due_at=event.at,
+            if_subscribed_to=event.name if each is send_to_webhooks else None,
+        )
+        for each in following
+    ]
 
 
 def name_of(reaction: Reaction) -> str:

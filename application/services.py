@@ -16,6 +16,7 @@ from application.ports.adapter import Adapter
 from application.ports.clock import Clock
 from application.ports.limits import Limits
 from application.ports.mail import Mailer
+from application.ports.outgoing import Outgoing
 from application.ports.passwords import Passwords
 from application.ports.queries import PostQueries, Queries
 from application.ports.sealer import Sealer
@@ -43,6 +44,7 @@ class Ports:
     passwords: Passwords
     limits: Limits
     mailer: Mailer
+    outgoing: Outgoing
     sealer: Sealer
     totp: TotpCodes
     clock: Clock
@@ -61,7 +63,15 @@ class Ports:
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
-        return (self.tokens, self.passwords, self.limits, self.mailer, self.sealer, self.totp)
+        return (
+            self.tokens,
+            self.passwords,
+            self.limits,
+            self.mailer,
+            self.outgoing,
+            self.sealer,
+            self.totp,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

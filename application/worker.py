@@ -42,8 +42,11 @@ AT_ONCE = 64
 _IDLE = 30.0
 """Seconds between two looks when nobody says that there is a job."""
 
-_SOON = 0.2
-"""Seconds by which a process lets the one that added a job go first."""
+_SOON = 0.05
+"""Seconds after a commit that may have added jobs, so that many commits cost one look."""
+
+_LATER = 0.5
+"""The same after a commit of another process, which goes first."""
 
 _AFTER_OUTAGE = 2.0
 
@@ -123,7 +126,8 @@ class Worker:
         if len(self._kinds) < len(listed):
             raise ValueError("two kinds of jobs have the same name")
         self._awake = asyncio.Event()
-        self._waking: asyncio.TimerHandle | None = None
+        self._waking: set[float] = set()
+        """The delays that are running."""
         self._running: dict[asyncio.Task[None], _Running] = {}
         self._ended: list[tuple[Job, Job | None]] = []
         """Jobs that are over, each with what is to be stored of it; None if it is to be removed."""
@@ -136,12 +140,20 @@ class Worker:
         self._awake.set()
 
     def wake_soon(self) -> None:
-        """Another process has added a job, and most likely does it."""
-        if self._waking is None:
-            self._waking = asyncio.get_running_loop().call_later(_SOON, self._wake_now)
+        """There may be a job of this process."""
+        self._wake_in(_SOON)
 
-    def _wake_now(self) -> None:
-        self._waking = None
+    def wake_later(self) -> None:
+        """Another process has added a job, and most likely does it."""
+        self._wake_in(_LATER)
+
+    def _wake_in(self, seconds: float) -> None:
+        if seconds not in self._waking:
+            self._waking.add(seconds)
+            asyncio.get_running_loop().call_later(seconds, self._wake_after, seconds)
+
+    def _wake_after(self, seconds: float) -> None:
+        self._waking.discard(seconds)
         self._awake.set()
 
     def readings(self) -> Sequence[Reading]:
@@ -186,7 +198,7 @@ class Worker:
 
         Any number of processes may do so at the same time.
         """
-        self._storage.on_jobs(self.wake)
+        self._storage.on_jobs(self.wake_soon)
         has_regular = False
         try:
             while True:

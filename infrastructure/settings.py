@@ -182,6 +182,8 @@ class Settings(BaseSettings):
     """Days after which `gatepost purge` deletes an event of the audit."""
     drain_seconds: int | None = Field(default=None, ge=0, le=300)
     """From SIGTERM to the end of listening; unset: 5 in production, none in development."""
+    webhooks_private: Literal["on", "off"] = "off"
+    """Whether webhooks may lead to addresses that are not public, for development and tests."""
     console: Literal["on", "off"] = "on"
     """Whether browsers may log in, and have pages."""
     fastpath: Literal["on", "off"] = "on"

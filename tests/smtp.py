@@ -57,7 +57,7 @@ class Inbox:
 
 
 class Certificate:
-    """Of a server at 127.0.0.1, signed by nobody but itself; written to `path`."""
+    """Of 127.0.0.1 and hooks.example, signed by nobody but itself; written to `path`."""
 
     def __init__(self, directory: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -72,7 +72,9 @@ class Certificate:
             .not_valid_before(now - timedelta(hours=1))
             .not_valid_after(now + timedelta(hours=1))
             .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
+                x509.SubjectAlternativeName(
+                    [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("hooks.example")]
+                ),
                 critical=False,
             )
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -144,7 +144,7 @@ def test_no_response_has_passwords_or_hashes(document: dict[str, Any]) -> None:
 
     assert {"UserView", "TokensView", "EventView"} <= views.keys()
     for name, schema in views.items():
-        assert not [member for member in schema["properties"] if "password" in member], name
+        assert not [member for member in schema.get("properties", {}) if "password" in member], name
 
 
 def refs(part: object) -> Iterator[str]:

@@ -26,6 +26,8 @@ HARMLESS = {
     "Hit.key",
     "IdempotencyRecord.key",  # a client's name for a request
     "IdempotencyRecord.request_hash",  # of a post
+    "Job.key",  # the name of a regular job
+    "NewJob.key",
     "KeptKey.key",  # hides its own
     "Ports.passwords",
     "Ports.password_policy",
@@ -37,6 +39,9 @@ HARMLESS = {
     "TokenContext.tokens",  # how many
     "TokensView.token_type",
     "User.tokens_valid_from",
+    "Webhook.old_secret_until",  # when
+    "Delivery.status_code",
+    "DeliveryView.status_code",
 }
 
 

@@ -281,5 +281,5 @@ class Storage(Protocol):
         ...
 
     def on_jobs(self, wake: Callable[[], None]) -> None:
-        """Call `wake` after each commit of this storage that added jobs."""
+        """Call `wake` after each commit of this storage that may have added jobs."""
         ...

@@ -48,6 +48,7 @@ from infrastructure.database.driver.rows import (
 )
 from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.mail import LEFT_OVER, OUTBOX, left_over_message
+from infrastructure.database.webhooks import IS_SUBSCRIBED
 
 CHANNEL = "gatepost_jobs"
 """Where PostgreSQL tells all processes that there is a job (NOTIFY)."""
@@ -112,6 +113,15 @@ _ADD = (
         | {JOBS.c.attempts: bindparam("attempts", type_=BigId)}
     )
     .on_conflict_do_nothing()
+    .returning(JOBS.c.id, _Notified())
+)
+_VALUES = [c for c in JOB.columns if c is not JOBS.c.id]
+ADD_IF_SUBSCRIBED = (
+    insert(JOBS)
+    .from_select(
+        _VALUES,
+        select(*(bindparam(c.name, type_=c.type) for c in _VALUES)).where(IS_SUBSCRIBED),
+    )
     .returning(JOBS.c.id, _Notified())
 )
 _KINDS = [f"kind_{number}" for number in range(BUSY_KINDS_MAX)]
@@ -208,11 +218,15 @@ def stored(new: NewJob) -> Job:
     )
 
 
-def add(transaction: Transaction, job: Job) -> None:
-    """Store `job` with the commit."""
+def add(transaction: Transaction, job: Job, *, if_subscribed_to: str | None = None) -> None:
+    """Store `job` with the commit; only if a webhook is told of an event, if there is one."""
     values = JOB.values(job)
     del values["id"]
-    transaction.defer(_ADD, **values)
+    if if_subscribed_to is None:
+        transaction.defer(_ADD, **values)
+    else:
+        subscribed_to = f"% {if_subscribed_to} %"
+        transaction.defer(ADD_IF_SUBSCRIBED, subscribed_to=subscribed_to, **values)
 
 
 class SqlJobs(Jobs):
@@ -220,7 +234,7 @@ class SqlJobs(Jobs):
         self._transaction = transaction
 
     async def add(self, job: NewJob) -> None:
-        add(self._transaction, stored(job))
+        add(self._transaction, stored(job), if_subscribed_to=job.if_subscribed_to)
 
     async def claim(
         self,

@@ -19,6 +19,7 @@ from domain.events import AUDIT_DAYS
 from domain.idempotency import LIFE
 from domain.jobs import FAILED_DAYS
 from domain.sessions import NETWORK_RETENTION
+from domain.webhooks import DELIVERY_DAYS
 from infrastructure.database.driver.rows import BigId, Instant
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.events import EVENTS
@@ -31,6 +32,7 @@ from infrastructure.database.posts import POSTS
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
 from infrastructure.database.users import USERS
 from infrastructure.database.votes import VOTES
+from infrastructure.database.webhooks import DELIVERIES
 
 ACCOUNT_BATCH = 100
 """Rows of a closed account for each statement. Deleting a post also deletes its search entry."""
@@ -54,6 +56,7 @@ class Purged:
     events: int = 0
     ended_identities: int = 0
     failed_jobs: int = 0
+    deliveries: int = 0
     accounts: int = 0
     """Closed accounts, after everything that belonged to them."""
 
@@ -75,7 +78,7 @@ _NEXT = {
             .c.id
         )
     )
-    for table in (SESSIONS, PERSONAL_TOKENS, CODES, EVENTS)
+    for table in (SESSIONS, PERSONAL_TOKENS, CODES, EVENTS, DELIVERIES)
 }
 _SESSION_HAS_EXPIRED = and_(
     SESSIONS.c.id > _AFTER,
@@ -176,6 +179,21 @@ _FAILED_JOBS = (
     )
     .returning(JOBS.c.id)
 )
+_DELIVERIES = (
+    delete(DELIVERIES)
+    .where(
+        DELIVERIES.c.id.in_(
+            select(DELIVERIES.c.id)
+            .where(
+                DELIVERIES.c.id > _AFTER,
+                DELIVERIES.c.id <= _UPTO,
+                DELIVERIES.c.created_at <= _EXPIRED_BEFORE,
+            )
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(DELIVERIES.c.id)
+)
 ENDED_IDENTITY_LIFE = timedelta(days=31)
 """Longer than access tokens of any provider live, as far as is known."""
 
@@ -239,6 +257,7 @@ async def purge(
     - audit events that are older than `audit_days`;
     - identities whose user deleted the account, after `ENDED_IDENTITY_LIFE`;
     - jobs that failed longer ago than `domain.jobs.FAILED_DAYS`;
+    - deliveries to webhooks that are older than `domain.webhooks.DELIVERY_DAYS`;
     - closed accounts, with all that belongs to them.
     """
     purged = Purged()
@@ -277,6 +296,14 @@ async def purge(
         expired_before=expired_before - timedelta(days=FAILED_DAYS),
         batch=batch,
     )
+    deliveries_expired_before = expired_before - timedelta(days=DELIVERY_DAYS)
+    async for ids in _walk(database, DELIVERIES, batch):
+        deleted = await _delete(
+            database, _DELIVERIES, **ids, expired_before=deliveries_expired_before
+        )
+        purged.deliveries += deleted
+        if not deleted:  # as with events
+            break
     purged.accounts = await remove_closed_accounts(database, batch=min(batch, ACCOUNT_BATCH))
     return purged
 

@@ -36,6 +36,7 @@ from infrastructure.tokens.personal import WithPersonalTokens
 from infrastructure.totp import PyotpCodes
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
+from tests.fakes.outgoing import FakeOutgoing
 from tests.secrecy import ASYNC_HOOKS, SECRECY
 
 URL = "http://gatepost"
@@ -220,6 +221,7 @@ async def open_gate(
         passwords=BcryptPasswords(cost=4),
         limits=limits or FakeLimits(),
         mailer=FakeMailer(),
+        outgoing=FakeOutgoing(),
         sealer=AesGcmSealer([b"s" * 32]),
         totp=PyotpCodes("Gatepost"),
         clock=clock,

@@ -31,6 +31,7 @@ from tests.contracts.backends import SqlBackend
 from tests.factories import PostContentFactory, post_patch
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
+from tests.fakes.outgoing import FakeOutgoing
 from tests.fakes.passwords import FakePasswords
 from tests.fakes.sealer import FakeSealer
 from tests.fakes.tokens import FakeTokens
@@ -142,6 +143,7 @@ async def started(standby: Standby, url: str) -> AsyncIterator[Instance]:
         passwords=FakePasswords(),
         limits=FakeLimits(),
         mailer=FakeMailer(),
+        outgoing=FakeOutgoing(),
         sealer=FakeSealer(),
         totp=FakeTotpCodes(),
         clock=system_clock,

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from application.ports.jobs import Job, JobId, JobList, Jobs, JobStatus, NewJob
 from application.request_info import REQUEST_INFO
+from domain.webhooks import Webhook
 from tests.fakes.storage import FakeStorage, FakeUnitOfWork, State
 
 
@@ -30,6 +31,10 @@ class FakeJobs(Jobs):
         )
 
         def change(state: State) -> None:
+            if job.if_subscribed_to is not None and not any(
+                webhook.is_told_of(job.if_subscribed_to) for webhook in state.rows(Webhook).values()
+            ):
+                return
             if added.key is None or added.key not in {it.key for it in state.jobs.values()}:
                 state.put(added.id, added)
 

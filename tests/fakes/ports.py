@@ -4,6 +4,7 @@ from application.services import Ports
 from tests.fakes.clock import FakeClock
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
+from tests.fakes.outgoing import FakeOutgoing
 from tests.fakes.passwords import FakePasswords
 from tests.fakes.queries import FakeQueries
 from tests.fakes.sealer import FakeSealer
@@ -22,6 +23,7 @@ class FakePorts(Ports):
     passwords: FakePasswords = field(default_factory=FakePasswords)
     limits: FakeLimits = field(default_factory=FakeLimits)
     mailer: FakeMailer = field(default_factory=FakeMailer)
+    outgoing: FakeOutgoing = field(default_factory=FakeOutgoing)
     sealer: FakeSealer = field(default_factory=FakeSealer)
     totp: FakeTotpCodes = field(default_factory=FakeTotpCodes)
     clock: FakeClock = field(default_factory=FakeClock)

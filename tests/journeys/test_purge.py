@@ -36,6 +36,7 @@ def test_a_purge_leaves_alone_who_is_logged_in_and_can_be_done_again(place: Plac
                 ["0", "events"],
                 ["0", "ended identities"],
                 ["0", "failed jobs"],
+                ["0", "deliveries"],
                 ["0", "accounts"],
             ]
 
@@ -60,6 +61,7 @@ def test_scripts_get_the_figures_as_json(place: Place) -> None:
         "events": 0,
         "ended_identities": 0,
         "failed_jobs": 0,
+        "deliveries": 0,
         "accounts": 0,
     }
 

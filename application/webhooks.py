@@ -1,0 +1,301 @@
+"""Webhooks: what admins do with them, and how events get to them."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from application.jobs import Kind
+from application.ports.jobs import FailedForNow, Job, NeverSucceeds, NewJob
+from application.ports.outgoing import NotAnswered
+from application.ports.storage import UnitOfWork
+from application.ports.webhooks import Deliveries, WebhookList, Webhooks
+from application.services import Ports, Services
+from domain.events import Event, Happened
+from domain.pages import Page
+from domain.policies import AdminsOnly, is_admin
+from domain.users import User
+from domain.webhooks import (
+    ATTEMPTS_MAX,
+    GONE,
+    TEST,
+    Delivery,
+    DeliveryId,
+    DeliveryNotFound,
+    DeliveryStatus,
+    EventName,
+    NewDelivery,
+    NewWebhook,
+    Webhook,
+    WebhookId,
+    WebhookNotFound,
+    delivery_of,
+    message,
+    pause_after,
+    secret_text,
+    signature,
+)
+
+DELIVER = "deliver_webhook"
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookChange:
+    """None keeps what there is."""
+
+    url: str | None = None
+    events: tuple[EventName, ...] | None = None
+    active: bool | None = None
+
+
+class WebhookService:
+    """Every method raises `AdminsOnly` if `admin` is none, and `WebhookNotFound`."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._list = ports.queries.of(WebhookList)
+        self._storage = ports.storage
+        self._outgoing = ports.outgoing
+        self._sealer = ports.sealer
+        self._clock = ports.clock
+
+    async def create(
+        self, admin: User, url: str, events: tuple[EventName, ...]
+    ) -> tuple[Webhook, str]:
+        """The webhook and its secret. Raises as `Outgoing.check_url` does."""
+        _allow(admin)
+        await self._outgoing.check_url(url)
+        now, secret = self._clock(), secret_text(secrets.token_bytes(SECRET_BYTES))
+
+        async def work(uow: UnitOfWork) -> Webhook:
+            webhooks = uow.of(Webhooks)
+            webhook = await webhooks.add(NewWebhook(url=url, events=events, created_at=now))
+            webhook.sealed_secret = self._sealer.seal(secret, _context(webhook))
+            await webhooks.save(webhook)
+            _record(uow, "webhook_created", webhook, admin, self._clock())
+            await uow.commit()
+            return webhook
+
+        return await self._storage.run(work), secret
+
+    async def webhooks(self, admin: User) -> list[Webhook]:
+        """All webhooks, oldest first."""
+        _allow(admin)
+        return await self._list.webhooks()
+
+    async def webhook(self, admin: User, webhook_id: WebhookId) -> Webhook:
+        _allow(admin)
+        webhook = await self._list.webhook(webhook_id)
+        if webhook is None:
+            raise WebhookNotFound(webhook_id)
+        return webhook
+
+    async def change(self, admin: User, webhook_id: WebhookId, change: WebhookChange) -> Webhook:
+        """Raises as `Outgoing.check_url` does for another url."""
+        await self.webhook(admin, webhook_id)
+        if change.url is not None:
+            await self._outgoing.check_url(change.url)
+
+        async def work(uow: UnitOfWork) -> Webhook:
+            webhook = await _locked(uow, webhook_id)
+            webhook.url = change.url or webhook.url
+            webhook.events = change.events or webhook.events
+            webhook.active = webhook.active if change.active is None else change.active
+            await uow.of(Webhooks).save(webhook)
+            _record(uow, "webhook_changed", webhook, admin, self._clock())
+            await uow.commit()
+            return webhook
+
+        return await self._storage.run(work)
+
+    async def delete(self, admin: User, webhook_id: WebhookId) -> None:
+        _allow(admin)
+
+        async def work(uow: UnitOfWork) -> None:
+            webhook = await _locked(uow, webhook_id)
+            await uow.of(Webhooks).remove(webhook)
+            _record(uow, "webhook_deleted", webhook, admin, self._clock())
+            await uow.commit()
+
+        await self._storage.run(work)
+
+    async def change_secret(self, admin: User, webhook_id: WebhookId) -> tuple[Webhook, str]:
+        """The webhook and its new secret. The old one signs as well for a day."""
+        _allow(admin)
+        now, secret = self._clock(), secret_text(secrets.token_bytes(SECRET_BYTES))
+
+        async def work(uow: UnitOfWork) -> Webhook:
+            webhook = await _locked(uow, webhook_id)
+            webhook.change_secret(self._sealer.seal(secret, _context(webhook)), now)
+            await uow.of(Webhooks).save(webhook)
+            _record(uow, "webhook_secret_changed", webhook, admin, now)
+            await uow.commit()
+            return webhook
+
+        return await self._storage.run(work), secret
+
+    async def deliveries(
+        self, admin: User, webhook_id: WebhookId, limit: int, after: tuple[int, ...] | None
+    ) -> Page[Delivery]:
+        """The deliveries to a webhook, newest first. Raises `InvalidCursor`."""
+        await self.webhook(admin, webhook_id)
+        return await self._list.deliveries(webhook_id, limit, after)
+
+    async def again(self, admin: User, webhook_id: WebhookId, delivery_id: DeliveryId) -> Delivery:
+        """Have a delivery sent again, with the same id and body. Raises `DeliveryNotFound`."""
+        webhook = await self.webhook(admin, webhook_id)
+
+        async def work(uow: UnitOfWork) -> Delivery:
+            delivery = await uow.of(Deliveries).get(delivery_id)
+            if delivery is None or delivery.webhook_id != webhook_id:
+                raise DeliveryNotFound(delivery_id)
+            delivery.ask_again()
+            await uow.of(Deliveries).save(delivery)
+            await uow.jobs.add(_job(delivery, webhook, self._clock()))
+            await uow.commit()
+            return delivery
+
+        return await self._storage.run(work)
+
+    async def test(self, admin: User, webhook_id: WebhookId) -> Delivery:
+        """Have a message of the type `TEST` sent, whether the webhook is switched on or not."""
+        webhook, now = await self.webhook(admin, webhook_id), self._clock()
+        new = NewDelivery(
+            webhook_id=webhook_id,
+            message_id=f"msg_{secrets.token_hex(16)}",
+            type=TEST,
+            body=message(TEST, now, {"subject": f"webhook:{webhook_id}", "actor_id": admin.id}),
+            created_at=now,
+        )
+
+        async def work(uow: UnitOfWork) -> Delivery:
+            delivery = await uow.of(Deliveries).add(new)
+            await uow.jobs.add(_job(delivery, webhook, now))
+            await uow.commit()
+            return delivery
+
+        return await self._storage.run(work)
+
+
+async def send_to_webhooks(happened: Happened, uow: UnitOfWork) -> None:
+    """The reaction to every event: a delivery for each webhook that is told of it."""
+    for webhook in await uow.of(Webhooks).active():
+        if webhook.is_told_of(happened.event.name):
+            delivery = await uow.of(Deliveries).add(delivery_of(happened, webhook))
+            await uow.jobs.add(_job(delivery, webhook, happened.event.at))
+
+
+async def deliver(services: Services, job: Job) -> None:
+    """Send a delivery, and note its answer.
+
+    At least once: a process that dies between the answer and the note leaves the job to another
+    one, which sends the same id and body.
+    """
+    ports = services.ports
+    found = await _to_send(ports.queries.of(WebhookList), job)
+    if found is None:
+        return
+    delivery, webhook = found
+    is_off = not webhook.active and delivery.type != TEST
+    status = None
+    problem = "the webhook is switched off"
+    if not is_off:
+        headers = _headers(ports, delivery, webhook)
+        try:
+            status = await ports.outgoing.post(webhook.url, headers, delivery.body.encode())
+            problem = f"the answer was {status}"
+        except NotAnswered as error:
+            problem = str(error)
+    is_last = is_off or job.attempts >= ATTEMPTS_MAX
+
+    async def work(uow: UnitOfWork) -> Delivery | None:
+        sent = await uow.of(Deliveries).get(delivery.id)
+        if sent is None or sent.round != delivery.round:
+            return None  # deleted meanwhile, or asked for again
+        sent.attempted(status, is_last=is_last)
+        await uow.of(Deliveries).save(sent)
+        if status == GONE:
+            gone = await _locked(uow, webhook.id)
+            gone.active = False
+            await uow.of(Webhooks).save(gone)
+            _record(uow, "webhook_switched_off", gone, None, ports.clock())
+        await uow.commit()
+        return sent
+
+    noted = await ports.storage.run(work)
+    if noted is None or noted.status is DeliveryStatus.DELIVERED:
+        return
+    if noted.status is DeliveryStatus.FAILED:
+        raise NeverSucceeds(problem)
+    raise FailedForNow(problem)
+
+
+JOBS = (
+    Kind(
+        name=DELIVER,
+        work=deliver,
+        at_once=48,
+        per_lane=4,
+        attempts=ATTEMPTS_MAX,
+        pause=pause_after,
+    ),
+)
+
+
+async def _to_send(listed: WebhookList, job: Job) -> tuple[Delivery, Webhook] | None:
+    """What a job is to send; None if it is gone, or another job sends it."""
+    delivery = await listed.delivery(DeliveryId(job.payload["delivery_id"]))
+    if delivery is None or delivery.round != job.payload["round"]:
+        return None
+    webhook = await listed.webhook(delivery.webhook_id)
+    return None if webhook is None else (delivery, webhook)
+
+
+def _headers(ports: Ports, delivery: Delivery, webhook: Webhook) -> dict[str, str]:
+    now, context = ports.clock(), _context(webhook)
+    opened = [ports.sealer.open(sealed, context) for sealed in webhook.sealed_secrets(now)]
+    if opened[0] is None:
+        raise FailedForNow("its secret was sealed with another SECRET_KEY")
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "Gatepost",
+        "webhook-id": delivery.message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(
+            signature(secret, delivery.message_id, now, delivery.body)
+            for secret in opened
+            if secret is not None
+        ),
+    }
+
+
+def _job(delivery: Delivery, webhook: Webhook, now: datetime) -> NewJob:
+    return NewJob(
+        kind=DELIVER,
+        payload={"delivery_id": delivery.id, "round": delivery.round},
+        due_at=now,
+        lane=f"{DELIVER} {urlsplit(webhook.url).hostname}",
+    )
+
+
+async def _locked(uow: UnitOfWork, webhook_id: WebhookId) -> Webhook:
+    webhook = await uow.of(Webhooks).get(webhook_id)
+    if webhook is None:
+        raise WebhookNotFound(webhook_id)
+    return webhook
+
+
+def _context(webhook: Webhook) -> str:
+    return f"secret of webhook:{webhook.id}"
+
+
+def _record(
+    uow: UnitOfWork, name: str, webhook: Webhook, admin: User | None, now: datetime
+) -> None:
+    actor_id = admin.id if admin else None
+    uow.record(Event.of(name, f"webhook:{webhook.id}", actor_id=actor_id, at=now))
+
+
+def _allow(actor: User) -> None:
+    if not is_admin(actor):
+        raise AdminsOnly
