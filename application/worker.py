@@ -4,15 +4,14 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
 from typing import NoReturn
 
-from application.concepts import modules
+from application.job_kinds import JobKinds
 from application.jobs import Kind, Regular
 from application.ports.adapter import Reading
 from application.ports.jobs import (
@@ -25,12 +24,11 @@ from application.ports.jobs import (
     NeverSucceeds,
     NewJob,
 )
-from application.ports.mail import MAIL_JOB
 from application.ports.storage import UnitOfWork
-from application.reactions import REACTIONS, Reaction, Reactions, happened_of, name_of
+from application.reactions import REACTIONS, Reactions
 from application.request_info import REQUEST_INFO
 from application.services import Services
-from domain.errors import AlreadyGone, Unavailable
+from domain.errors import Unavailable
 
 LEASE = timedelta(seconds=60)
 """How long a claimed job is reserved for its process. A job that takes longer is claimed again by
@@ -54,31 +52,6 @@ log = logging.getLogger("gatepost.jobs")
 
 Jitter = Callable[[], float]
 """Returns a number from 0 to 1."""
-
-
-async def _mail(services: Services, job: Job) -> None:
-    await services.mail.deliver(job)
-
-
-def _reaction_kind(reaction: Reaction) -> Kind:
-    async def react(services: Services, job: Job) -> None:
-        async def work(uow: UnitOfWork) -> None:
-            await reaction(happened_of(job.payload), uow)
-            # With its changes, so that they are made once. If another process has claimed the job
-            # since, it is that one's to do.
-            if await uow.jobs.remove(job):
-                await uow.commit()
-
-        # What was to be changed may be gone: nothing follows then.
-        with suppress(AlreadyGone):
-            await services.ports.storage.run(work)
-
-    return Kind(name=name_of(reaction), work=react)
-
-
-# As many lanes and kinds as a claim can skip.
-MAIL = Kind(name=MAIL_JOB, work=_mail, attempts=200)
-"""Mails are tried for as long as their codes would live; at one attempt an hour at least."""
 
 
 @dataclass(eq=False)
@@ -107,24 +80,7 @@ class Worker:
         self._list = services.ports.queries.of(JobList)
         self._clock = services.ports.clock
         self._jitter = jitter
-        concepts = modules("application")
-        self._regular = {
-            each.name: each
-            for each in (
-                *regular,
-                *(it for module in concepts for it in getattr(module, "REGULAR", ())),
-            )
-        }
-        listed = [
-            MAIL,
-            *kinds,
-            *map(_reaction_kind, dict.fromkeys(chain.from_iterable(reactions.values()))),
-            *(it for module in concepts for it in getattr(module, "JOBS", ())),
-            *(it.kind for it in self._regular.values()),
-        ]
-        self._kinds: Mapping[str, Kind] = {kind.name: kind for kind in listed}
-        if len(self._kinds) < len(listed):
-            raise ValueError("two kinds of jobs have the same name")
+        self._kinds = JobKinds(kinds, regular, reactions)
         self._awake = asyncio.Event()
         self._waking: set[float] = set()
         """The delays that are running."""
@@ -185,7 +141,7 @@ class Worker:
                     partial(self._failures.__getitem__, kind),
                     labels={"kind": kind},
                 )
-                for kind in self._kinds
+                for kind in self._kinds.names
             ),
         )
 
@@ -222,13 +178,13 @@ class Worker:
 
     async def add_regular(self) -> None:
         """Add the regular jobs that are not there yet."""
-        missing = self._regular.keys() - await self._list.keys()
+        missing = self._kinds.regular.keys() - await self._list.keys()
         if not missing:
             return
 
         async def work(uow: UnitOfWork) -> None:
             for name in sorted(missing):
-                due = self._regular[name].next(self._clock())
+                due = self._kinds.regular[name].next(self._clock())
                 await uow.jobs.add(NewJob(kind=name, key=name, due_at=due))
             await uow.commit()
 
@@ -313,13 +269,17 @@ class Worker:
         kinds = Counter(job.kind for job in jobs)
         lanes = Counter((job.kind, job.lane) for job in jobs if job.lane)
         return (
-            [name for name, count in kinds.items() if count >= self._kind(name).at_once],
-            [lane for (name, lane), count in lanes.items() if count >= self._kind(name).per_lane],
+            [name for name, count in kinds.items() if count >= self._kinds.of(name).at_once],
+            [
+                lane
+                for (name, lane), count in lanes.items()
+                if count >= self._kinds.of(name).per_lane
+            ],
         )
 
     def _start(self, job: Job) -> None:
         task = asyncio.create_task(self._do(job))
-        self._running[task] = _Running(job, self._kind(job.kind), self._clock())
+        self._running[task] = _Running(job, self._kinds.of(job.kind), self._clock())
         task.add_done_callback(self._stopped)
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
@@ -335,7 +295,7 @@ class Worker:
         info = REQUEST_INFO.set(job.origin)
         changed: Job | None
         try:
-            await self._kind(job.kind).work(self._services, job)
+            await self._kinds.of(job.kind).work(self._services, job)
         except Exception as error:  # noqa: BLE001  whatever it is, it is an attempt that failed
             changed = self._failed(job, error)
         else:
@@ -344,12 +304,9 @@ class Worker:
             REQUEST_INFO.reset(info)
         self._ended.append((job, changed))
 
-    def _kind(self, name: str) -> Kind:
-        return self._kinds.get(name, _unknown(name))
-
     def _next(self, job: Job, error: str | None = None) -> Job | None:
         """The next time of a regular job; None for any other, which is over."""
-        regular = self._regular.get(job.kind)
+        regular = self._kinds.regular.get(job.kind)
         if regular is None:
             return None
         due = regular.next(self._clock())
@@ -358,7 +315,7 @@ class Worker:
     def _failed(self, job: Job, error: Exception) -> Job:
         """The job after an attempt that failed."""
         self._failures[job.kind] += 1
-        kind, now = self._kind(job.kind), self._clock()
+        kind, now = self._kinds.of(job.kind), self._clock()
         is_expected = isinstance(error, (FailedForNow, NeverSucceeds, Unavailable))
         reason = str(error) if is_expected else type(error).__name__
         is_last = isinstance(error, NeverSucceeds) or job.attempts >= kind.attempts
@@ -379,12 +336,3 @@ class Worker:
             exc_info=None if is_expected else error,
         )
         return replace(job, due_at=again_at, error=reason)
-
-
-def _unknown(name: str) -> Kind:
-    """A kind that only another release has."""
-
-    async def work(_: Services, __: Job) -> None:
-        raise FailedForNow("this release has no jobs of this kind")
-
-    return Kind(name=name, work=work)

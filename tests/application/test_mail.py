@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import pytest
 
+from application.job_kinds import MAIL
 from application.ports.mail import Mail, MailNotSent, MailRefused
 from application.services import Services, build_services
-from application.worker import LEASE, MAIL
+from application.worker import LEASE
 from domain.one_time_codes import LIFETIMES, Purpose
 from domain.users import User
 from tests.factories import UserDraftFactory

@@ -143,7 +143,7 @@ async def test_the_changes_of_a_process_that_lost_its_job_are_not_made(
     assert job is not None
 
     stale = replace(job, attempts=job.attempts - 1)
-    await follower.worker._kinds["vote"].work(follower.services, stale)
+    await follower.worker._kinds.of("vote").work(follower.services, stale)
     assert follower.votes == []
     await follower.worker.do_next()
 

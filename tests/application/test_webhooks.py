@@ -248,4 +248,4 @@ async def test_only_admins_have_webhooks(
 def test_the_worker_sends_deliveries(services: Services) -> None:
     worker: Worker = worker_of(services)
 
-    assert {"deliver_webhook", "send_to_webhooks"} <= worker._kinds.keys()
+    assert {"deliver_webhook", "send_to_webhooks"} <= set(worker._kinds.names)

@@ -166,17 +166,6 @@ async def test_a_job_that_can_never_succeed_is_tried_once(
     assert (stored(ports).failed_at, stored(ports).error) == (ports.clock(), "gone")
 
 
-async def test_a_job_of_another_release_waits_for_it(
-    ports: FakePorts, worker: Worker, caplog: pytest.LogCaptureFixture
-) -> None:
-    await add(ports, kind="of_tomorrow")
-
-    assert await worker.do_next()
-
-    assert stored(ports).error == "this release has no jobs of this kind"
-    assert "of_tomorrow" in caplog.text
-
-
 # Leases
 
 
@@ -322,11 +311,6 @@ async def test_regular_jobs_are_done_once_in_each_period(
     await workers[0].do_next()
     assert (stored(ports).error, stored(ports).failed_at) == ("no", None)
     assert stored(ports).due_at == ports.clock() + timedelta(hours=1)
-
-
-def test_two_kinds_of_one_name_are_refused(services: Services, greeter: Greeter) -> None:
-    with pytest.raises(ValueError, match="same name"):
-        Worker(services, kinds=[greeter.kind, greeter.kind])
 
 
 # Metrics
