@@ -120,7 +120,9 @@ class SqlUnitOfWork(UnitOfWork):
     def record(self, event: Event) -> None:
         events.record(self._transaction, event)
         for job in jobs_for(event, self._reactions):
-            jobs.add(self, jobs.stored(job), if_subscribed_to=job.if_subscribed_to)
+            job_ = jobs.stored(job)
+            jobs.add(self._transaction, job_, if_subscribed_to=job.if_subscribed_to)
+            self._adds_jobs = True
         self._recorded.append(event)
 
     async def add(self, clause: Insert, **values: Any) -> int:
