@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
@@ -106,9 +107,11 @@ class HashingQueue:
 
 
 def _lower_priority() -> None:
-    if sys.platform == "linux":  # where a thread has a priority of its own
-        nicer = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nicer)
+    # A thread has a priority of its own on Linux. A sandbox may refuse the call.
+    if sys.platform == "linux":
+        with suppress(OSError):
+            nicer = min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nicer)
 
 
 def hashing_threads(

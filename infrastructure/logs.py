@@ -174,6 +174,9 @@ class Logs(logging.Handler):
 def set_up_logs(form: Format) -> Logs:
     """Log to stderr from level INFO on, and from WARNING on for uvicorn."""
     logs = Logs(form)
+    # No line shows what is looked up for these: docs.python.org/3/howto/logging.html#optimization.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001  as that page says
     # For a start that fails. A running service is stopped by a signal and calls `stop` itself.
     atexit.register(logs.stop)
     root = logging.getLogger()

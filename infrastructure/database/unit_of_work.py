@@ -179,15 +179,9 @@ class SqlStorage(Storage):
         self._lookup_of: LookupOf = cache(lambda lookup: lookup(database))
 
     @asynccontextmanager
-    async def __call__(self, lookup_of: LookupOf | None = None) -> AsyncIterator[SqlUnitOfWork]:
+    async def __call__(self) -> AsyncIterator[SqlUnitOfWork]:
         async with self._database.transaction() as transaction:
-            yield SqlUnitOfWork(
-                transaction,
-                counts_writes=self._counts_writes,
-                wake=self._wake,
-                reactions=self._reactions,
-                lookup_of=lookup_of,
-            )
+            yield self._unit_of_work(transaction)
 
     async def run(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         attempts = 0
@@ -196,10 +190,22 @@ class SqlStorage(Storage):
             nonlocal attempts
             attempts += 1
             # Only the first one is optimistic: the second locks, and so cannot lose again.
-            async with self(self._lookup_of if attempts == 1 else None) as uow:
-                return await work(uow)
+            lookup_of = self._lookup_of if attempts == 1 else None
+            async with self._database.transaction() as transaction:
+                return await work(self._unit_of_work(transaction, lookup_of))
 
         return await retrying(attempt)
+
+    def _unit_of_work(
+        self, transaction: Transaction, lookup_of: LookupOf | None = None
+    ) -> SqlUnitOfWork:
+        return SqlUnitOfWork(
+            transaction,
+            counts_writes=self._counts_writes,
+            wake=self._wake,
+            reactions=self._reactions,
+            lookup_of=lookup_of,
+        )
 
     def on_jobs(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)
