@@ -90,9 +90,15 @@ class Service:
 
 
 _LAUNCHER = """
-import json, os, signal, socket, sys, traceback
-import alembic.command, asyncpg.connection, uvicorn.lifespan.on
-import cli
+import gc, json, os, select, signal, socket, sys, traceback
+import alembic.command, asyncpg.connection, structlog.dev, uvicorn.lifespan.on
+import infrastructure.database.replica, infrastructure.server
+import checks, cli, main
+from application.concepts import modules
+
+modules("api")
+gc.collect()
+gc.freeze()  # as `start` does; else the first collection of each fork copies all its memory
 
 orders = socket.socket(fileno=0)
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -112,6 +118,11 @@ while True:
         for file in files:
             os.close(file)
         os.write(status, b"%d " % child)
+        watched = select.poll()
+        watched.register(status, 0)  # for when nobody reads it: the test run was killed
+        watched.register(ended := os.pidfd_open(child), select.POLLIN)
+        if ended not in dict(watched.poll()):
+            os.kill(child, signal.SIGKILL)
         os.write(status, b"%d" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         os._exit(0)
     os.close(status)
