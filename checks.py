@@ -19,6 +19,7 @@ from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
 from infrastructure.database.driver.statements import Database, DatabaseUnavailable, TakesNoChanges
 from infrastructure.database.users import password_prefixes
+from infrastructure.passkeys import relying_party
 from infrastructure.passwords import PEPPER_ID_LENGTH, pepper_id
 from infrastructure.settings import PREFIX, Settings
 from infrastructure.tokens import keyfile
@@ -141,6 +142,10 @@ def _others(settings: Settings) -> Iterator[Finding]:
     """Findings about the sites, proxies and networks that can reach the service."""
     if settings.in_production and settings.has_metrics and settings.metrics_token is None:
         yield _warning("METRICS", "on without METRICS_TOKEN; anybody can read /metrics")
+    party = relying_party(settings.public_url, in_production=settings.in_production)
+    if party is None and settings.fresh_for is not None:
+        missing = "is no domain" if settings.public_url else "not set"
+        yield _warning("PUBLIC_URL", f"{missing}; there are no passkeys, which need a site")
     if settings.public_url and not settings.public_url.startswith("https:"):
         yield _error("PUBLIC_URL", "not https; the pages that mails link to can be tampered with")
     for origin in settings.cors_origins:

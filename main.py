@@ -16,6 +16,7 @@ from application.jobs import Kind, daily
 from application.ports.jobs import Job
 from application.ports.limits import Limit, Limits
 from application.ports.mail import Mailer
+from application.ports.passkeys import Passkeys
 from application.ports.queries import PostQueries
 from application.ports.tokens import Tokens
 from application.services import Ports, Services
@@ -40,6 +41,7 @@ from infrastructure.logs import set_up_logs
 from infrastructure.mail import ConsoleMailer, NoMailer, SmtpMailer
 from infrastructure.metrics import Metrics
 from infrastructure.outgoing import HttpOutgoing
+from infrastructure.passkeys import WebAuthnPasskeys, relying_party
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.proxies import TrustedProxies
 from infrastructure.sealer import AesGcmSealer
@@ -255,6 +257,7 @@ def build_ports(
         sealer=AesGcmSealer(_derived_keys(settings, "sealing")),
         totp=PyotpCodes(APP_NAME),
         clock=system_clock,
+        passkeys=build_passkeys(settings),
         public_url=settings.public_url,
         console=f"{settings.root_path}/console" if settings.console == "on" else None,
         notices=settings.notices == "on",
@@ -285,6 +288,14 @@ def build_mailer(settings: Settings) -> Mailer:
     if settings.smtp_url is None:
         return NoMailer() if settings.in_production else ConsoleMailer()
     return SmtpMailer(settings.smtp_url.get_secret_value(), sender=settings.mail_from)
+
+
+def build_passkeys(settings: Settings) -> Passkeys | None:
+    """None without second factors, without a login of our own, and without a site for them."""
+    if settings.fresh_for is None:
+        return None
+    party = relying_party(settings.public_url, in_production=settings.in_production)
+    return WebAuthnPasskeys(party) if party else None
 
 
 def _signing_keys(settings: Settings) -> list[SigningKey]:

@@ -1,6 +1,6 @@
 """The application as HTTP: the routes of all concepts, closed unless their router is public."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from fastapi.routing import APIRouter
 from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
-from api import auth, browser, oauth, one_time_codes, personal_tokens, users
+from api import auth, browser, oauth, one_time_codes, passkeys, personal_tokens, users
 from api.cookies import BrowserDoor
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.docs import add_docs
@@ -37,6 +37,8 @@ LOCAL_LOGIN: tuple[APIRouter, ...] = (
 """Routers that are left out when an outside provider logs users in."""
 EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)
 """Routers that exist only then."""
+PASSKEYS: tuple[APIRouter, ...] = (passkeys.public, passkeys.protected)
+"""Routers that are left out without a relying party."""
 
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 
@@ -101,17 +103,12 @@ def create_app(
     )
     app.state.services = build_services(ports)
     app.state.cursors = Cursors(cursor_keys)
-    left_out = EXTERNAL_LOGIN if ports.tokens.has_local_login else LOCAL_LOGIN
     has_door = console and ports.tokens.has_local_login
     app.state.door = (
         BrowserDoor(plain_http=plain_cookies, origin=ports.public_url) if has_door else None
     )
-    if not has_door:
-        left_out = (*left_out, browser.public)
-    for concept in modules("api"):
-        for router in vars(concept).values():
-            if isinstance(router, APIRouter) and router not in left_out:
-                app.include_router(router)
+    for router in _routers(ports, has_door=has_door):
+        app.include_router(router)
     add_docs(app)
     if has_door:
         # Imported here: nothing else needs the template engine.
@@ -147,3 +144,16 @@ def create_app(
         has_door=has_door,
     )
     return app
+
+
+def _routers(ports: Ports, *, has_door: bool) -> Iterator[APIRouter]:
+    """The routers of all concepts, but for those that are left out with these ports."""
+    left_out = EXTERNAL_LOGIN if ports.tokens.has_local_login else LOCAL_LOGIN
+    if not has_door:
+        left_out = (*left_out, browser.public)
+    if ports.passkeys is None:
+        left_out = (*left_out, *PASSKEYS)
+    for concept in modules("api"):
+        for router in vars(concept).values():
+            if isinstance(router, APIRouter) and router not in left_out:
+                yield router

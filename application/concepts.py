@@ -26,6 +26,7 @@ CONCEPTS = (
     "external_identities",
     "one_time_codes",
     "jobs",
+    "passkeys",
     "mail",
     "events",
     "webhooks",

@@ -38,7 +38,7 @@ class SecurityEvents:
 
 
 class RecordedLimits(Limits):
-    """Wraps `limits` and records each limit that is exhausted."""
+    """Wraps `limits` and records each limit that is exhausted, but that of the records."""
 
     def __init__(self, limits: Limits, events: SecurityEvents) -> None:
         self._limits = limits
@@ -49,6 +49,8 @@ class RecordedLimits(Limits):
             return await self._limits.hit(*hits)
         except TooManyRequests as refusal:
             hit = refusal.hit
+            if hit.limit is Limit.SECURITY_EVENTS:
+                raise
             await self._events.record(
                 "limit_reached", hit.subject, key=f"{hit.limit} {hit.key}", limit=hit.limit.value
             )

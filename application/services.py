@@ -17,6 +17,7 @@ from application.ports.clock import Clock
 from application.ports.limits import Limits
 from application.ports.mail import Mailer
 from application.ports.outgoing import Outgoing
+from application.ports.passkeys import Passkeys
 from application.ports.passwords import Passwords
 from application.ports.queries import PostQueries, Queries
 from application.ports.sealer import Sealer
@@ -48,6 +49,8 @@ class Ports:
     sealer: Sealer
     totp: TotpCodes
     clock: Clock
+    passkeys: Passkeys | None = None
+    """None: there is no relying party, and nobody has passkeys."""
     replica: PostQueries | None = None
     """Where posts are shown from; None: from `queries`. It is never used for decisions."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
@@ -63,7 +66,7 @@ class Ports:
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
-        return (
+        always = (
             self.tokens,
             self.passwords,
             self.limits,
@@ -72,6 +75,7 @@ class Ports:
             self.sealer,
             self.totp,
         )
+        return always if self.passkeys is None else (*always, self.passkeys)
 
 
 @dataclass(frozen=True, kw_only=True)

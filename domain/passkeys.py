@@ -5,6 +5,7 @@ behind the port `application.ports.passkeys`; the rules here look at what it has
 """
 
 import unicodedata
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -95,7 +96,7 @@ class VerifiedCredential:
 class PasskeyChallenge:
     """A challenge that was sent with options. It is used up by the first answer to it."""
 
-    challenge_hash: str
+    challenge_hash: str = field(repr=False)
     user_id: UserId | None
     """Who may answer it with a new passkey. None: it is for a login, by anybody."""
     user_handle: bytes | None
@@ -264,3 +265,16 @@ def sound_name(name: str) -> str:
     if not 1 <= len(trimmed) <= NAME_MAX or categories & {"Cc", "Cs", "Zl", "Zp"}:
         raise BadPasskeyName
     return trimmed
+
+
+def base64url(data: bytes) -> str:
+    """How WebAuthn writes bytes in JSON (RFC 4648, section 5), unpadded."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def from_base64url(text: str) -> bytes:
+    """Raises ValueError unless `text` is the one unpadded spelling (RFC 4648, section 5)."""
+    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64url(data) != text:
+        raise ValueError("not canonical base64url")
+    return data

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from domain.passkeys import (
     AuthenticatorState,
     BadPasskey,
     VerifiedCredential,
+    base64url,
+    from_base64url,
 )
 from domain.users import User
 
@@ -102,7 +103,8 @@ class WebAuthnPasskeys(Passkeys):
             "userVerification": "required",
         }
 
-    def challenge_of(self, answer: Attestation | Assertion) -> bytes:
+    async def challenge_of(self, answer: Attestation | Assertion) -> bytes:
+        await _load()  # before the caller opens a transaction
         with _refusing():
             return from_base64url(_client_data(answer)["challenge"])
 
@@ -142,18 +144,6 @@ class WebAuthnPasskeys(Passkeys):
 async def _load() -> None:
     if "webauthn" not in sys.modules:
         await asyncio.to_thread(import_module, "infrastructure.ceremonies")
-
-
-def base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def from_base64url(text: str) -> bytes:
-    """Raises ValueError unless `text` is the one unpadded spelling (RFC 4648, section 5)."""
-    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if base64url(data) != text:
-        raise ValueError("not canonical base64url")
-    return data
 
 
 @contextmanager

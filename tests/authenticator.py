@@ -25,8 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from domain.passkeys import Assertion, Attestation
-from infrastructure.passkeys import base64url, from_base64url
+from domain.passkeys import Assertion, Attestation, base64url, from_base64url
 
 Json = Mapping[str, Any]
 Key = EllipticCurvePrivateKey | Ed25519PrivateKey | RSAPrivateKey

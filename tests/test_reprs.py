@@ -38,6 +38,7 @@ HARMLESS = {
     "Services.personal_tokens",
     "TokenContext.tokens",  # how many
     "TokensView.token_type",
+    "UseContext.passkey",  # hides its own
     "User.tokens_valid_from",
     "Webhook.old_secret_until",  # when
     "Delivery.status_code",

@@ -16,6 +16,7 @@ SELDOM_NEEDED = {
     "rich": "gatepost seed, and structlog",
     "structlog": "the first line of the log",
     "valkey": "limits in Redis",
+    "webauthn": "the first passkey",
 }
 """Packages and modules that a start does not import, and what does."""
 

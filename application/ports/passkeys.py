@@ -38,7 +38,7 @@ class Passkeys(Adapter, Protocol):
         """Options for a login. They name no user and no passkey."""
         ...
 
-    def challenge_of(self, answer: Attestation | Assertion) -> bytes:
+    async def challenge_of(self, answer: Attestation | Assertion) -> bytes:
         """The challenge that `answer` claims to answer, unverified. Raises `BadPasskey`."""
         ...
 
@@ -62,21 +62,23 @@ class PasskeyQueries(Protocol):
         """The user's passkeys, the oldest first."""
         ...
 
-    async def by_credential(self, credential_id: bytes) -> tuple[Passkey, User] | None: ...
+    async def owner(self, credential_id: bytes) -> User | None:
+        """The user who has a passkey with this credential id."""
+        ...
 
 
 class PasskeyRepository(Protocol):
+    """Changes of a user's passkeys, by units of work that have locked the user by `Users.get`."""
+
     async def add(self, new: NewPasskey) -> Passkey:
         """Raises `PasskeyKnown` if the credential is registered, by whomever."""
         ...
 
-    async def get(self, id_: int) -> Passkey | None:
-        """The passkey, locked for other units of work until this one ends."""
+    async def of_user(self, user_id: UserId) -> list[Passkey]:
+        """The user's passkeys, the oldest first."""
         ...
 
     async def save(self, entity: Passkey) -> None: ...
-
-    async def of_user(self, user_id: UserId) -> list[Passkey]: ...
 
     async def remove(self, entity: Passkey) -> None: ...
 

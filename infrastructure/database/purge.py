@@ -27,6 +27,7 @@ from infrastructure.database.external_identities import ENDED_IDENTITIES
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.jobs import JOBS
 from infrastructure.database.one_time_codes import CODES
+from infrastructure.database.passkeys import CHALLENGES
 from infrastructure.database.personal_tokens import PERSONAL_TOKENS
 from infrastructure.database.posts import POSTS
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
@@ -52,6 +53,7 @@ class Purged:
     spent_refresh_tokens: int = 0
     personal_tokens: int = 0
     codes: int = 0
+    passkey_challenges: int = 0
     idempotency_keys: int = 0
     events: int = 0
     ended_identities: int = 0
@@ -133,6 +135,18 @@ _CODES = (
         )
     )
     .returning(CODES.c.id)
+)
+_CHALLENGES = (
+    delete(CHALLENGES)
+    .where(
+        CHALLENGES.c.challenge_hash.in_(
+            select(CHALLENGES.c.challenge_hash)
+            .where(CHALLENGES.c.expires_at <= _EXPIRED_BEFORE)
+            .limit(_BATCH)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(CHALLENGES.c.challenge_hash)
 )
 _IDEMPOTENCY_KEYS = (
     delete(IDEMPOTENCY_KEYS)
@@ -251,6 +265,8 @@ async def purge(
 
     - sessions that have expired, revoked ones too, and were last used longer ago than
       `domain.sessions.NETWORK_RETENTION`, with their tokens;
+    - expired one-time codes and challenges of passkeys (used ones and sent mails are deleted at
+      once);
     - expired personal tokens;
     - expired one-time codes (used codes and sent mails are deleted at once);
     - idempotency records that are older than `domain.idempotency.LIFE`;
@@ -278,6 +294,9 @@ async def purge(
         )
     async for ids in _walk(database, CODES, batch):
         purged.codes += await _delete(database, _CODES, **ids, expired_before=expired_before)
+    purged.passkey_challenges = await _delete_all(
+        database, _CHALLENGES, expired_before=expired_before, batch=batch
+    )
     purged.idempotency_keys = await _delete_all(
         database, _IDEMPOTENCY_KEYS, expired_before=expired_before - LIFE, batch=batch
     )

@@ -122,9 +122,10 @@ _CLOSE = (
     .where(USERS.c.id == bindparam("key"))
 )
 # What could lead to the user again. These modules import this one.
+_TABLES_OF_WAYS_IN = ("identities", "one_time_codes", "passkeys", "passkey_challenges")
 _WAYS_IN = [
     delete(rows).where(rows.c.user_id == bindparam("owner", type_=BigId))
-    for rows in (sql_table(name, column("user_id")) for name in ("identities", "one_time_codes"))
+    for rows in (sql_table(name, column("user_id")) for name in _TABLES_OF_WAYS_IN)
 ]
 VOTES_AT_ONCE = 1000
 _VOTES = sql_table("votes", column("post_id"), column("user_id"))

@@ -29,11 +29,13 @@ from infrastructure.database.queries import SqlQueries
 from infrastructure.database.sessions import SESSIONS
 from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.database.users import USERS
+from infrastructure.passkeys import RelyingParty, WebAuthnPasskeys
 from infrastructure.passwords import BcryptPasswords
 from infrastructure.sealer import AesGcmSealer
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from infrastructure.tokens.personal import WithPersonalTokens
 from infrastructure.totp import PyotpCodes
+from tests.authenticator import LOCALHOST
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
 from tests.fakes.outgoing import FakeOutgoing
@@ -225,6 +227,7 @@ async def open_gate(
         sealer=AesGcmSealer([b"s" * 32]),
         totp=PyotpCodes("Gatepost"),
         clock=clock,
+        passkeys=WebAuthnPasskeys(RelyingParty("localhost", LOCALHOST)),
         password_policy=PasswordPolicy(is_common=is_common),
     )
     if app is None:

@@ -16,6 +16,7 @@ from tests.fakes.clock import NOON
 
 NOTHING_OF_ITS_USER = {
     "access_tokens": "hashes of tokens, and the times of their sessions",
+    "passkey_challenges": "hashes of random bits, for five minutes",
     "spent_refresh_tokens": "hashes of tokens",
     "users": "the account is the export's `user`",
 }

@@ -16,8 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from application.ports.passkeys import Passkeys
-from domain.passkeys import Assertion, Attestation, AuthenticatorState, BadPasskey
-from infrastructure.passkeys import RelyingParty, WebAuthnPasskeys, base64url, relying_party
+from domain.passkeys import (
+    Assertion,
+    Attestation,
+    AuthenticatorState,
+    BadPasskey,
+    base64url,
+)
+from infrastructure.passkeys import RelyingParty, WebAuthnPasskeys, relying_party
 from tests.authenticator import (
     EDDSA,
     ES256,
@@ -73,7 +79,8 @@ async def test_what_an_authenticator_creates_and_signs_is_verified(
         sign_count=0, backup_eligible=True, backed_up=True
     )
     assert state == replace(credential.state, sign_count=1)
-    assert passkeys.challenge_of(attestation) == passkeys.challenge_of(assertion) == CHALLENGE
+    for answer in (attestation, assertion):
+        assert await passkeys.challenge_of(answer) == CHALLENGE
 
 
 @pytest.mark.parametrize("backup", [(True, True), (True, False), (False, False)])
@@ -219,7 +226,7 @@ async def test_nonsense_is_refused(passkeys: Passkeys, nonsense: bytes) -> None:
             await passkeys.verify_assertion(assertion, CHALLENGE, public_key)
     for answer in answers:
         with pytest.raises(BadPasskey):
-            passkeys.challenge_of(answer)
+            await passkeys.challenge_of(answer)
 
 
 async def test_options_ask_for_a_verified_user_and_a_discoverable_credential(

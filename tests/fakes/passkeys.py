@@ -1,33 +1,37 @@
-"""WebAuthn by hand: a second opinion on the answers of py_webauthn."""
+"""WebAuthn by hand, as a second opinion on the answers of py_webauthn, and stored passkeys."""
 
 import json
 from collections.abc import Collection
+from copy import deepcopy
 from hashlib import sha256
 from typing import Any
 
 import cbor2
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    ECDSA,
-    SECP256R1,
-    EllipticCurvePublicNumbers,
-)
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-from cryptography.hazmat.primitives.hashes import SHA256
 
-from application.ports.passkeys import Options, Passkeys
+from application.ports.passkeys import (
+    Options,
+    PasskeyChallenges,
+    PasskeyQueries,
+    PasskeyRepository,
+    Passkeys,
+)
 from domain.passkeys import (
     Assertion,
     Attestation,
     AuthenticatorState,
     BadPasskey,
+    Passkey,
+    PasskeyChallenge,
+    PasskeyKnown,
     VerifiedCredential,
+    base64url,
+    from_base64url,
 )
-from domain.users import User
-from infrastructure.passkeys import base64url, from_base64url
-from tests.authenticator import EDDSA, ES256, LOCALHOST, RS256
+from domain.users import User, UserId
+from tests.fakes.storage import FakeRepository, FakeStorage, FakeUnitOfWork, New, State
 
+EDDSA, ES256, RS256 = -8, -7, -257
+ORIGIN = "http://localhost:8000"
 PRESENT, VERIFIED, ELIGIBLE, BACKED_UP, ATTESTED = 0x01, 0x04, 0x08, 0x10, 0x40
 HEADER = 37
 """Bytes of authenticator data before the credential (section 6.1)."""
@@ -59,7 +63,7 @@ class FakePasskeys(Passkeys):
             "userVerification": "required",
         }
 
-    def challenge_of(self, answer: Attestation | Assertion) -> bytes:
+    async def challenge_of(self, answer: Attestation | Assertion) -> bytes:
         try:
             return from_base64url(json.loads(answer.client_data)["challenge"])
         except Exception as error:  # parsers raise much
@@ -113,7 +117,7 @@ def _check_client_data(client_data: bytes, type_: str, challenge: bytes) -> None
     data = json.loads(client_data)
     _expect(data["type"] == type_)
     _expect(data["challenge"] == base64url(challenge))
-    _expect(data["origin"] == LOCALHOST)
+    _expect(data["origin"] == ORIGIN)
     _expect(not data.get("crossOrigin") and "topOrigin" not in data)
 
 
@@ -130,7 +134,18 @@ def _state(data: bytes) -> AuthenticatorState:
 
 
 def _verify(public_key: bytes, signature: bytes | None, signed: bytes) -> None:
-    """None: only the key is looked at."""
+    """Without a signature it looks at the key alone."""
+    # Imported here, so that a unit test which needs no passkeys needs no cryptography.
+    from cryptography.hazmat.primitives.asymmetric.ec import (
+        ECDSA,
+        SECP256R1,
+        EllipticCurvePublicNumbers,
+    )
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+    from cryptography.hazmat.primitives.hashes import SHA256
+
     key: dict[int, Any] = cbor2.loads(public_key)
     form = (key[1], key[3])
     if form == (1, EDDSA):
@@ -152,3 +167,59 @@ def _verify(public_key: bytes, signature: bytes | None, signed: bytes) -> None:
             rsa.verify(signature, signed, PKCS1v15(), SHA256())
     else:
         raise BadPasskey
+
+
+class FakePasskeyQueries(PasskeyQueries):
+    def __init__(self, storage: FakeStorage) -> None:
+        self._storage = storage
+
+    async def of_user(self, user_id: UserId) -> list[Passkey]:
+        return _of_user(await self._storage.read(), user_id)
+
+    async def owner(self, credential_id: bytes) -> User | None:
+        state = await self._storage.read()
+        for passkey in state.rows(Passkey).values():
+            if passkey.credential_id == credential_id:
+                return deepcopy(state.accounts[passkey.user_id].user)
+        return None
+
+
+class FakePasskeyRepository(FakeRepository[Passkey], PasskeyRepository):
+    kind = Passkey
+
+    async def add(self, new: New[Passkey]) -> Passkey:
+        credential_id = new.stored_as(0).credential_id
+        for passkey in (await self._uow.state()).rows(Passkey).values():
+            if passkey.credential_id == credential_id:
+                raise self._uow.refuse(PasskeyKnown)
+        return await super().add(new)
+
+    async def of_user(self, user_id: UserId) -> list[Passkey]:
+        return _of_user(await self._uow.state(), user_id)
+
+    async def remove_all(self, user_id: UserId) -> int:
+        state = await self._uow.state()
+        for challenge in list(state.rows(PasskeyChallenge).values()):
+            if challenge.user_id == user_id:
+                state.remove(PasskeyChallenge, challenge.challenge_hash)
+        passkeys = _of_user(state, user_id)
+        for passkey in passkeys:
+            state.remove(Passkey, passkey.id)
+        return len(passkeys)
+
+
+def _of_user(state: State, user_id: UserId) -> list[Passkey]:
+    rows = state.rows(Passkey).values()
+    return [deepcopy(passkey) for passkey in rows if passkey.user_id == user_id]
+
+
+class FakePasskeyChallenges(PasskeyChallenges):
+    def __init__(self, uow: FakeUnitOfWork) -> None:
+        self._uow = uow
+
+    async def add(self, challenge: PasskeyChallenge) -> None:
+        await self._uow.reach()
+        self._uow.defer(lambda state: state.put(challenge.challenge_hash, challenge))
+
+    async def consume(self, challenge_hash: str) -> PasskeyChallenge | None:
+        return (await self._uow.state()).rows(PasskeyChallenge).pop(challenge_hash, None)

@@ -5,6 +5,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
 from tests.fakes.outgoing import FakeOutgoing
+from tests.fakes.passkeys import FakePasskeys
 from tests.fakes.passwords import FakePasswords
 from tests.fakes.queries import FakeQueries
 from tests.fakes.sealer import FakeSealer
@@ -27,6 +28,7 @@ class FakePorts(Ports):
     sealer: FakeSealer = field(default_factory=FakeSealer)
     totp: FakeTotpCodes = field(default_factory=FakeTotpCodes)
     clock: FakeClock = field(default_factory=FakeClock)
+    passkeys: FakePasskeys = field(default_factory=FakePasskeys)
 
 
 def fake_ports() -> FakePorts:

@@ -206,6 +206,17 @@ def test_an_old_key_is_a_warning_and_a_writable_directory_an_error(production: P
     assert "GATEPOST_KEYS_FILE" not in found(production, "warning")
 
 
+def test_a_missing_site_for_passkeys_is_a_warning(production: Place) -> None:
+    assert "not set" in found(production, "warning")["GATEPOST_PUBLIC_URL"]
+    for settings, warned in (
+        ({"PUBLIC_URL": "https://192.0.2.1"}, True),
+        ({"SECOND_FACTORS": "off"}, False),
+        ({"SECOND_FACTORS": "on", "PUBLIC_URL": "https://example.com"}, False),
+    ):
+        production.settings |= settings
+        assert ("GATEPOST_PUBLIC_URL" in found(production, "warning")) is warned
+
+
 @on_both_databases
 def test_a_lost_pepper_is_an_error(production: Place) -> None:
     def register(email: str, pepper: str) -> None:
