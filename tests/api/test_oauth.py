@@ -1,5 +1,6 @@
 """Introspection, revocation and metadata over HTTP."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -8,9 +9,11 @@ import pytest
 from domain.scopes import TOKEN_SCOPES, Scope
 from domain.users import Role
 from tests.api.caller import Caller
-from tests.api.client import ApiClient, on_one_database, problem_of
+from tests.api.client import ApiClient, application, client_of, on_one_database, problem_of
 from tests.api.expected import Expected, Options, for_admins
 from tests.api.provocations import as_a_member, guessing
+from tests.fakes.ports import FakePorts, fake_ports
+from tests.fakes.tokens import FakeTokens
 
 pytestmark = on_one_database
 FORM: Options = {"data": {"token": "x"}}
@@ -122,3 +125,42 @@ async def test_the_challenge_leads_to_the_metadata_of_the_resource(api: ApiClien
     }
     bad = await api.client.get("/posts", headers={"Authorization": "Bearer x"})
     assert bad.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+class OutsideTokens(FakeTokens):
+    has_local_login = False
+    authorization_servers = ("https://provider.test",)
+
+
+async def metadata(ports: FakePorts, **options: Any) -> dict[str, Any]:
+    async with client_of(application(ports, **options)) as client:
+        answer = await client.get("/.well-known/oauth-protected-resource")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_the_resource_is_the_public_url_whatever_host_is_asked(api: ApiClient) -> None:
+    ports = replace(fake_ports(), public_url="https://api.example.org")
+
+    assert (await metadata(ports))["resource"] == "https://api.example.org"
+    below = await metadata(ports, root_path="/below")
+    assert below["resource"] == "https://api.example.org/below"
+
+
+async def test_an_outside_provider_is_the_authorization_server_and_tokens_are_not_here(
+    api: ApiClient,
+) -> None:
+    ports = replace(fake_ports(), tokens=OutsideTokens())
+
+    assert (await metadata(ports))["authorization_servers"] == ["https://provider.test"]
+    async with client_of(application(ports)) as client:
+        for method, path in (
+            ("POST", "/tokens"),
+            ("GET", "/tokens"),
+            ("DELETE", "/tokens/1"),
+            ("GET", "/users/1/tokens"),
+            ("DELETE", "/users/1/tokens"),
+            ("POST", "/introspect"),
+            ("POST", "/revoke"),
+        ):
+            assert (await client.request(method, path)).status_code == 404, path

@@ -24,6 +24,7 @@ from infrastructure.database.external_identities import ENDED_IDENTITIES
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.jobs import JOBS
 from infrastructure.database.one_time_codes import CODES
+from infrastructure.database.personal_tokens import PERSONAL_TOKENS
 from infrastructure.database.posts import POSTS
 from infrastructure.database.purge import (
     ENDED_IDENTITY_LIFE,
@@ -74,6 +75,10 @@ class Storeroom(SqlBackend):
             "network": network_of(IP),
         }
         await self.put(SESSIONS, row | more)
+
+    async def token(self, user: User, name: str, *, expired: datetime) -> None:
+        row = {"user_id": user.id, "name": name, "scopes": (), "token_hash": name}
+        await self.put(PERSONAL_TOKENS, row | {"created_at": LONG_AGO, "expires_at": expired})
 
     async def values(self, column: Any) -> Sequence[Any]:
         return sorted(row[0] for row in await self.database.fetch_long(select(column)))
@@ -146,6 +151,17 @@ async def test_tokens_are_deleted_only_with_their_session(room: Storeroom, anna:
     assert purged == Purged(sessions=1, spent_refresh_tokens=3)
     assert await room.values(ROTATED_TOKENS.c.hash) == ["stays 0", "stays 1", "stays 2"]
     assert await room.values(ACCESS_TOKENS.c.hash) == ["stays"]
+
+
+async def test_an_expired_personal_token_is_deleted(room: Storeroom, anna: User) -> None:
+    await room.token(anna, "goes", expired=LAST)
+    await room.token(anna, "expired just now", expired=LAST + MOMENT)
+    await room.token(anna, "good", expired=NOON + MOMENT)
+
+    purged = await purge(room.database, NOON)
+
+    assert purged == Purged(personal_tokens=1)
+    assert await room.values(PERSONAL_TOKENS.c.token_hash) == ["expired just now", "good"]
 
 
 async def test_an_expired_code_is_deleted(room: Storeroom, anna: User) -> None:
@@ -309,6 +325,7 @@ async def test_only_what_belongs_to_a_closed_account_is_deleted(
     bert = await room.add_user()
     for user in (anna, bert):
         await room.session(user, f"of {user.id}", expired=NOON + MOMENT)
+        await room.token(user, f"of {user.id}", expired=NOON + MOMENT)
         answer = {"user_id": user.id, "asked": "", "answer": "{}"}
         await room.put(IDEMPOTENCY_KEYS, answer | {"key": f"of {user.id}", "at": NOON})
     posts = [await room.add_post(user) for user in (anna, bert)]
@@ -322,6 +339,7 @@ async def test_only_what_belongs_to_a_closed_account_is_deleted(
     assert purged == Purged(accounts=1)
     assert await room.values(USERS.c.id) == [bert.id]
     assert await room.values(SESSIONS.c.user_id) == [bert.id]
+    assert await room.values(PERSONAL_TOKENS.c.user_id) == [bert.id]
     assert await room.values(IDEMPOTENCY_KEYS.c.user_id) == [bert.id]
     assert await room.values(POSTS.c.id) == [posts[1].id]
     assert await room.values(VOTES.c.user_id) == [bert.id]
