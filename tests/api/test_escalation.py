@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from api.app import create_app
 from application.browser import BrowserService
 from application.logins import ClientInfo
-from application.services import Services
+from application.services import Services, build_services
 from domain.errors import DomainError
 from domain.personal_tokens import TokenDraft, grantable
 from domain.scopes import TOKEN_SCOPES, Scope
@@ -24,6 +26,11 @@ from tests.fakes.ports import fake_ports
 
 PASSWORD = "a password that no example has"
 CALLS = st.lists(st.sampled_from(sorted(caller.OPERATIONS)), min_size=1, max_size=12)
+
+
+@cache
+def shared_application() -> FastAPI:
+    return create_app(fake_ports(), cursor_keys=[b"k" * 32])
 
 
 async def called(client: httpx.AsyncClient, name: str, token: str, user: User) -> httpx.Response:
@@ -83,9 +90,8 @@ async def authenticated(services: Services, text: str) -> list[User]:
 async def test_no_calls_of_a_token_yield_a_credential_that_may_do_more(
     scopes: set[Scope], role: Role, names: list[str]
 ) -> None:
-    ports = fake_ports()
-    app = create_app(ports, cursor_keys=[b"k" * 32])
-    services: Services = app.state.services
+    app = shared_application()
+    services = app.state.services = build_services(fake_ports())
     # Another admin, so that the first one is not kept by being the last.
     await services.accounts.register(UserDraftFactory.build(), PASSWORD, Role.ADMIN)
     user = await services.accounts.register(UserDraftFactory.build(), PASSWORD, role)
