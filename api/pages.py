@@ -1,4 +1,4 @@
-"""Lists page by page: what a list may be asked, where it goes on and the link that leads there."""
+"""Pagination: the query parameters of a list, its cursors, and the link to the next page."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -17,20 +17,20 @@ _NUMBER_BYTES = 8
 
 
 class Cursors:
-    """`keys`: secret, and the same in every process that serves the same clients. The first writes,
-    all of them read.
+    """`keys` are secret, and the same in every process that serves the same clients. The first one
+    signs cursors, all of them verify.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = tuple(keys)
 
     def write(self, position: tuple[int, ...], query: str) -> str:
-        """An opaque cursor that `read` takes back for the same `query` alone."""
+        """Returns an opaque cursor, which `read` accepts for the same `query` only."""
         payload = b"".join(n.to_bytes(_NUMBER_BYTES, signed=True) for n in position)
         return _encoded(_tag(self._keys[0], payload, query) + payload)
 
     def read(self, cursor: str, query: str) -> tuple[int, ...]:
-        """Raises `InvalidCursor` for what `write` did not give out for this `query`."""
+        """Returns the position. Raises `InvalidCursor` unless `write` made `cursor` for `query`."""
         try:
             raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         except (NotBase64, UnicodeEncodeError):
@@ -52,13 +52,13 @@ def _encoded(raw: bytes) -> str:
 
 
 def _tag(key: bytes, payload: bytes, query: str) -> bytes:
-    # A zero byte ends the query: no query has one, so no two pairs are hashed alike.
+    # No query has a zero byte, so no two pairs have the same input to the hash.
     hashed = blake2b(query.encode() + b"\0" + payload, key=key, digest_size=_TAG_BYTES)
     return hashed.digest()
 
 
 class PageQuery(BaseModel):
-    """The query of a list; subclasses add the parameters that narrow it."""
+    """The query parameters of a list; subclasses add filters."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,7 +69,7 @@ class PageQuery(BaseModel):
 
 
 def position(query: PageQuery, request: Request) -> tuple[int, ...] | None:
-    """The sort key that the page begins behind; None for the first page. Raises `InvalidCursor`."""
+    """The sort key after which the page begins; None for the first page. Raises `InvalidCursor`."""
     if query.after is None:
         return None
     cursors: Cursors = request.app.state.cursors
@@ -83,26 +83,26 @@ def _binding(query: PageQuery, request: Request) -> str:
 
 
 def link_next(page: Page[object], query: PageQuery, request: Request, response: Response) -> None:
-    """Tell in the answer's `Link` field where the next page is, if there is one."""
+    """Set the `Link` header of the response, if there is a next page."""
     after = cursor_after(page, query, request)
     if after is not None:
         response.headers["Link"] = next_link(request, after)
 
 
 def cursor_after(page: Page[object], query: PageQuery, request: Request) -> str | None:
-    """The cursor of the page that follows; None behind the last one."""
+    """The cursor of the next page; None on the last page."""
     cursors: Cursors = request.app.state.cursors
     return cursors.write(page.next, _binding(query, request)) if page.next is not None else None
 
 
 def next_link(request: Request, after: str) -> str:
-    """The `Link` header (RFC 8288) that leads to the page behind `after`: the request's own path
-    and query with another cursor.
+    """The value of the `Link` header (RFC 8288) for the page after the cursor `after`: path and
+    query of the request with this cursor.
 
-    A path-absolute reference (RFC 3986, section 4.2): a client that follows it keeps to the scheme
-    and host that it used, whatever a proxy tells of them, and so does its bearer token.
+    It is a path-absolute reference (RFC 3986, section 4.2). Clients resolve it against the URL that
+    they requested, so a proxy that reports another host cannot redirect their bearer tokens.
     """
-    # By hand: with the URL class of Starlette it is 7 % of a list's time.
+    # Built by hand, because Starlette's URL class takes 7 % of a list's time.
     scope = request.scope
     root_path = scope.get("root_path", "").rstrip("/")
     path = scope["path"].removeprefix(root_path)
@@ -112,7 +112,7 @@ def next_link(request: Request, after: str) -> str:
         if part and not part.startswith(b"after=")
     ]
     query.append(b"after=" + after.encode())
-    # What is not encoded yet would end the URL, or the header.
+    # Unencoded characters could end the URL or the header.
     rest = quote(b"&".join(query), safe="%&=+!$'()*,;:@/?")
     return f'<{quote(root_path + path)}?{rest}>; rel="next"'
 

@@ -1,4 +1,4 @@
-"""That a secret in a log would be found."""
+"""`Secrecy` finds secrets in logs."""
 
 import logging
 from pathlib import Path
@@ -35,14 +35,14 @@ def find(secrecy: Secrecy, secret: str) -> bool:
 @pytest.mark.parametrize(
     "form", [PASSWORD, "correct+horse+%26+battery", "correct%20horse%20%26%20battery"]
 )
-def test_a_password_that_logged_in(secrecy: Secrecy, form: str) -> None:
+def test_a_password_of_a_login_is_found(secrecy: Secrecy, form: str) -> None:
     with client_of(secrecy, httpx.Response(200, json={})) as client:
         client.post("/login", data={"username": "anna", "password": PASSWORD})
 
     assert find(secrecy, form)
 
 
-def test_a_new_password(secrecy: Secrecy) -> None:
+def test_a_new_password_is_found(secrecy: Secrecy) -> None:
     with client_of(secrecy, httpx.Response(204)) as client:
         client.put("/users/me/password", json={"new_password": PASSWORD})
 
@@ -50,14 +50,14 @@ def test_a_new_password(secrecy: Secrecy) -> None:
 
 
 @pytest.mark.parametrize("name", ["access_token", "refresh_token"])
-def test_a_token_that_was_given_out(secrecy: Secrecy, name: str) -> None:
+def test_a_token_in_a_response_is_found(secrecy: Secrecy, name: str) -> None:
     with client_of(secrecy, httpx.Response(200, json={name: JWT})) as client:
         client.get("/")
 
     assert find(secrecy, JWT)
 
 
-def test_a_token_that_was_sent(secrecy: Secrecy) -> None:
+def test_a_token_in_a_request_is_found(secrecy: Secrecy) -> None:
     with client_of(secrecy, httpx.Response(401)) as client:
         client.get("/", headers={"Authorization": f"Bearer {JWT}"})
         client.post("/verification", json={"token": TOKEN})
@@ -65,7 +65,7 @@ def test_a_token_that_was_sent(secrecy: Secrecy) -> None:
     assert find(secrecy, JWT)
 
 
-def test_a_code_in_a_mail(secrecy: Secrecy) -> None:
+def test_a_code_in_a_mail_is_found(secrecy: Secrecy) -> None:
     secrecy.keep_codes(f"This is the token for it:\r\n\r\n{TOKEN}\r\n\r\nIt works once.")
 
     assert find(secrecy, TOKEN)
@@ -80,13 +80,15 @@ def test_a_code_in_a_mail(secrecy: Secrecy) -> None:
         ("REDIS_URL", "redis://:hunter22@cache", "hunter22"),
     ],
 )
-def test_a_secret_in_the_settings(secrecy: Secrecy, name: str, value: str, secret: str) -> None:
+def test_a_secret_of_the_settings_is_found(
+    secrecy: Secrecy, name: str, value: str, secret: str
+) -> None:
     secrecy.keep_settings({name: value})
 
     assert find(secrecy, secret)
 
 
-def test_secrets_in_files(secrecy: Secrecy, tmp_path: Path) -> None:
+def test_secrets_in_files_are_found(secrecy: Secrecy, tmp_path: Path) -> None:
     (tmp_path / "gatepost.secret").write_text("tZ4vQ9kX2mLw\n")
     (tmp_path / "keys.json").write_text('{"keys": [{"kid": "public1", "d": "private1"}]}')
     secrecy.keep_files(tmp_path)
@@ -97,8 +99,8 @@ def test_secrets_in_files(secrecy: Secrecy, tmp_path: Path) -> None:
     assert len(secrecy.leaks()) == 2
 
 
-def test_log_records_with_fields_and_traceback(secrecy: Secrecy) -> None:
-    logger = logging.Logger("gatepost.tests")  # noqa: LOG001  one that nobody else has
+def test_fields_and_traceback_of_a_log_record_are_searched(secrecy: Secrecy) -> None:
+    logger = logging.Logger("gatepost.tests")  # noqa: LOG001  apart from all others
     logger.addHandler(secrecy)
     secrecy.keep(TOKEN)
     secrecy.keep(JWT)

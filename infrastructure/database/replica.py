@@ -1,8 +1,9 @@
-"""Posts from a standby, for whoever changed nothing that it has not seen yet.
+"""Posts from a standby, for users whose own writes it has replayed.
 
-Each of a user's writes counts `users.writes` up, in its own transaction: their commits are in the
-order of the count. So a standby whose count is not lower than the primary's shows them all, and its
-answer brings the count along, from the same snapshot. docs/decisions/0018-replica.md has the rest.
+Each write of a user increments `users.writes` in its own transaction, so the writes commit in the
+order of the counter. A standby whose counter is not lower than the primary's therefore shows all of
+them. Each query on the standby returns the counter from its own snapshot. The decision is in
+docs/decisions/0018-replica.md.
 """
 
 import asyncio
@@ -49,16 +50,18 @@ from infrastructure.database.requester import REQUESTER
 from infrastructure.database.users import USERS
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the standby."""
+"""Seconds between two probes of the standby."""
 
 LAG_MAX = 5
-"""Looks: what the primary had so long ago, a standby that is read from has too."""
+"""Probes. A standby is read from only if it has replayed what the primary had written so many
+probes ago.
+"""
 
-_STEADY = 60  # looks: who fails sooner than that after coming back stays away for longer
-_AWAY_MAX = 32  # looks
+_STEADY = 60  # probes; a standby that fails sooner after its return is left out for longer
+_AWAY_MAX = 32  # probes
 
 _START: ColumnElement[str] = literal_column("'0/0'")
-# Positions in the log of changes, in bytes.
+# Positions in the write-ahead log, in bytes.
 _WRITTEN = select(cast_to(func.pg_wal_lsn_diff(func.pg_current_wal_lsn(), _START), BigInteger))
 _REPLAYED = select(
     case(
@@ -70,7 +73,7 @@ _REPLAYED = select(
 )
 
 _VIEWERS = USERS.alias("viewers")
-# Of a user that the standby does not know it has seen no write.
+# The standby has replayed no write of a user that it does not have.
 _SEEN_WRITES = func.coalesce(_VIEWERS.c.writes, 0).label("seen_writes")
 _BY_IDS = (
     BY_IDS.outerjoin(_VIEWERS, _VIEWERS.c.id == WANTED.c.viewer_id)
@@ -95,26 +98,28 @@ class Replica:
         self._serves = False
         self._said = False
         self._looks = 0
-        """How many it has passed in a row."""
+        """Probes passed in a row."""
         self._looks_needed = 1
-        """To be read from."""
+        """Probes to pass in a row before the standby is read from."""
 
     async def watch(self) -> NoReturn:
-        """Look at it until cancelled; before the first look it is not read from."""
+        """Probe the standby until cancelled. It is not read from before the first probe."""
         while True:
             try:
                 await self.look()
             except Exception:
-                log.exception("looking at the replica failed")
-                self._leave("it could not be looked at")
+                log.exception("the probe of the replica failed")
+                self._leave("it could not be probed")
             await asyncio.sleep(LOOK_EVERY)
 
     async def close(self) -> None:
         await self._standby.close()
 
     async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        """Raises `Unavailable` if the primary has to be asked instead, at once while the standby is
-        not in use. One read that was too slow for a busy standby does not end its use.
+        """Read from the standby. Raises `Unavailable` when the caller has to ask the primary:
+        immediately while the standby is not in use.
+
+        A timeout because the standby is busy does not end its use.
         """
         if not self._serves:
             raise DatabaseUnavailable
@@ -127,11 +132,11 @@ class Replica:
             raise DatabaseUnavailable from error
 
     async def look(self) -> None:
-        """See whether the standby is well, and how far behind."""
+        """Probe the standby once: whether it answers, and its lag."""
         try:
             ((position,),) = await self._primary.fetch(_WRITTEN)
         except Unavailable:
-            return  # then nobody can be asked who it is that reads
+            return  # no request can be authenticated without the primary
         self._positions.append(position)
         trouble = await self._trouble()
         if trouble:
@@ -168,7 +173,7 @@ def _name_of(error: BaseException) -> str:
 
 
 class ReplicaPosts:
-    """Reads from `primary` whatever the replica cannot answer with certainty."""
+    """Reads from the replica, and from `primary` when the replica might lack a write."""
 
     def __init__(self, replica: Replica, primary: PostQueries) -> None:
         self._replica = replica
@@ -183,15 +188,15 @@ class ReplicaPosts:
         if record is not None:
             seen_writes, *columns = record
             details = post_details_of(columns, now)
-            # A post that is missing or hidden here may have been written or published by now.
+            # The primary may already have a post that is missing or a draft on the standby.
             is_shown = may_read(viewer, details.post.owner_id, details.visibility, now)
             if is_shown and seen_writes >= _writes_of(viewer):
                 return details
         return await self._primary.post(post_id, viewer, now)
 
     async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
-        # Behind a page of the primary's, an older state might lack posts. The other way round it
-        # is well, so the first page alone is the replica's.
+        # A page is never read from an older snapshot than the page before it, so paging never skips
+        # a row: the replica answers first pages alone.
         if wanted.after is None:
             statement, values = page_query(wanted, now, DIALECT)
             try:
@@ -208,15 +213,15 @@ class ReplicaPosts:
 
 
 def _writes_of(viewer: User) -> float:
-    """How many writes the standby must have seen for `viewer`; without bound where nobody knows."""
+    """How many writes of `viewer` the standby must have replayed; infinity if that is unknown."""
     requester = REQUESTER.get()
     return requester.writes if requester and requester.user_id == viewer.id else math.inf
 
 
 @cache
 def _counted(page: Select[Any], sort: Sort) -> Select[Any]:
-    """The page, with the number of the viewer's writes on the standby ahead of each row. An empty
-    page is one row of that number and NULLs.
+    """The page with the viewer's counter of writes on the standby as first column. An empty page is
+    one row: the counter and NULLs.
     """
     found = page.subquery("found")
     writes = select(USERS.c.writes).where(USERS.c.id == bindparam("viewer")).scalar_subquery()

@@ -1,7 +1,7 @@
-"""The schema's revisions: what the code expects, what a database has, and getting there.
+"""Revisions of the schema: which one the code expects, which one a database has, and migrations.
 
-Alembic and asyncpg are imported where they are needed: that takes a quarter of a second, and most
-starts of the service find nothing to migrate.
+Functions import Alembic and asyncpg themselves: the imports take a quarter of a second, and most
+starts of the service have nothing to migrate.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _REVISION: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
-# Fails where the table is somebody else's: each of our revisions has this column.
+# Fails on another application's table `users`: each of our revisions has this column.
 _OUR_REVISION = _REVISION.add_columns(
     select(column("email_key")).select_from(table("users")).limit(1).scalar_subquery()
 )
@@ -73,7 +73,7 @@ class ForeignSchema(MigrationFailed):
 
 
 async def revision(database: Database) -> str | None:
-    """The revision that `database` is at; None when it has never been migrated. Raises
+    """Returns the revision of `database`, or None when it was never migrated. Raises
     `ForeignSchema`.
     """
     is_ours = True
@@ -98,21 +98,22 @@ def _known(revisions: Sequence[str], *, is_ours: bool) -> str | None:
 
 
 def serves(stored: str | None) -> bool:
-    """Whether this code can work on a schema at the revision `stored`: its own, or a newer one.
+    """Whether this code works on a schema at the revision `stored`: its own, or a newer one.
 
-    That has all that this code needs, since a revision takes nothing away that the code of the one
-    before uses (docs/operating.md, Upgrades). Revisions are numbered: what sorts later is newer.
+    A revision never removes what the previous release uses (docs/operating.md, Upgrades), so an
+    older release works on a newer schema. Revisions are numbered and sort by age.
     """
     return stored is not None and stored >= newest()
 
 
 def migrate(url: str, revision: str = "head") -> str | None:
-    """Bring the schema to `revision`, up or down. Several at once do it one after the other. One
-    that is newer than this code stays as it is, so that an older release can be put back. Answers
-    the revision that the schema is at then; None when it has none.
+    """Upgrade or downgrade the schema to `revision`. Concurrent calls run one after the other.
 
-    Raises `MigrationFailed` when the database can't be used, has a revision that this code does not
-    know, or refuses a step; `ForeignSchema` when it is another application's.
+    A schema that is newer than this code is left as it is, so that a release can be rolled back.
+    Returns the resulting revision, or None when the schema has none.
+
+    Raises `MigrationFailed` when the database cannot be reached, has a revision that this code does
+    not know, or rejects a step, and `ForeignSchema` when it belongs to another application.
     """
     import asyncpg
     from alembic import command
@@ -138,7 +139,7 @@ def migrate(url: str, revision: str = "head") -> str | None:
     except CommandError as error:
         raise MigrationFailed(f"The schema is not one that this code knows: {error}") from error
     except DBAPIError as error:
-        # SQLAlchemy puts its own exceptions around those of asyncpg.
+        # SQLAlchemy wraps the exceptions of asyncpg.
         cause = error.orig and (error.orig.__cause__ or error.orig)
         reason = str(cause).partition("\n")[0]
         raise MigrationFailed(f"The database refused: {reason}") from error
@@ -156,7 +157,7 @@ def _has_our_users(connection: Connection) -> bool:
 
 
 def run(url: str, work: Callable[[Connection], object]) -> None:
-    """Run `work` in a transaction of its own, which nobody else's `run` overlaps."""
+    """Run `work` in a transaction. A lock in the database keeps concurrent calls of `run` apart."""
     if path := sqlite_path(url):
         _run_on_sqlite(path, work)
     else:

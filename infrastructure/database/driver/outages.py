@@ -1,4 +1,4 @@
-"""What the log says of a database that does not answer, and what is raised then.
+"""Outages of a database: what is logged and what is raised.
 
 docs/decisions/0017-outages.md and 0027-breaker.md have the reasons.
 """
@@ -18,7 +18,7 @@ _CALM = 1.0
 """Seconds without a failure after which an answer ends an outage."""
 
 log = logging.getLogger("gatepost.database")
-log.addHandler(logging.NullHandler())  # a command without logs says by itself what is wrong
+log.addHandler(logging.NullHandler())  # a command without logs prints its own error
 
 
 class Outage:
@@ -48,10 +48,10 @@ class Outage:
 
 
 class Failures:
-    """A context for calls to one database, used again and again: raises their failures in our terms
+    """A reusable context for calls to one database: raises domain errors in place of the driver's,
     and logs outages.
 
-    `translated` gives the error that is raised in place of the driver's, or None to leave it.
+    `translated` returns the error to raise, or None to leave the driver's error as it is.
     """
 
     def __init__(

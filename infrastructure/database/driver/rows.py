@@ -116,9 +116,9 @@ class Words(TypeDecorator[tuple[StrEnum, ...]]):
         return " ".join
 
     def result_processor(self, _: Dialect, __: object) -> Any:
-        # Words that are unknown here were stored by a newer release, or by code that is gone.
+        # A newer release, or code that was removed since, stored the unknown words.
         known = {member.value: member for member in self.kind}
-        # Remembered: a table has few combinations, and each request reads one.
+        # Cached, because a table has few combinations and each request reads one.
         return cache(lambda text: tuple(known[word] for word in text.split() if word in known))
 
 

@@ -1,8 +1,8 @@
 """SQLite, on the standard library's driver.
 
-Reads by key and the statements of a transaction run in the event loop itself: they take less time
-than handing them to a thread would. What may take long does not: lists, taking the write lock and
-the commit, which waits for the disk, run in a thread of their own.
+Reads by key and the statements of a transaction run in the event loop: they take less time than a
+switch to a thread. Lists, waiting for the write lock and the commit, which waits for the disk, run
+in threads.
 """
 
 import asyncio
@@ -60,12 +60,12 @@ def _mapping_errors(error: BaseException) -> Exception | None:
         missing = str(error).startswith(("no such table", "no such column"))
         return SchemaMissing() if missing else DatabaseUnavailable()
     if type(error) is sqlite3.DatabaseError:
-        return DatabaseUnavailable()  # no database at all, or a damaged one
+        return DatabaseUnavailable()  # the file is damaged or is no database
     return DatabaseUnavailable() if isinstance(error, TimeoutError) else None
 
 
 def _may_have_lasted(error: BaseException | None) -> bool:
-    """Whether the commit may have succeeded in spite of this error."""
+    """Whether the commit may have succeeded despite this error."""
     code = getattr(error, "sqlite_errorcode", None)
     return isinstance(error, TimeoutError) or code == sqlite3.SQLITE_IOERR_FSYNC
 
@@ -92,13 +92,14 @@ def _constraint(message: str) -> str:
 
 
 def connect(path: Path, timeout: float) -> sqlite3.Connection:
-    """Manual transactions; foreign keys on; WAL, so that readers never wait for the writer.
+    """Open a connection with manual transactions, foreign keys, and WAL, so that readers never wait
+    for the writer.
 
-    A new file is its owner's alone to read and write. SQLite gives `-wal` and `-shm` the same mode.
+    Only the owner may read and write a new file. SQLite gives `-wal` and `-shm` the same mode.
     """
-    # Never a file that is there: closing its descriptor would drop the POSIX locks of our other
-    # connections, and the next process to close the file would remove their log.
-    with suppress(OSError):  # SQLite says what is wrong
+    # Never open an existing file here: closing its descriptor would drop the POSIX locks of our
+    # other connections, and the next process to close the file would remove their log.
+    with suppress(OSError):  # SQLite reports the reason
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
         path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=512
@@ -106,7 +107,7 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
     try:
         _use_wal(connection, timeout)
         connection.execute("PRAGMA foreign_keys = ON")
-        # With WAL, a commit reaches the disk before it is acknowledged at FULL alone.
+        # With WAL, only FULL syncs a commit to the disk before it returns.
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
@@ -115,7 +116,9 @@ def connect(path: Path, timeout: float) -> sqlite3.Connection:
 
 
 def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
-    """SQLite itself does not wait for another process that is at this with a new file."""
+    """Switch to WAL. Retries, because SQLite itself does not wait for another process that switches
+    a new file.
+    """
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -129,9 +132,10 @@ def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
 
 
 class SqliteDatabase(Database):
-    """Two connections that read, one that writes; other processes may do the same to the file.
-    A read and a transaction as a whole may take `timeout` seconds, whether they wait for a lock or
-    for the disk.
+    """Two connections for reads and one for writes. Other processes may use the same file.
+
+    A read, and a transaction as a whole, may take `timeout` seconds, including the waits for locks
+    and for the disk.
     """
 
     dialect: Dialect = DIALECT
@@ -171,7 +175,7 @@ class SqliteDatabase(Database):
                 return await asyncio.get_running_loop().run_in_executor(self._long_thread, run)
 
     async def check(self) -> None:
-        """By a change that changes nothing, but only when others have failed."""
+        """Rewrite a value in the file, but only after a write has failed."""
         if self._failures.writes.is_on:
             async with self.transaction() as transaction:
                 await transaction.touch()
@@ -188,7 +192,7 @@ class SqliteDatabase(Database):
 
 
 class SqliteTransaction:
-    """Blocking work runs in `thread`, one piece after the other."""
+    """Blocking work runs in `thread`, one call at a time."""
 
     def __init__(
         self,
@@ -204,7 +208,7 @@ class SqliteTransaction:
         self._failures = failures
         self._timeout = timeout
         self._until = 0.0
-        """When its time is over, in the loop's time."""
+        """Its deadline, in the loop's time."""
         self._locked = False
         self._waiting = False
         self._unsent: list[tuple[Clause, dict[str, Any], bool]] = []
@@ -227,7 +231,7 @@ class SqliteTransaction:
         self._unsent.append((clause, values, guarded))
 
     async def _send(self) -> None:
-        """Begin, and run what was deferred."""
+        """Begin the transaction if necessary, and run the deferred statements."""
         if not self._locked:
             await self._begin()
         with _writing():
@@ -253,7 +257,7 @@ class SqliteTransaction:
             self._failures.writes.answered()
 
     async def touch(self) -> None:
-        """Write to the file, and leave it as it is."""
+        """Write to the file without a change of its content."""
         with self._failures:
             await self._begin()
             with _writing():
@@ -263,9 +267,9 @@ class SqliteTransaction:
         self._failures.writes.answered()
 
     def end(self) -> None:
-        """Undo what was not committed and let the next writer in.
+        """Roll back what was not committed, then release the write lock.
 
-        Whatever happens here, the lock is held until the thread is through with the connection.
+        The lock is held until the thread has finished its work on the connection.
         """
         if not self._locked:
             return
@@ -276,7 +280,7 @@ class SqliteTransaction:
         undone.add_done_callback(lambda _: self._lock.release())
 
     def _undo(self) -> None:
-        with suppress(sqlite3.Error):  # the next one tries again
+        with suppress(sqlite3.Error):  # the next transaction tries again
             self._connection.rollback()
 
     async def _begin(self) -> None:
@@ -293,7 +297,7 @@ class SqliteTransaction:
         if self._connection.in_transaction:
             self._connection.rollback()
         self._connection.execute(f"PRAGMA busy_timeout = {max(0.0, seconds) * 1000:.0f}")
-        # IMMEDIATE: a lock taken only at the first write may be refused without any waiting.
+        # IMMEDIATE, because SQLite may refuse a lock at the first write without waiting.
         self._connection.execute("BEGIN IMMEDIATE")
 
     async def _in_thread(self, work: Callable[..., object], *arguments: object) -> None:
