@@ -267,7 +267,7 @@ async def test_jobs_are_done_at_once_and_after_an_outage(
         await until(lambda: len(greeter.done) == 2)
 
 
-async def test_an_idle_worker_reads_once_and_writes_nothing(
+async def test_an_idle_worker_writes_nothing(
     ports: FakePorts, worker: Worker, greeter: Greeter
 ) -> None:
     async with running(worker):
