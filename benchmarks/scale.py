@@ -2,8 +2,8 @@
 
 Two Gateposts, with 10,000 and with 1,000,000 posts, in interleaved rounds: lookups by random id,
 and pages of ten: the first, those at 50 % and 90 % of `GET /posts`, reached by walking there, the
-first by votes, and searches for a word of one post and for a word of all. Exits with 1 when any but
-the last takes over 1.2 times as long with the many: a search sorts all posts that it finds.
+first by votes, and searches for a word of one post and for a word of all. Exits with 1 when any
+takes over 1.2 times as long with the many, or fails.
 """
 
 import environment
@@ -30,7 +30,6 @@ CONNECTIONS = 32
 CURSORS = 50
 DEPTHS = (50, 90)
 """Per cent of the way from the newest post to the oldest one."""
-COMMON_WORD = "a word of all posts"
 
 
 def main() -> int:
@@ -72,14 +71,12 @@ def main() -> int:
     print(f"| | req/s, {few:,} posts | req/s, {many:,} posts | times the cost | at most |")
     print("|---|---:|---:|---:|---:|")
     for name, by in runs.items():
-        if any(run.errors for size in SIZES for run in by[size]):
-            sys.exit(f"{name}: some requests failed")
         rates = [statistics.median(run.rate for run in by[size]) for size in SIZES]
         cost = rates[0] / rates[1]
-        is_bounded = name != COMMON_WORD
-        missed |= is_bounded and cost > AT_MOST
-        bound = AT_MOST if is_bounded else "-"
-        print(f"| {name} | {rates[0]:,.0f} | {rates[1]:,.0f} | {cost:.2f} | {bound} |")
+        errors = sum(run.errors for size in SIZES for run in by[size])
+        missed |= cost > AT_MOST or errors > 0
+        failed = f", {errors} failed" if errors else ""
+        print(f"| {name}{failed} | {rates[0]:,.0f} | {rates[1]:,.0f} | {cost:.2f} | {AT_MOST} |")
     return int(missed)
 
 
@@ -99,7 +96,7 @@ def paths_of(target: Target) -> dict[str, list[str]]:
         },
         "top": ["/posts?limit=10&sort=top"],
         "a word of one post": rare,
-        COMMON_WORD: ["/posts?limit=10&q=bench"],
+        "a word of all posts": ["/posts?limit=10&q=bench"],
     }
 
 
