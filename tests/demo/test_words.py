@@ -73,6 +73,6 @@ def test_the_password_is_one_by_the_policy_and_another_each_time(minimum: int) -
         )
 
 
-def test_a_policy_that_no_password_meets_is_told() -> None:
+def test_a_policy_that_no_password_meets_is_reported() -> None:
     with pytest.raises(WeakPassword):
         demo_password(PasswordPolicy(is_common=lambda _: True))

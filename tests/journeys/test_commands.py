@@ -55,7 +55,7 @@ def test_a_port_in_use_is_one_clear_line(place: Place, service: Service) -> None
     assert line == f"cannot listen on 127.0.0.1 port {port}: Address already in use"
 
 
-def test_a_host_that_is_not_ours_is_one_clear_line(place: Place) -> None:
+def test_a_host_of_another_machine_is_one_clear_line(place: Place) -> None:
     assert place.refusal("serve", "--host", "192.0.2.1", "--port", "0").startswith(
         "cannot listen on 192.0.2.1 port 0: "
     )
@@ -88,7 +88,7 @@ def test_an_option_of_the_database_that_is_not_known_is_one_clear_line(
         assert place.refusal(command).startswith(f"GATEPOST_DATABASE_URL: {reason}")
 
 
-def test_a_space_around_the_database_s_address_does_not_count(place: Place) -> None:
+def test_spaces_around_the_address_of_the_database_are_ignored(place: Place) -> None:
     path = Path(place.directory) / "spaced.db"
     place.database_url = f" sqlite:///{path} "
 
@@ -97,7 +97,7 @@ def test_a_space_around_the_database_s_address_does_not_count(place: Place) -> N
     assert path.exists()
 
 
-def test_a_server_without_tls_is_told_as_such(place: Place, postgres_url: str) -> None:
+def test_a_server_without_tls_is_reported(place: Place, postgres_url: str) -> None:
     place.database_url = f"{postgres_url}?sslmode=require"
 
     for command in ("serve", "migrate"):
@@ -105,7 +105,7 @@ def test_a_server_without_tls_is_told_as_such(place: Place, postgres_url: str) -
     assert "the server takes no TLS" in place.run("check").stdout
 
 
-def test_a_directory_that_is_not_there_is_one_clear_line(place: Place) -> None:
+def test_a_missing_directory_is_one_clear_line(place: Place) -> None:
     place.database_url = f"sqlite:///{place.directory}/missing/gatepost.db"
 
     assert place.refusal("serve") == "The database does not answer: unable to open database file"
@@ -200,7 +200,9 @@ def test_an_unknown_setting_in_a_file_is_found_too_and_other_programs_variables_
     )
 
 
-def test_what_kubernetes_sets_for_a_service_of_this_name_is_passed_over(place: Place) -> None:
+def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_ignored(
+    place: Place,
+) -> None:
     place.settings |= {name.removeprefix("GATEPOST_"): value for name, value in KUBERNETES.items()}
     assert place.run("migrate").stderr == ""
 
@@ -216,7 +218,7 @@ def test_a_file_in_another_encoding_is_one_clear_line(place: Place, encoding: st
     assert place.refusal("migrate") == ".env: is not UTF-8; save it in that encoding"
 
 
-def test_a_secret_in_a_file_is_taken_to_the_letter(place: Place) -> None:
+def test_a_secret_in_a_file_is_used_verbatim(place: Place) -> None:
     secret = "${HOME}" + SECRET
     (place.directory / ".env").write_text(f"GATEPOST_SECRET_KEY={secret}\n")
     with place.serving() as service, service.client() as client:
@@ -339,7 +341,7 @@ def test_with_a_server_database_the_secret_lies_in_the_working_directory(place: 
     assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("gatepost.secret", 0o600)
 
 
-def test_the_mode_of_the_secret_does_not_hang_on_the_umask(place: Place) -> None:
+def test_the_mode_of_the_secret_does_not_depend_on_the_umask(place: Place) -> None:
     before = os.umask(0)
     try:
         place.run("check")
@@ -350,7 +352,7 @@ def test_the_mode_of_the_secret_does_not_hang_on_the_umask(place: Place) -> None
 
 
 @on_both_databases
-def test_an_admin_is_registered_and_keeps_the_password_when_made_one_again(
+def test_an_admin_is_registered_and_a_second_call_keeps_the_password(
     service: Service,
 ) -> None:
     def create_admin(email: str, password: str) -> str:
@@ -367,7 +369,7 @@ def test_an_admin_is_registered_and_keeps_the_password_when_made_one_again(
     assert "the password kept" in create_admin("BOSS@example.com", "")
 
 
-def test_the_account_of_a_stranger_becomes_an_admin_only_without_the_stranger(
+def test_an_existing_account_becomes_an_admin_only_with_a_new_password_and_no_sessions(
     service: Service,
 ) -> None:
     command = ("create-admin", "ops@example.com", "--password-stdin")
@@ -416,7 +418,7 @@ def test_a_password_line_may_end_as_on_windows_or_not_at_all(service: Service) -
             log_in(client, email)
 
 
-def test_openapi_prints_the_document_that_is_known(place: Place) -> None:
+def test_openapi_prints_the_document_of_the_snapshot(place: Place) -> None:
     done = place.run("openapi")
 
     assert (done.status, done.stderr) == (0, "")
@@ -468,7 +470,7 @@ def test_the_version_is_that_of_the_package(place: Place) -> None:
     assert place.run("--version").stdout == f"gatepost {project['version']}\n"
 
 
-def test_keys_are_told_to_scripts(place: Place) -> None:
+def test_keys_are_listed_as_json_for_scripts(place: Place) -> None:
     place.settings |= {"ALGORITHM": "ES256", "KEYS_FILE": "keys.json"}
     made = [json.loads(place.run("keys", "new", "--json").stdout) for _ in range(2)]
 

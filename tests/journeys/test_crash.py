@@ -31,7 +31,7 @@ def send(service: Service, headers: dict[str, str], key: str) -> httpx.Response:
 
 
 @on_both_databases
-def test_who_tries_again_after_a_crash_has_one_post(place: Place) -> None:
+def test_a_retry_after_a_crash_writes_no_second_post(place: Place) -> None:
     with place.serving() as service:
         headers = login(service, register=True)
     for number, delay in enumerate((0.0, 0.003, 0.01)):

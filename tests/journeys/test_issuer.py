@@ -156,7 +156,7 @@ def _stop(provider: str) -> None:
         httpx.post(f"{provider}/stop")
 
 
-def test_a_provider_that_was_never_there_is_503(place: Place) -> None:
+def test_a_provider_that_never_answered_is_503(place: Place) -> None:
     with running() as provider:
         token = token_for(provider, sub="anna", email="anna@example.com", email_verified=True)
         trust(place, provider)

@@ -35,7 +35,7 @@ def log_in(service: Service, forwarded_for: str, password: str = PASSWORD) -> in
 
 
 @pytest.mark.parametrize("proxies", ["127.0.0.1", "10.0.0.0/8, 127.0.0.0/8"])
-def test_behind_a_trusted_proxy_clients_are_told_apart(place: Place, proxies: str) -> None:
+def test_behind_a_trusted_proxy_each_client_has_its_own_address(place: Place, proxies: str) -> None:
     place.settings |= {"TRUSTED_PROXIES": proxies, "LIMIT_REGISTRATIONS": "2/hour"}
     with place.serving() as service, service.client() as client:
         assert register(client, 1, "192.0.2.1") == 201
@@ -50,7 +50,7 @@ def test_behind_a_trusted_proxy_clients_are_told_apart(place: Place, proxies: st
 
 
 @pytest.mark.parametrize("proxies", ["", "10.0.0.0/8"])
-def test_the_word_of_a_stranger_counts_for_nothing(place: Place, proxies: str) -> None:
+def test_forwarded_headers_of_an_untrusted_client_are_ignored(place: Place, proxies: str) -> None:
     place.settings |= {"TRUSTED_PROXIES": proxies, "LIMIT_REGISTRATIONS": "2/hour"}
     with place.serving() as service, service.client() as client:
         answers = [register(client, number, f"192.0.2.{number}") for number in range(3)]
@@ -58,7 +58,7 @@ def test_the_word_of_a_stranger_counts_for_nothing(place: Place, proxies: str) -
     assert answers == [201, 201, 429]
 
 
-def test_a_known_address_is_known_after_a_restart(place: Place) -> None:
+def test_a_known_network_is_still_known_after_a_restart(place: Place) -> None:
     place.settings |= {"TRUSTED_PROXIES": "127.0.0.1", "LIMIT_ACCOUNT_FAILURES": "1/hour"}
     home, elsewhere = "192.0.2.1", "203.0.113.9"
     with place.serving() as service:
@@ -72,7 +72,7 @@ def test_a_known_address_is_known_after_a_restart(place: Place) -> None:
         assert log_in(service, home) == 200
 
 
-def test_services_share_limits_by_redis_and_go_on_without_it(place: Place) -> None:
+def test_services_share_limits_in_redis_and_work_without_it(place: Place) -> None:
     with running_valkey() as valkey:
         place.settings |= {"REDIS_URL": valkey.url, "LIMIT_REGISTRATIONS": "2/hour"}
         with place.serving() as one, place.serving() as two:
@@ -100,7 +100,7 @@ def test_a_service_starts_without_its_redis(place: Place, down_valkey: ValkeySer
         assert [register(client, 1, ""), register(client, 2, "")] == [201, 429]
 
 
-def test_limits_that_make_no_sense_are_refused_at_the_start(place: Place) -> None:
+def test_bad_limits_are_refused_at_the_start(place: Place) -> None:
     place.settings |= {
         "LIMIT_LOGINS": "often",
         "LIMIT_WRITES": "0/minute",

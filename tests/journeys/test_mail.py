@@ -49,9 +49,7 @@ async def ask_for_reset(client: httpx.AsyncClient) -> None:
     assert answer.status_code == 202, answer.text
 
 
-async def test_a_forgotten_password_is_replaced_by_way_of_a_mail(
-    place: Place, smtp: str, inbox: Inbox
-) -> None:
+async def test_a_forgotten_password_is_reset_by_mail(place: Place, smtp: str, inbox: Inbox) -> None:
     with place.serving() as service:
         async with service.async_client() as client:
             await register(client)

@@ -1,4 +1,4 @@
-"""The started service against a model of the contract: whatever happens, both tell the same."""
+"""The started service against a model of the contract: both give the same answers."""
 
 import os
 import time
@@ -71,7 +71,7 @@ _runs = count(1)
 
 
 class Machine(RuleBasedStateMachine):
-    """Every rule sends a request, asks the model the same, and compares."""
+    """Each rule sends a request, applies it to the model, and compares the answers."""
 
     service: Service
 
@@ -441,9 +441,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     "bounds", [BOUNDED, pytest.param(LONGER, marks=pytest.mark.slow)], ids=["bounded", "longer"]
 )
-def test_whatever_happens_the_service_and_the_model_tell_the_same(
-    place: Place, bounds: settings
-) -> None:
+def test_the_service_answers_as_the_model_does(place: Place, bounds: settings) -> None:
     place.settings["REFRESH_GRACE"] = "0"  # the model has no clock
     with place.serving() as service:
         made = place.run("create-admin", ROOT, "--password-stdin", given=PASSWORDS[0])

@@ -198,7 +198,7 @@ def answers_while_away(client: Client) -> list[httpx.Response]:
 
 
 @pytest.mark.parametrize("harm", [frozen, killed, refusing, out_of_connections, unreachable])
-def test_all_is_answered_in_time_while_the_database_is_away_and_well_when_it_is_back(
+def test_every_request_is_answered_in_time_during_an_outage_and_succeeds_after_it(
     scene: Scene, harm: Callable[[Scene], Callable[[], None]]
 ) -> None:
     client = scene.client
@@ -239,7 +239,7 @@ def test_all_is_answered_in_time_while_the_database_is_away_and_well_when_it_is_
         scene.server.wait_until_calm(scene.database, at_most=CONNECTIONS)
 
 
-def test_a_slow_database_gets_what_time_a_request_has_and_no_more(scene: Scene) -> None:
+def test_a_slow_database_gets_the_time_budget_of_the_request(scene: Scene) -> None:
     """A round trip takes half a second: a read has the time for its one, a post with a key not for
     its eight.
     """
@@ -291,7 +291,7 @@ def pair(postgres: PostgresServer, launcher: Launcher, tmp_path: Path) -> Iterat
 
 
 @pytest.mark.slow
-def test_a_commit_that_no_standby_confirms_is_told_as_unknown_and_settled_by_its_key(
+def test_a_commit_that_no_standby_confirms_is_reported_as_unknown_and_its_key_settles_it(
     pair: Pair,
 ) -> None:
     """The primary has the post by itself meanwhile: whoever was told so would be told too much."""
@@ -320,7 +320,7 @@ def test_a_commit_that_no_standby_confirms_is_told_as_unknown_and_settled_by_its
 
 
 @pytest.mark.slow
-def test_when_the_standby_takes_over_nothing_that_was_acknowledged_is_lost(pair: Pair) -> None:
+def test_a_failover_loses_nothing_that_was_acknowledged(pair: Pair) -> None:
     client = pair.client
     over = Event()
 

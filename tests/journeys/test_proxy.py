@@ -52,7 +52,7 @@ def echo() -> Iterator[str]:
         thread.join()
 
 
-def test_the_proxy_tells_the_scheme_whatever_the_client_says(echo: str, tmp_path: Path) -> None:
+def test_the_scheme_is_that_of_the_proxy_and_not_of_the_client(echo: str, tmp_path: Path) -> None:
     certificate = Certificate(tmp_path)
     file = tmp_path / "gatepost.pem"
     file.write_bytes(certificate.path.read_bytes() + (tmp_path / "key.pem").read_bytes())
@@ -87,7 +87,7 @@ def prefixed(place: Place) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_behind_a_proxy_that_takes_a_prefix_off_every_address_has_it(
+def test_behind_a_proxy_that_strips_a_prefix_every_address_has_it(
     prefixed: httpx.Client,
 ) -> None:
     page = prefixed.get("/api/docs")

@@ -15,7 +15,7 @@ EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
 
 
-def test_a_purge_leaves_alone_who_is_logged_in_and_can_be_done_again(place: Place) -> None:
+def test_a_purge_keeps_live_sessions_and_can_be_repeated(place: Place) -> None:
     place.run("migrate")
     with place.serving() as service, service.client() as client:
         client.post("/users", json={"email": EMAIL, "password": PASSWORD})

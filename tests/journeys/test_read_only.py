@@ -105,7 +105,9 @@ def test_a_command_works(sealed: Place, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "arguments", [["keys", "new"], ["migrate"], ["serve"], ["seed"], ["purge"]], ids=" ".join
 )
-def test_what_must_write_a_file_says_so_in_one_line(sealed: Place, arguments: list[str]) -> None:
+def test_a_command_that_has_to_write_a_file_fails_in_one_line(
+    sealed: Place, arguments: list[str]
+) -> None:
     sealed.settings |= {"ENVIRONMENT": "development", "KEYS_FILE": "/tmp/keys.json"}
     sealed.database_url = "sqlite:////tmp/gatepost.db"
 

@@ -257,14 +257,14 @@ def test_no_refusal_leaves_a_traceback_or_a_line_of_another_library(service: Ser
     assert others == {"refused"}
 
 
-def test_what_a_refusal_names_is_there(service: Service) -> None:
+def test_a_refusal_has_the_header_that_its_status_requires(service: Service) -> None:
     assert ask(service, REFUSALS["coding"][0]).headers["accept-encoding"] == "identity"
     assert ask(service, REFUSALS["method"][0]).headers["allow"] == "POST"
     assert ask(service, REFUSALS["credentials"][0]).headers["www-authenticate"].startswith("Bearer")
     assert ask(service, REFUSALS["preflight, origin"][0]).headers["vary"] == "Origin"
 
 
-def test_a_client_who_leaves_within_a_body_has_a_line_with_status_0(service: Service) -> None:
+def test_a_client_that_disconnects_within_a_body_is_logged_with_status_0(service: Service) -> None:
     url = urlsplit(service.url)
     with socket.create_connection((url.hostname, url.port), TIME_BUDGET) as connection:
         fields = JSON + b"X-Request-ID: the-one-who-left\r\nContent-Length: 100\r\n"

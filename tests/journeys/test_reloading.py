@@ -28,7 +28,7 @@ def wait_for_version(url: str, version: str) -> None:
     raise AssertionError(f"{url} is at {seen}, not {version}")
 
 
-def test_a_change_of_the_code_is_served_without_a_restart_by_hand(place: Place) -> None:
+def test_changed_code_is_served_after_an_automatic_reload(place: Place) -> None:
     tree = place.directory / "tree"
     for part in ("api", "application", "domain", "infrastructure"):
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -49,7 +49,7 @@ def test_a_change_of_the_code_is_served_without_a_restart_by_hand(place: Place) 
         assert service.process.wait(TIME_BUDGET) == 0
 
 
-def test_reloading_goes_with_one_process(place: Place) -> None:
+def test_reloading_allows_one_process_only(place: Place) -> None:
     assert place.refusal("serve", "--reload", "--workers", "2") == (
         "--reload serves with one process: leave --workers out"
     )

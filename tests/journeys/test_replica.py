@@ -52,7 +52,7 @@ def wait_for_lines(service: Service, part: str, number: int) -> None:
         time.sleep(0.02)
 
 
-def test_an_author_never_meets_their_older_post_and_nobody_meets_an_outage(
+def test_authors_never_read_an_older_post_of_their_own_and_no_request_fails_with_the_replica(
     place: Place, standby: Standby
 ) -> None:
     name = place.database_url.rpartition("/")[2]

@@ -22,7 +22,7 @@ def log_in(client: httpx.Client, email: str, password: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_demo_data_are_there_to_log_in_to_and_to_search(place: Place) -> None:
+def test_demo_users_log_in_and_demo_posts_are_found(place: Place) -> None:
     place.run("migrate")
 
     done = place.run("seed", "--users", "10", "--posts", "60", "--json")
@@ -46,7 +46,7 @@ def test_demo_data_are_there_to_log_in_to_and_to_search(place: Place) -> None:
         assert posts[7]["id"] in [post["id"] for post in found]
 
 
-def test_a_summary_is_printed_and_no_bar_where_nobody_watches(place: Place) -> None:
+def test_without_a_terminal_a_summary_is_printed_and_no_bar(place: Place) -> None:
     place.run("migrate")
 
     done = place.run("seed", "--posts", "2000")
@@ -70,11 +70,11 @@ def test_a_database_that_was_never_migrated_is_one_clear_line(place: Place) -> N
     assert "`gatepost migrate`" in place.refusal("seed")
 
 
-def test_too_few_users_are_a_mistake_of_the_caller(place: Place) -> None:
+def test_too_few_users_are_a_usage_error(place: Place) -> None:
     assert place.run("seed", "--users", "2").status == 2
 
 
-def test_on_a_terminal_a_bar_is_drawn_and_ctrl_c_tells_what_stays(place: Place) -> None:
+def test_on_a_terminal_a_bar_is_drawn_and_ctrl_c_reports_what_was_stored(place: Place) -> None:
     place.run("migrate")
     terminal, inner = pty.openpty()
     # Background jobs of a shell ignore Ctrl-C, and so would the command that inherits it.

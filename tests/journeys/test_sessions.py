@@ -125,7 +125,7 @@ def kid_of(done: Done) -> str:
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "HS256"])
-def test_keys_are_changed_without_logging_anybody_out(place: Place, algorithm: str) -> None:
+def test_keys_are_rotated_without_logging_users_out(place: Place, algorithm: str) -> None:
     place.settings |= {"ALGORITHM": algorithm, "KEYS_FILE": "keys.json"}
     key_a = kid_of(place.run("keys", "new"))
     with place.serving() as service:
@@ -168,7 +168,7 @@ def test_the_key_that_signs_is_not_retired(place: Place) -> None:
         assert f"there is no key {unknown}" in place.refusal("keys", "retire", unknown)
 
 
-def test_nothing_starts_without_a_fit_key(place: Place) -> None:
+def test_the_service_does_not_start_without_a_suitable_key(place: Place) -> None:
     place.settings["ALGORITHM"] = "RS256"
     assert "a key for RS256 is missing" in place.refusal("serve")
     assert "KEYS_FILE" in place.refusal("keys", "list")

@@ -184,7 +184,7 @@ def test_workers_do_not_outlive_their_supervisor(place: Place) -> None:
 
 
 @with_one_and_with_two_workers
-def test_a_second_signal_stops_at_once_and_one_that_all_get_is_one(
+def test_a_second_signal_stops_at_once_and_one_signal_to_the_process_group_counts_once(
     place: Place, workers: int
 ) -> None:
     with serving(place, workers, drain_seconds=300) as service:

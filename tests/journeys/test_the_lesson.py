@@ -131,7 +131,7 @@ def test_a_token_is_refused_on_the_next_request_after_its_revocation(
 
 
 @on_both_databases
-async def test_of_two_registrations_of_an_address_at_one_instant_one_is_201_and_one_409(
+async def test_of_two_concurrent_registrations_of_an_address_one_is_201_and_one_409(
     service: Service,
 ) -> None:
     async with service.async_client() as client:
@@ -222,7 +222,9 @@ def test_a_body_of_ten_megabytes_is_refused_over_a_real_connection_too(
     assert client.get("/users/me", headers=anna.headers).status_code == 200
 
 
-def test_what_is_no_http_does_not_harm_the_service(service: Service, client: httpx.Client) -> None:
+def test_garbage_instead_of_http_is_a_400_and_the_service_goes_on(
+    service: Service, client: httpx.Client
+) -> None:
     url = httpx.URL(service.url)
 
     for garbage in (b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9\r\n\r\n", b"\0" * 70_000):

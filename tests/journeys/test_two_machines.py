@@ -139,7 +139,7 @@ def all_posts(client: httpx.Client, headers: dict[str, str]) -> set[int]:
     return posts
 
 
-def test_a_machine_goes_and_no_request_is_lost(fleet: Fleet) -> None:
+def test_no_request_is_lost_when_a_machine_stops(fleet: Fleet) -> None:
     emails = [f"anna{number}@example.com" for number in range(4)]
     with fleet.client() as client:
         answers = [

@@ -10,7 +10,7 @@ from tests.journeys.processes import Place, on_both_databases
 
 
 @on_both_databases
-def test_a_schema_that_has_more_than_the_code_knows_is_served(place: Place) -> None:
+def test_a_schema_newer_than_the_code_is_served(place: Place) -> None:
     schema.migrate(place.database_url)
 
     def expand(connection: Connection) -> None:
