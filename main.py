@@ -261,6 +261,7 @@ def build_ports(
         public_url=settings.public_url,
         console=f"{settings.root_path}/console" if settings.console == "on" else None,
         notices=settings.notices == "on",
+        registration=settings.registration,
         lifetimes=Lifetimes(
             access=timedelta(seconds=settings.access_token_ttl),
             refresh=timedelta(seconds=settings.refresh_token_ttl),

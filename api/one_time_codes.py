@@ -12,6 +12,7 @@ from api.request_context import address_of
 from api.routing import protected_router, public_router
 from api.users import EmailAddress, NewPassword
 from application.ports.limits import Limit, account_hit
+from application.registrations import confirm
 from domain.scopes import Scope
 
 public = public_router("users")
@@ -62,11 +63,12 @@ async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="Verify an address",
-    responses=problem_responses(400, 409, 413, 415, 422, 503),
+    responses=problem_responses(400, 409, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.RESETS)],
 )
 async def verify(body: VerificationBody, use_cases: UseCases) -> None:
-    """A pending address replaces the present one."""
-    await use_cases.codes.verify(body.token)
+    """A pending address replaces the present one. The token of a registration completes it."""
+    await confirm(use_cases, body.token)
 
 
 @resets.post(
@@ -100,7 +102,8 @@ async def request_password_reset(body: ResetRequestBody, use_cases: UseCases) ->
     status_code=204,
     response_class=Response,
     summary="Choose a new password",
-    responses=problem_responses(400, 413, 415, 422, 503),
+    responses=problem_responses(400, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.RESETS)],
 )
 async def reset_password(body: ResetBody, request: Request, use_cases: UseCases) -> None:
     new_password = body.new_password.get_secret_value()

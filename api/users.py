@@ -23,9 +23,11 @@ from api.ids import Id
 from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of, request_context
 from api.routing import protected_router, public_router
-from application.ports.limits import Limit
+from application.ports.limits import Limit, account_hit
+from application.registrations import RegistrationService
 from domain.addresses import EMAIL_MAX, BadEmail, normal_address
 from domain.passwords import PASSWORD_INPUT_MAX
+from domain.registrations import RegistrationMode
 from domain.scopes import Scope
 from domain.users import NAME_MAX, ProfileChange, User, UserDraft, UserId
 
@@ -205,16 +207,25 @@ class UserView:
 @public.post(
     "/users",
     status_code=201,
+    response_model=UserView,
     summary="Register",
-    responses=problem_responses(409, 413, 415, 422, 429, 503),
+    responses={
+        202: {
+            "description": "With REGISTRATION=quiet, for a free and a taken address. A mail has the"
+            " token that completes the registration at POST /verification."
+        },
+        **problem_responses(403, 409, 413, 415, 422, 429, 503),
+    },
     dependencies=[limited_by_network(Limit.REGISTRATIONS)],
 )
 async def register(
     body: Registration, request: Request, response: Response, use_cases: UseCases
-) -> UserView:
-    user = await use_cases.accounts.register(
-        body.to_draft(), body.password.get_secret_value(), ip=address_of(request)
-    )
+) -> UserView | Response:
+    draft, password, ip = body.to_draft(), body.password.get_secret_value(), address_of(request)
+    if use_cases.ports.registration is not RegistrationMode.OPEN:
+        await use_cases.of(RegistrationService).ask(draft, password, ip=ip)
+        return Response(status_code=202)
+    user = await use_cases.accounts.register(draft, password, ip=ip)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/users/{user.id}"
     return UserView.of(user)
 
@@ -240,6 +251,10 @@ async def edit_current_user(
 ) -> UserView:
     secret = body.current_password
     current_password = secret.get_secret_value() if secret else None
+    if body.email is not None:  # whose address it is, nobody knows yet
+        subject = f"user:{user.id}"
+        hit = account_hit(Limit.ACCOUNT_RESETS, body.email, "verification", subject=subject)
+        await use_cases.limits.hit(hit)
     edited = await use_cases.accounts.edit(
         user, body.to_change(), current_password, ip=address_of(request)
     )

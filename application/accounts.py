@@ -43,11 +43,13 @@ class AccountService:
         storage: Storage,
         passwords: PasswordCheck,
         clock: Clock,
+        tells_taken: bool,
     ) -> None:
         self._queries = queries
         self._storage = storage
         self._passwords = passwords
         self._clock = clock
+        self._tells_taken = tells_taken
 
     async def register(
         self,
@@ -107,7 +109,7 @@ class AccountService:
         if change.email is not None:
             credentials = await self._confirmed(user, current_password or "", ip)
             owner = await self._queries.credentials(change.email)
-            if owner is not None and owner.user.id != user.id:
+            if self._tells_taken and owner is not None and owner.user.id != user.id:
                 raise EmailTaken
 
         async def work(uow: UnitOfWork) -> User:
@@ -127,7 +129,8 @@ class AccountService:
     async def _ask_to_move(self, uow: UnitOfWork, user: User, now: datetime) -> None:
         if user.pending_email is None:
             return
-        if await uow.codes.reserves(user.pending_email, now, but=user.id):
+        is_reserved = await uow.codes.reserves(user.pending_email, now, but=user.id)
+        if is_reserved and self._tells_taken:
             raise EmailTaken
         # In this order: a code that undoes the change is there before one that confirms it.
         for purpose, email in (

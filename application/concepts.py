@@ -25,6 +25,7 @@ CONCEPTS = (
     "oauth",
     "external_identities",
     "one_time_codes",
+    "registrations",
     "jobs",
     "passkeys",
     "mail",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
 
-from application.notices import write_notice
+from application.notices import write_address_taken, write_notice
 from application.ports.clock import Clock
 from application.ports.jobs import FailedForNow, Job, NeverSucceeds
 from application.ports.mail import Mail, Mailer, MailNotSent, MailRefused, OutboxMessage
@@ -81,6 +81,12 @@ class MailService:
         """The mail; None when there is nobody to have one."""
         if isinstance(message.purpose, Notice):
             return self._notice(message, message.purpose)
+        if message.purpose is Purpose.VERIFICATION:
+            owner = await self._queries.credentials(message.email)
+            if owner is not None and owner.user.id != message.user_id:
+                # A pending address that somebody else has: they are told, and get no code.
+                taken = write_address_taken(owner.user.email, self._site.url)
+                return taken if owner.user.is_active else None
         return await self._with_code(message, message.purpose, now)
 
     def _notice(self, message: OutboxMessage, notice: Notice) -> Mail | None:
@@ -113,6 +119,8 @@ class MailService:
             to = recipient(purpose, message.email, user)
             if to is None:
                 return None
+            if to == user.pending_email and await uow.codes.reserves(to, now, but=user.id):
+                return write_address_taken(to, self._site.url)
             # The time to undo a change runs from the change, however late the mail is.
             undoes = purpose is Purpose.EMAIL_CHANGE_UNDO
             since = message.added_at if undoes else now

@@ -130,6 +130,21 @@ def write_notice(
 _ADMINS_ACTS = (Notice.FACTORS_REMOVED, Notice.TOKENS_DELETED, Notice.REFRESH_TOKEN_REUSED)
 
 
+def write_address_taken(to: str, public_url: str | None) -> Mail:
+    """The mail to the owner of an address that somebody else, or they again, want to register."""
+    paragraphs = [
+        "Somebody, most likely you, wanted to register an account with this e-mail address, or to"
+        " use it for another account. An account has this address already, or had it until a few"
+        " days ago.",
+        "If it was you, log in to that account. If you forgot the password, ask for a new one.",
+        "If it was not you, there is nothing to do. Nothing was changed, and nobody but you was"
+        " told that there is an account.",
+    ]
+    if public_url:
+        paragraphs.append(f"The service is at {public_url}")
+    return plain_mail(to, "You have an account already", paragraphs)
+
+
 def plain_mail(to: str, subject: str, paragraphs: list[str]) -> Mail:
     """A mail of paragraphs, as text and as HTML."""
     body = "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs)

@@ -30,6 +30,7 @@ from application.votes import VoteService
 from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
 from domain.posts import DEFAULT_OPTIONS, PostOptions
+from domain.registrations import RegistrationMode
 from domain.sessions import Lifetimes
 
 S = TypeVar("S")
@@ -60,6 +61,8 @@ class Ports:
     """Path of the console, which takes the codes in mails; None: the site has pages of its own."""
     notices: bool = True
     """Whether users are told by mail of changes to their account (`application.notices`)."""
+    registration: RegistrationMode = RegistrationMode.OPEN
+    """Who can register, and what others learn from it."""
     password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)
     post_options: PostOptions = DEFAULT_OPTIONS
     factor_policy: FactorPolicy = field(default_factory=FactorPolicy)
@@ -143,6 +146,7 @@ def build_services(ports: Ports) -> Services:
             storage=ports.storage,
             passwords=passwords,
             clock=ports.clock,
+            tells_taken=ports.registration is RegistrationMode.OPEN,
         ),
         administration=AdministrationService(
             queries=ports.queries,

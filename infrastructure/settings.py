@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.events import AUDIT_DAYS
+from domain.registrations import RegistrationMode
 from infrastructure.database.driver.addresses import parse, sqlite_path
 from infrastructure.environment import (
     BadEnvironment,
@@ -155,6 +156,7 @@ class Settings(BaseSettings):
     mail_from: Annotated[str, AfterValidator(check_sender)] = "Gatepost <gatepost@localhost>"
     public_url: _Origin | None = None
     """The site that mails link to, for people."""
+    registration: RegistrationMode = RegistrationMode.OPEN
     notices: Literal["on", "off"] = "on"
     """Whether users are told by mail of changes to their account."""
     posts_per_day: int | None = Field(default=None, ge=1)

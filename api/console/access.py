@@ -17,9 +17,11 @@ from api.request_context import address_of
 from api.users import EmailAddress
 from application.browser import BrowserService
 from application.ports.limits import Limit, account_hit
+from application.registrations import RegistrationService, confirm
 from application.services import Services
 from domain.addresses import EMAIL_MAX
 from domain.errors import DomainError
+from domain.registrations import RegistrationMode
 from domain.sessions import InvalidToken
 from domain.users import UserDraft
 
@@ -100,6 +102,9 @@ async def register(request: Request, use_cases: UseCases) -> Response:
         form = await submitted(request, RegistrationEntry)
         password = form.password.get_secret_value()
         draft = UserDraft(email=form.email, name=form.name.strip() or None)
+        if use_cases.ports.registration is not RegistrationMode.OPEN:
+            await use_cases.of(RegistrationService).ask(draft, password, ip=address_of(request))
+            return go(request, "/console/login", done="asked")
         await use_cases.accounts.register(draft, password, ip=address_of(request))
         login = await use_cases.auth.login(
             form.email, password, client_info_of(request, is_browser=True)
@@ -185,7 +190,7 @@ async def show_verification(request: Request) -> Response:
 async def verify(request: Request, use_cases: UseCases) -> Response:
     try:
         form = await submitted(request, TokenEntry)
-        await use_cases.codes.verify(form.token)
+        await confirm(use_cases, form.token)
     except DomainError as error:
         return page(request, "verify.html", error=error, headers=_NO_REFERRER, token="")
     return await _after_a_link(request, use_cases, "verified")

@@ -39,6 +39,7 @@ _LOCAL = re.compile(r"/console(?:/[\w-]+)*(?:\?[\w=&.%-]*)?", re.ASCII)
 
 DONE = {
     "registered": "Welcome. You can confirm your address below.",
+    "asked": "We sent you a mail. Follow its link to complete the registration, then log in.",
     "name": "Your name is saved.",
     "address": "We sent a link to the new address. It replaces the present one when you follow it.",
     "address-same": "That is your address already.",

@@ -10,10 +10,12 @@ from api.app import create_app
 from application.ports.limits import Limit
 from domain.personal_tokens import PREFIX
 from domain.posts import PostOptions
+from domain.registrations import RegistrationMode
 from domain.scopes import TOKEN_SCOPES
 from domain.users import UserId
 from tests.api.caller import DOCUMENT, OPERATIONS, Caller, body_name
 from tests.api.client import PASSWORD, client_of
+from tests.api.expected import Provocation
 from tests.fakes.limits import FakeLimits
 from tests.fakes.ports import fake_ports
 
@@ -144,6 +146,16 @@ async def too_often(caller: Caller, name: str) -> httpx.Response:
     async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
         caller.client = client
         return await caller.call(name)
+
+
+def with_registration(mode: RegistrationMode) -> Provocation:
+    async def provoke(caller: Caller, name: str) -> httpx.Response:
+        ports = replace(caller.api.ports, registration=mode)
+        async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+            caller.client = client
+            return await caller.call(name)
+
+    return provoke
 
 
 async def over_the_quota(caller: Caller, name: str) -> httpx.Response:

@@ -310,6 +310,7 @@ LIMITED_BY_NETWORK = [
     ("/refresh", "application/x-www-form-urlencoded", Limit.REFRESHES, 60),
     ("/users", "application/json", Limit.REGISTRATIONS, 20),
     ("/password-reset", "application/json", Limit.RESETS, 20),
+    ("/verification", "application/json", Limit.RESETS, 20),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from domain.registrations import RegistrationMode
 from domain.users import Role
 from tests.api.client import PASSWORD, ApiClient, Person, on_one_database, problem_of
 from tests.api.expected import AUTH, Expected, Options, allowed
@@ -15,6 +16,7 @@ from tests.api.provocations import (
     on_nobody,
     with_a_taken_address,
     with_a_wrong_password,
+    with_registration,
 )
 
 numbers = count()
@@ -29,7 +31,11 @@ ROUTES = [
         operation="register",
         route="POST /users",
         request=registration,
-        refusals={409: with_a_taken_address},
+        refusals={
+            202: with_registration(RegistrationMode.QUIET),
+            403: with_registration(RegistrationMode.CLOSED),
+            409: with_a_taken_address,
+        },
     ),
     Expected(
         operation="read_current_user",
