@@ -207,12 +207,13 @@ class Worker:
         next turn is due.
         """
         now = self._clock()
-        if now >= self._status_due:
+        has_status = now >= self._status_due
+        if has_status:
             self._status_due = now + timedelta(seconds=_IDLE)
             await self.read_status()
         extending = [it for it in self._running.values() if now - it.claimed_at >= LEASE / 3]
         if not self._ended and not extending:
-            due = await self._list.next_due()
+            due = self._status.next_due if has_status else await self._list.next_due()
             if due is None or due > now:
                 return self._until(due)
         for job in await self._settle_and_claim(AT_ONCE, extending):

@@ -72,6 +72,8 @@ class JobStatus:
     oldest: datetime | None
     """When the oldest of them should have been done."""
     failed: int
+    next_due: datetime | None = None
+    """As `JobList.next_due` returns it, so that an idle worker needs one read."""
 
 
 class Jobs(Protocol):

@@ -191,6 +191,8 @@ _FIGURES: tuple[ColumnElement[Any], ...] = (
     func.count(case((_IS_LATE, 1))),
     func.min(case((_IS_LATE, JOBS.c.wanted_at)), type_=Instant),
     func.count(JOBS.c.failed_at),
+    func.min(case((JOBS.c.failed_at.is_(None), JOBS.c.due_at)), type_=Instant),
+    select(func.min(OUTBOX.c.due_at, type_=Instant)).scalar_subquery(),
 )
 _STATUS = select(*_FIGURES)
 _HAVE_KEYS = select(JOBS.c.key).where(JOBS.c.key.is_not(None))
@@ -290,8 +292,9 @@ class SqlJobList(JobList):
         return moment
 
     async def status(self, now: datetime) -> JobStatus:
-        ((waiting, oldest, failed),) = await self._database.fetch_long(_STATUS, now=now)
-        return JobStatus(waiting, oldest, failed)
+        ((waiting, oldest, failed, *due),) = await self._database.fetch_long(_STATUS, now=now)
+        next_due = min((moment for moment in due if moment is not None), default=None)
+        return JobStatus(waiting, oldest, failed, next_due)
 
     async def keys(self) -> set[str]:
         return {key for (key,) in await self._database.fetch(_HAVE_KEYS)}

@@ -220,11 +220,11 @@ async def test_the_status_counts_what_should_have_been_done(backend: Backend) ->
     await add(backend, "a", "b", "c")
     job = await claimed(backend, 0, 90)
 
-    assert await status(NOON + SECOND) == JobStatus(2, NOON, 0)
+    assert await status(NOON + SECOND) == JobStatus(2, NOON, 0, NOON + SECOND)
     async with backend.storage() as uow:
         await uow.jobs.save(replace(job, failed_at=NOON), claim=1)
         await uow.commit()
-    assert await status(NOON + SECOND) == JobStatus(1, NOON + SECOND, 1)
+    assert await status(NOON + SECOND) == JobStatus(1, NOON + SECOND, 1, NOON + SECOND)
 
 
 async def test_a_commit_that_adds_a_job_wakes_the_worker(backend: Backend) -> None:

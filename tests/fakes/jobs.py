@@ -105,7 +105,8 @@ class FakeJobList(JobList):
         jobs = (await self._storage.read()).jobs.values()
         late = [job.wanted_at for job in jobs if job.failed_at is None and job.wanted_at <= now]
         failed = sum(job.failed_at is not None for job in jobs)
-        return JobStatus(len(late), min(late, default=None), failed)
+        due = min((job.due_at for job in jobs if job.failed_at is None), default=None)
+        return JobStatus(len(late), min(late, default=None), failed, due)
 
     async def keys(self) -> set[str]:
         jobs = (await self._storage.read()).jobs.values()
