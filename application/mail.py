@@ -180,9 +180,26 @@ _OWN_PAGES = {
 }
 
 
-def write(purpose: Purpose, to: str, token: str, expires_at: datetime, site: Site) -> Mail:
-    """The mail that carries `token`, which stands alone on a line of its text."""
-    reason = _REASONS[purpose]
+_REGISTERS = (
+    "Somebody, most likely you, wants to register an account with this e-mail address. If you use"
+    " this token, the account exists, with the password that was given when it was asked for."
+)
+
+
+def write(
+    purpose: Purpose,
+    to: str,
+    token: str,
+    expires_at: datetime,
+    site: Site,
+    *,
+    registers: bool = False,
+) -> Mail:
+    """The mail that carries `token`, which stands alone on a line of its text.
+
+    `registers`: whether it completes a registration.
+    """
+    reason = _REGISTERS if registers else _REASONS[purpose]
     link = site.link(purpose, token)
     terms = f"It works once, until {expires_at:%Y-%m-%d %H:%M} UTC."
     comfort = _COMFORTS[purpose]

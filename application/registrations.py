@@ -131,7 +131,8 @@ class RegistrationService:
             return taken if owner.user.is_active else None
         if await self._is_reserved(pending):
             return write_address_taken(pending.email, site.url)
-        return write(Purpose.VERIFICATION, pending.email, token, pending.expires_at, site)
+        until = pending.expires_at
+        return write(Purpose.VERIFICATION, pending.email, token, until, site, registers=True)
 
     async def _is_reserved(self, pending: PendingRegistration) -> bool:
         async def work(uow: UnitOfWork) -> bool:

@@ -55,6 +55,7 @@ async def asked(
     await services.of(RegistrationService).ask(UserDraft(email=email, name="New"), password)
     (mail,) = await delivered(ports, services)
     assert mail.to == email
+    assert "register" in mail.text
     return token_of(mail)
 
 
