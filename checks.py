@@ -18,7 +18,7 @@ from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
 from infrastructure.database.driver.statements import Database, DatabaseUnavailable, TakesNoChanges
-from infrastructure.database.users import password_prefixes
+from infrastructure.database.users import admins_without_factor, password_prefixes
 from infrastructure.passkeys import relying_party
 from infrastructure.passwords import PEPPER_ID_LENGTH, pepper_id
 from infrastructure.settings import PREFIX, Settings
@@ -65,6 +65,7 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
         found += await _replica(settings.replica)
     if not down:
         found += await _peppers(database, settings.peppers)
+        found += await _admins(settings, database)
     upstreams = {"REDIS_URL": ports.limits, "SMTP_URL": ports.mailer, "ISSUER": ports.tokens}
     for setting, adapter in upstreams.items():
         if problem := await adapter.check():
@@ -198,6 +199,14 @@ async def _replica(url: str) -> list[Finding]:
     finally:
         await replica.close()
     return [_error("DATABASE_REPLICA_URL", "it is not a standby; the primary serves all reads")]
+
+
+async def _admins(settings: Settings, database: Database) -> list[Finding]:
+    if settings.fresh_for is None:
+        return []
+    count = await admins_without_factor(database)
+    text = f"{settings.second_factor_for}; admins without a second factor: {count}"
+    return [_warning("SECOND_FACTOR_FOR", text)] if count else []
 
 
 async def _database_role(database: Database, wanted: int) -> list[Finding]:

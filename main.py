@@ -268,7 +268,9 @@ def build_ports(
             session=timedelta(seconds=settings.session_ttl),
             grace=timedelta(seconds=settings.refresh_grace),
         ),
-        factor_policy=FactorPolicy(fresh_for=settings.fresh_for),
+        factor_policy=FactorPolicy(
+            fresh_for=settings.fresh_for, required_of=settings.second_factor_roles
+        ),
         password_policy=PasswordPolicy(minimum=settings.password_min, is_common=is_common),
         post_options=PostOptions(
             per_day=settings.posts_per_day,

@@ -40,6 +40,9 @@ EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)
 PASSKEYS: tuple[APIRouter, ...] = (passkeys.public, passkeys.protected)
 """Routers that are left out without a relying party."""
 
+STRONG_LOGIN = ("api.factors", "api.proofs", "api.passkeys")
+"""Modules whose routes are left out when strong login is off."""
+
 DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
@@ -154,6 +157,8 @@ def _routers(ports: Ports, *, has_door: bool) -> Iterator[APIRouter]:
     if ports.passkeys is None:
         left_out = (*left_out, *PASSKEYS)
     for concept in modules("api"):
+        if concept.__name__ in STRONG_LOGIN and not ports.factor_policy.is_on:
+            continue
         for router in vars(concept).values():
             if isinstance(router, APIRouter) and router not in left_out:
                 yield router

@@ -14,9 +14,11 @@ from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of, request_context
 from api.routing import protected_router, public_router
 from api.users import OMITTABLE
+from application.challenges import Challenge
 from application.logins import ClientInfo, Login
 from application.ports.limits import Limit
 from domain.addresses import EMAIL_MAX
+from domain.challenges import SecondFactorRequired
 from domain.passwords import PASSWORD_INPUT_MAX
 from domain.scopes import Scope
 from domain.sessions import Session, SessionId
@@ -98,17 +100,29 @@ class SessionView(BaseModel):
 @public.post(
     "/login",
     summary="Log in",
+    description="On an account with a second factor the answer to a right password is a 401"
+    " `second_factor_required` with the members `challenge`, `methods` (of `totp`, `recovery_code`,"
+    " `passkey`) and `expires_in` (seconds): go on with `POST /login/second-factor`.",
     responses=problem_responses(401, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
 )
 async def login(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
-    login = await use_cases.auth.login(
-        form.username, form.password.get_secret_value(), client_info_of(request)
+    login = completed(
+        await use_cases.auth.login(
+            form.username, form.password.get_secret_value(), client_info_of(request)
+        )
     )
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)
+
+
+def completed(login: Login | Challenge) -> Login:
+    """Raises `SecondFactorRequired` with the challenge, if the password was not enough."""
+    if isinstance(login, Challenge):
+        raise SecondFactorRequired(login.token, login.methods)
+    return login
 
 
 @public.post(
@@ -128,6 +142,7 @@ async def refresh(
 @protected.post(
     "/logout",
     scope=Scope.SESSION_ONLY,
+    without_factor=True,
     status_code=204,
     response_class=Response,
     summary="Log out",
@@ -141,6 +156,7 @@ async def logout(session: CurrentSession, use_cases: UseCases) -> None:
 @protected.get(
     "/sessions",
     scope=Scope.ACCOUNT_READ,
+    without_factor=True,
     summary="List own sessions",
     responses=problem_responses(401, 503),
 )
@@ -154,6 +170,7 @@ async def list_sessions(
 @protected.delete(
     "/sessions",
     scope=Scope.ACCOUNT_WRITE,
+    without_factor=True,
     status_code=204,
     response_class=Response,
     summary="Log out everywhere",
@@ -167,6 +184,7 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
 @protected.delete(
     "/sessions/{session_id}",
     scope=Scope.ACCOUNT_WRITE,
+    without_factor=True,
     status_code=204,
     response_class=Response,
     summary="End one session",

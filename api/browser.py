@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Form, Request, Response
 
-from api.auth import LoginForm, client_info_of
+from api.auth import LoginForm, client_info_of, completed
 from api.cookies import cookie_header, session_cookie
 from api.dependencies import UseCases
 from api.errors import problem_responses
@@ -39,10 +39,10 @@ async def log_browser_in(
     """As `POST /login`, for pages of this site alone: the answer is a cookie that lasts for as long
     as it is used, and no tokens.
     """
-    login = await use_cases.auth.login(
+    result = await use_cases.auth.login(
         form.username, form.password.get_secret_value(), client_info_of(request, is_browser=True)
     )
-    set_cookie(response, request, login)
+    set_cookie(response, request, completed(result))
 
 
 @public.delete(

@@ -72,7 +72,7 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """A problem (RFC 9457, section 3)."""
+    """A problem (RFC 9457, section 3). Some have members besides, which their routes document."""
 
     type: str = Field("about:blank", examples=["about:blank"])
     title: str = Field(examples=["Not Found"])
@@ -118,8 +118,10 @@ def problem_response(
     *,
     headers: Mapping[str, str] | None = None,
     errors: Sequence[Mapping[str, Any]] = (),
+    members: Mapping[str, object] | None = None,
 ) -> Response:
-    body = {
+    """`members` are extension members (RFC 9457, section 3.2)."""
+    body: dict[str, object] = {
         "type": "about:blank",
         "title": phrase(status),
         "status": status,
@@ -129,6 +131,7 @@ def problem_response(
     }
     if errors:
         body["errors"] = errors
+    body |= members or {}
     return Response(
         json.dumps(body, separators=(",", ":")),
         status,
@@ -154,7 +157,11 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, TooManyRequests):
         request_context(request).limit_statuses = [error.status]
-    return _problem(request, STATUSES[kind], error.code, error.detail, headers=headers)
+    if error.members:
+        headers["Cache-Control"] = "no-store"
+    return _problem(
+        request, STATUSES[kind], error.code, error.detail, headers=headers, members=error.members
+    )
 
 
 def _challenge(error: Unauthenticated, request: Request) -> str:

@@ -22,6 +22,7 @@ from api.dependencies import (
 )
 from api.errors import problem_responses
 from api.limits import RequestLimit, by_writes
+from domain.factors import must_have_what_is_required
 from domain.scopes import Scope, refusal
 
 STALE = "Unauthorized, or `stale_login`: prove again who you are by `POST /sessions/current/proof`"
@@ -98,6 +99,11 @@ class ProtectedRoute(Route):
             " or with Scope.SESSION_ONLY"
         )
 
+    @cached_property
+    def needs_required_factor(self) -> bool:
+        """Whether it refuses users who lack a second factor that they must have."""
+        return not any(isinstance(d, _Scoped) and d.without_factor for d in self.dependencies)
+
     @property
     def default_limit(self) -> RequestLimit | None:
         is_read = (self.methods or set()) <= {"GET", "HEAD"}
@@ -107,6 +113,9 @@ class ProtectedRoute(Route):
         user = await current_user(request, credential(request))
         if self.scope not in user.scopes:
             raise refusal(self.scope)
+        if self.needs_required_factor:
+            services = await services_of(request)
+            must_have_what_is_required(user, services.ports.factor_policy)
         if self.needs_fresh_session:
             session = await current_session(request, user)
             await fresh_user(session, user, await services_of(request))
@@ -138,6 +147,7 @@ class _Scoped(params.Security):
     """The dependency by which a route authenticates, documents its scope and knows it."""
 
     required: Scope = Scope.SESSION_ONLY
+    without_factor: bool = False
 
 
 Declare = Callable[[DecoratedCallable], DecoratedCallable]
@@ -147,7 +157,8 @@ class ProtectedRouter(APIRouter):
     """Its routes authenticate, whether or not they ask for the `CurrentUser`.
 
     Each one names its scope: `@protected.get("/posts", scope=Scope.POSTS_READ)`. The service does
-    not start with one that names none.
+    not start with one that names none. `without_factor=True`: also for users who lack a second
+    factor that they must have.
     """
 
     def get(self, path: str, *, scope: Scope | None = None, **options: Any) -> Declare[Any]:
@@ -168,10 +179,11 @@ class ProtectedRouter(APIRouter):
 
 def _with_scope(scope: Scope | None, options: dict[str, Any]) -> dict[str, Any]:
     """The options of a route that needs `scope`, which the OpenAPI document names as well."""
+    without_factor = options.pop("without_factor", False)
     if scope is None:  # refused by `refuse_undeclared_routes`
         return options
     documented = [] if scope is Scope.SESSION_ONLY else [scope.value]
-    scoped = _Scoped(current_user, scopes=documented, required=scope)
+    scoped = _Scoped(current_user, scopes=documented, required=scope, without_factor=without_factor)
     return options | {
         "dependencies": [scoped, *options.get("dependencies", ())],
         # Of a token without the scope, and of who guesses tokens.

@@ -188,6 +188,9 @@ class UserView:
     role: Literal["member", "moderator", "admin"]
     is_active: bool
     is_verified: bool
+    second_factor: Annotated[
+        bool, Field(description="Whether a login takes a second factor or a passkey")
+    ]
     created_at: datetime
 
     @classmethod
@@ -200,6 +203,7 @@ class UserView:
             role=user.role.value,
             is_active=user.is_active,
             is_verified=user.is_verified,
+            second_factor=user.second_factor,
             created_at=user.created_at,
         )
 
@@ -233,6 +237,7 @@ async def register(
 @protected.get(
     "/users/me",
     scope=Scope.ACCOUNT_READ,
+    without_factor=True,
     summary="The current user",
     responses=problem_responses(401, 503),
 )

@@ -11,6 +11,7 @@ from domain.events import Event
 from domain.notices import Notice
 from domain.pages import Page
 from domain.policies import AdminsOnly, is_admin
+from domain.sessions import Session
 from domain.users import Role, User, UserId, UserNotFound
 
 
@@ -86,6 +87,31 @@ class AdministrationService:
         """The recorded events, newest first. Raises `InvalidCursor`."""
         _allow(admin)
         return await self._queries.events(wanted)
+
+    async def sessions(self, admin: User, user_id: UserId) -> list[Session]:
+        """The sessions of a user that are alive, the one used last first. Raises `UserNotFound`."""
+        _allow(admin)
+        if await self._queries.user(user_id) is None:
+            raise UserNotFound(user_id)
+        return await self._queries.sessions(user_id, self._clock())
+
+    async def revoke_sessions(self, admin: User, user_id: UserId) -> None:
+        """Revoke all sessions of a user. Raises `UserNotFound`."""
+        _allow(admin)
+        now = self._clock()
+
+        async def work(uow: UnitOfWork) -> None:
+            if await uow.users.get(user_id) is None:
+                raise UserNotFound(user_id)
+            revoked = await uow.sessions.revoke_all(user_id, now)
+            uow.record(
+                Event.of(
+                    "sessions_ended", f"user:{user_id}", actor_id=admin.id, at=now, sessions=revoked
+                )
+            )
+            await uow.commit()
+
+        await self._storage.run(work)
 
     async def change(
         self, admin: User, user_id: UserId, *, role: Role | None, is_active: bool | None

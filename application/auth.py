@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from application.challenges import Challenge, LoginChallenges
 from application.external_identities import provision
 from application.logins import ClientInfo, Login, Logins, new_secret
 from application.notices import notify
@@ -11,13 +12,12 @@ from application.personal_tokens import Uses, token_user
 from application.ports.clock import Clock
 from application.ports.queries import Credentials, Queries, RefreshLookup
 from application.ports.storage import Storage, UnitOfWork
-from application.ports.tokens import Claims, ExternalClaims, PersonalClaims, Tokens
+from application.ports.tokens import Claims, ExternalClaims, PersonalClaims
 from domain.events import Event
 from domain.notices import Notice
 from domain.sessions import (
     InvalidCredentials,
     InvalidToken,
-    Lifetimes,
     Method,
     Session,
     SessionId,
@@ -35,18 +35,17 @@ class AuthService:
         *,
         queries: Queries,
         storage: Storage,
-        tokens: Tokens,
+        logins: Logins,
+        challenges: LoginChallenges,
         passwords: PasswordCheck,
         clock: Clock,
-        lifetimes: Lifetimes,
     ) -> None:
-        self._logins = Logins(tokens=tokens, clock=clock, lifetimes=lifetimes)
         self._queries = queries
         self._storage = storage
-        self._tokens = tokens
+        self._logins = logins
+        self._challenges = challenges
         self._passwords = passwords
         self._clock = clock
-        self._lifetimes = lifetimes
         self.uses: Uses = {}
         """Uses of personal tokens, for `PersonalTokenService.note_uses`."""
 
@@ -58,7 +57,7 @@ class AuthService:
         for every cause: a bad token, a session that is over, a user who is gone or deactivated.
         """
         now = self._clock()
-        claims = await self._tokens.verify(token, now)
+        claims = await self._logins.technology.verify(token, now)
         if not isinstance(claims, Claims):
             return await self._user_without_session(claims, now), None
         found = await self._queries.session_user(claims.session_id)
@@ -84,8 +83,8 @@ class AuthService:
             raise InvalidToken
         return user
 
-    async def login(self, email: str, password: str, client: ClientInfo) -> Login:
-        """Start a session.
+    async def login(self, email: str, password: str, client: ClientInfo) -> Login | Challenge:
+        """Start a session, or on an account with a second factor return a challenge for it.
 
         Raises `InvalidCredentials`, one error at one cost for an unknown address, a wrong password
         and a deactivated user. Raises `TooManyRequests`.
@@ -104,13 +103,17 @@ class AuthService:
             raise InvalidCredentials
         return credentials
 
-    async def _start(self, credentials: Credentials, password: str, client: ClientInfo) -> Login:
+    async def _start(
+        self, credentials: Credentials, password: str, client: ClientInfo
+    ) -> Login | Challenge:
         password_hash = await self._passwords.up_to_date(credentials.password, password, client.ip)
         is_new_network = await self._queries.is_new_network(
             credentials.user.id, network_of(client.ip)
         )
 
-        async def work(uow: UnitOfWork) -> Login:
+        methods = await self._challenges.methods(credentials.user)
+
+        async def work(uow: UnitOfWork) -> Login | Challenge:
             if password_hash != credentials.password:
                 await uow.users.change_password(
                     credentials.user.id,
@@ -118,11 +121,15 @@ class AuthService:
                     new_hash=password_hash,
                 )
             current = replace(credentials, password=password_hash)
-            login = await self._logins.start(
-                uow, current, (Method.PASSWORD,), client, is_new_network=is_new_network
-            )
+            result: Login | Challenge
+            if methods is None:
+                result = await self._logins.start(
+                    uow, current, (Method.PASSWORD,), client, is_new_network=is_new_network
+                )
+            else:
+                result = await self._challenges.add(uow, current, methods, self._clock())
             await uow.commit()
-            return login
+            return result
 
         return await self._storage.run(work)
 
@@ -144,7 +151,7 @@ class AuthService:
             if found.is_rotated:
                 return await self._replay(uow, found, refresh_token, now)
             session, new_token = found.session, successor(refresh_token, nonce)
-            session.refresh(found.user, lifetimes=self._lifetimes, now=now)
+            session.refresh(found.user, lifetimes=self._logins.lifetimes, now=now)
             if not await uow.sessions.rotate(
                 session, used_hash=used_hash, new_hash=refresh_hash(new_token), nonce=nonce
             ):
@@ -166,7 +173,7 @@ class AuthService:
         Raises `InvalidToken` after revoking the session, unless the grace covers this use.
         """
         session, user = found.session, found.user
-        current = found.chain.replay(refresh_token, grace=self._lifetimes.grace, now=now)
+        current = found.chain.replay(refresh_token, grace=self._logins.lifetimes.grace, now=now)
         if current is None:
             if await uow.sessions.revoke(session.id, session.user_id, now):
                 # Nobody knows whether the owner or the thief came second.

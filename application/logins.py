@@ -44,9 +44,9 @@ class Login:
 
 class Logins:
     def __init__(self, *, tokens: Tokens, clock: Clock, lifetimes: Lifetimes) -> None:
-        self._tokens = tokens
+        self.technology = tokens
+        self.lifetimes = lifetimes
         self._clock = clock
-        self._lifetimes = lifetimes
 
     async def start(
         self,
@@ -68,7 +68,7 @@ class Logins:
             NewSession(
                 user_id=credentials.user.id,
                 created_at=now,
-                expires_at=self._lifetimes.session_end(started_at=now, now=now),
+                expires_at=self.lifetimes.session_end(started_at=now, now=now),
                 refresh_hash=(cookie_hash if client.is_browser else refresh_hash)(secret),
                 user_agent=client.user_agent,
                 ip=client.ip,
@@ -92,8 +92,8 @@ class Logins:
     ) -> Login:
         """Tokens for the session. The access token is issued in `uow`, so a failure undoes both."""
         issued_at = now.replace(microsecond=0)
-        access_life = min(self._lifetimes.access, session.expires_at - now)
-        access_token = await self._tokens.issue(
+        access_life = min(self.lifetimes.access, session.expires_at - now)
+        access_token = await self.technology.issue(
             Claims(
                 user_id=user.id,
                 session_id=session.id,

@@ -7,7 +7,9 @@ from typing import TypeVar
 from application.accounts import AccountService
 from application.administration import AdministrationService
 from application.auth import AuthService
+from application.challenges import LoginChallenges, factors_of
 from application.login_failures import LoginFailures
+from application.logins import Logins
 from application.mail import MailService, Site
 from application.one_time_codes import OneTimeCodeService
 from application.passwords import PasswordCheck
@@ -126,10 +128,10 @@ def build_services(ports: Ports) -> Services:
     auth = AuthService(
         queries=ports.queries,
         storage=ports.storage,
-        tokens=ports.tokens,
+        logins=Logins(tokens=ports.tokens, clock=ports.clock, lifetimes=ports.lifetimes),
+        challenges=LoginChallenges(factors_of(ports) if ports.factor_policy.is_on else ()),
         passwords=passwords,
         clock=ports.clock,
-        lifetimes=ports.lifetimes,
     )
     personal_tokens = PersonalTokenService(
         queries=ports.queries,

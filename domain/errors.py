@@ -5,6 +5,7 @@ it to a status), so a new error needs no change elsewhere.
 """
 
 import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
@@ -14,13 +15,21 @@ class DomainError(Exception):
     """An error that clients see. Neither `code` nor `detail` contains a secret."""
 
     code: ClassVar[str]
-    """Stable identifier for programs: the class name in snake_case."""
+    """Stable identifier for programs: the class name in snake_case, unless the class says another
+    one.
+    """
 
     detail: str = ""
     """One sentence for people. Set it as a class attribute or in the constructor."""
 
+    @property
+    def members(self) -> Mapping[str, object]:
+        """What programs need besides. It may have secrets of the client whom it is told."""
+        return {}
+
     def __init_subclass__(cls) -> None:
-        cls.code = _WORD_START.sub("_", cls.__name__).lower()
+        if "code" not in vars(cls):
+            cls.code = _WORD_START.sub("_", cls.__name__).lower()
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.events import AUDIT_DAYS
 from domain.registrations import RegistrationMode
+from domain.users import Role
 from infrastructure.database.driver.addresses import parse, sqlite_path
 from infrastructure.environment import (
     BadEnvironment,
@@ -144,6 +145,8 @@ class Settings(BaseSettings):
     """Seconds that a session lasts at most, however often it is refreshed."""
     second_factors: Literal["on", "off"] = "on"
     """Whether strong login is there: its routes, and fresh sessions where a route asks for one."""
+    second_factor_for: Literal["none", "staff", "all"] = "none"
+    """Who must have a second factor; `staff` are moderators and admins."""
     fresh_seconds: int = Field(default=600, ge=30, le=86_400)
     """Seconds that a proof keeps a session fresh."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
@@ -220,6 +223,14 @@ class Settings(BaseSettings):
         """None: strong login is off. An outside provider's tokens have no session to be fresh."""
         is_on = self.second_factors == "on" and self.tokens != "issuer"
         return timedelta(seconds=self.fresh_seconds) if is_on else None
+
+    @property
+    def second_factor_roles(self) -> frozenset[Role]:
+        """The roles whose users must have a second factor."""
+        if self.fresh_for is None or self.second_factor_for == "none":
+            return frozenset()
+        everybody = frozenset(Role)
+        return everybody if self.second_factor_for == "all" else everybody - {Role.MEMBER}
 
     @property
     def peppers(self) -> list[str]:

@@ -85,8 +85,9 @@ class Secrecy(logging.Handler):
         if scheme.lower() == "bearer" and len(token) >= _TOKEN_MIN:
             self.keep(token)
         for name, value in _members(request):
-            if name.endswith("token") and len(value) >= _TOKEN_MIN:
-                self.keep(value)
+            is_token = name.endswith(("token", "challenge")) and len(value) >= _TOKEN_MIN
+            if is_token or (name == "code" and len(value) >= _SHORTEST):
+                self.keep(value)  # codes of apps are too short to be told from other numbers
 
     def answered(self, response: httpx.Response) -> None:
         """Passwords count once they are somebody's: what is refused may be any word."""
@@ -96,9 +97,9 @@ class Secrecy(logging.Handler):
                     self.keep(value)
         for cookie in response.headers.get_list("set-cookie"):
             self.keep(cookie.partition("=")[2].partition(";")[0])
-        if response.is_success and response.headers.get("Content-Type") == "application/json":
+        if response.headers.get("Content-Type", "").startswith("application/"):
             for name, value in _strings(response.read()):
-                if name in ("access_token", "refresh_token"):
+                if name in _SHOWN_ONCE:
                     self.keep(value)
 
     async def sent_async(self, request: httpx.Request) -> None:
@@ -146,6 +147,11 @@ def _members(request: httpx.Request) -> Iterator[tuple[str, str]]:
         yield from _strings(content)
 
 
+_SHOWN_ONCE = {"access_token", "refresh_token", "challenge"}
+_SHOWN_ONCE |= {"secret", "otpauth_uri", "recovery_codes"}
+"""Members of answers. Each member of a list counts."""
+
+
 def _strings(content: bytes) -> Iterator[tuple[str, str]]:
     try:
         members = json.loads(content)
@@ -153,5 +159,6 @@ def _strings(content: bytes) -> Iterator[tuple[str, str]]:
         return
     if isinstance(members, dict):
         for name, value in members.items():
-            if isinstance(value, str):
-                yield name, value
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, str):
+                    yield name, each

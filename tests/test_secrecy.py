@@ -57,6 +57,32 @@ def test_a_token_in_a_response_is_found(secrecy: Secrecy, name: str) -> None:
     assert find(secrecy, JWT)
 
 
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (201, {"secret": TOKEN}),
+        (201, {"otpauth_uri": f"otpauth://totp/x?secret={TOKEN}"}),
+        (200, {"recovery_codes": ["mfzw-izlg", TOKEN]}),
+        (401, {"challenge": TOKEN}),
+    ],
+)
+def test_a_secret_of_a_second_factor_is_found(
+    secrecy: Secrecy, status: int, answer: dict[str, object]
+) -> None:
+    with client_of(secrecy, httpx.Response(status, json=answer)) as client:
+        client.get("/")
+
+    assert find(secrecy, str(answer.get("otpauth_uri", TOKEN)))
+
+
+@pytest.mark.parametrize("name", ["challenge", "code"])
+def test_a_second_step_in_a_request_is_found(secrecy: Secrecy, name: str) -> None:
+    with client_of(secrecy, httpx.Response(401)) as client:
+        client.post("/login/second-factor", json={name: TOKEN})
+
+    assert find(secrecy, TOKEN)
+
+
 def test_a_token_in_a_request_is_found(secrecy: Secrecy) -> None:
     with client_of(secrecy, httpx.Response(401)) as client:
         client.get("/", headers={"Authorization": f"Bearer {JWT}"})

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
-from api.auth import client_info_of
+from api.auth import client_info_of, completed
 from api.browser import end_browser_session, set_cookie
 from api.console.forms import ChosenPassword, EnteredPassword, entered, submitted
 from api.console.rendering import go, local_path, page
@@ -70,10 +70,12 @@ async def log_in(request: Request, use_cases: UseCases) -> Response:
     back = local_path(fields.get("return"))
     try:
         form = await submitted(request, LoginEntry)
-        login = await use_cases.auth.login(
-            form.username,
-            form.password.get_secret_value(),
-            client_info_of(request, is_browser=True),
+        login = completed(
+            await use_cases.auth.login(
+                form.username,
+                form.password.get_secret_value(),
+                client_info_of(request, is_browser=True),
+            )
         )
     except DomainError as error:
         email = fields.get("username", "")
@@ -106,8 +108,10 @@ async def register(request: Request, use_cases: UseCases) -> Response:
             await use_cases.of(RegistrationService).ask(draft, password, ip=address_of(request))
             return go(request, "/console/login", done="asked")
         await use_cases.accounts.register(draft, password, ip=address_of(request))
-        login = await use_cases.auth.login(
-            form.email, password, client_info_of(request, is_browser=True)
+        login = completed(
+            await use_cases.auth.login(
+                form.email, password, client_info_of(request, is_browser=True)
+            )
         )
     except DomainError as error:
         return _registration(request, use_cases, fields, error)

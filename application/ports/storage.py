@@ -78,6 +78,12 @@ class Sessions(Protocol):
         """
         ...
 
+    async def save_proof(self, session: Session) -> bool:
+        """Store when and how a session was proved last. Returns False, and stores nothing, if the
+        session was revoked.
+        """
+        ...
+
     async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
         """Revoke a session. Returns False, and changes nothing, unless it is a session of the user
         that is live at `now`.

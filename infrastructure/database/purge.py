@@ -20,6 +20,7 @@ from domain.idempotency import LIFE
 from domain.jobs import FAILED_DAYS
 from domain.sessions import NETWORK_RETENTION
 from domain.webhooks import DELIVERY_DAYS
+from infrastructure.database.challenges import CHALLENGES
 from infrastructure.database.driver.rows import BigId, Instant
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.events import EVENTS
@@ -27,7 +28,7 @@ from infrastructure.database.external_identities import ENDED_IDENTITIES
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.jobs import JOBS
 from infrastructure.database.one_time_codes import CODES
-from infrastructure.database.passkeys import CHALLENGES
+from infrastructure.database.passkeys import CHALLENGES as PASSKEY_CHALLENGES
 from infrastructure.database.personal_tokens import PERSONAL_TOKENS
 from infrastructure.database.posts import POSTS
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
@@ -54,6 +55,7 @@ class Purged:
     personal_tokens: int = 0
     codes: int = 0
     passkey_challenges: int = 0
+    login_challenges: int = 0
     idempotency_keys: int = 0
     events: int = 0
     ended_identities: int = 0
@@ -136,17 +138,17 @@ _CODES = (
     )
     .returning(CODES.c.id)
 )
-_CHALLENGES = (
-    delete(CHALLENGES)
+_PASSKEY_CHALLENGES = (
+    delete(PASSKEY_CHALLENGES)
     .where(
-        CHALLENGES.c.challenge_hash.in_(
-            select(CHALLENGES.c.challenge_hash)
-            .where(CHALLENGES.c.expires_at <= _EXPIRED_BEFORE)
+        PASSKEY_CHALLENGES.c.challenge_hash.in_(
+            select(PASSKEY_CHALLENGES.c.challenge_hash)
+            .where(PASSKEY_CHALLENGES.c.expires_at <= _EXPIRED_BEFORE)
             .limit(_BATCH)
             .with_for_update(skip_locked=True)
         )
     )
-    .returning(CHALLENGES.c.challenge_hash)
+    .returning(PASSKEY_CHALLENGES.c.challenge_hash)
 )
 _IDEMPOTENCY_KEYS = (
     delete(IDEMPOTENCY_KEYS)
@@ -173,6 +175,21 @@ _EVENTS = (
         )
     )
     .returning(EVENTS.c.id)
+)
+
+
+_CHALLENGES = (
+    delete(CHALLENGES)
+    .where(
+        CHALLENGES.c.token_hash.in_(
+            select(CHALLENGES.c.token_hash)
+            .where(CHALLENGES.c.expires_at <= _EXPIRED_BEFORE)
+            .order_by(CHALLENGES.c.expires_at)
+            .limit(_BATCH)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(CHALLENGES.c.token_hash)
 )
 
 
@@ -265,10 +282,8 @@ async def purge(
 
     - sessions that have expired, revoked ones too, and were last used longer ago than
       `domain.sessions.NETWORK_RETENTION`, with their tokens;
-    - expired one-time codes and challenges of passkeys (used ones and sent mails are deleted at
-      once);
+    - expired one-time codes and challenges (used ones and sent mails are deleted at once);
     - expired personal tokens;
-    - expired one-time codes (used codes and sent mails are deleted at once);
     - idempotency records that are older than `domain.idempotency.LIFE`;
     - audit events that are older than `audit_days`;
     - identities whose user deleted the account, after `ENDED_IDENTITY_LIFE`;
@@ -295,6 +310,9 @@ async def purge(
     async for ids in _walk(database, CODES, batch):
         purged.codes += await _delete(database, _CODES, **ids, expired_before=expired_before)
     purged.passkey_challenges = await _delete_all(
+        database, _PASSKEY_CHALLENGES, expired_before=expired_before, batch=batch
+    )
+    purged.login_challenges = await _delete_all(
         database, _CHALLENGES, expired_before=expired_before, batch=batch
     )
     purged.idempotency_keys = await _delete_all(

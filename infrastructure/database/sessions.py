@@ -220,6 +220,16 @@ _BY_USER = (
 _REVOKE = (
     update(SESSIONS).values(revoked_at=bindparam("now", type_=Instant)).returning(SESSIONS.c.id)
 )
+_SAVE_PROOF = (
+    update(SESSIONS)
+    .values(
+        methods=bindparam("methods", type_=SESSIONS.c.methods.type),
+        last_proof_at=bindparam("proof_at", type_=Instant),
+        last_factor_proof_at=bindparam("factor_proof_at", type_=Instant),
+    )
+    .where(SESSIONS.c.id == bindparam("key"), SESSIONS.c.revoked_at.is_(None))
+    .returning(SESSIONS.c.id)
+)
 _REVOKE_ONE = _REVOKE.where(*_is_live(SESSIONS.c.id == bindparam("key")))
 _REVOKE_ALL = _REVOKE.where(*_is_live(SESSIONS.c.id != bindparam("but")))
 _REVOKE_SURPLUS = _REVOKE.where(
@@ -310,6 +320,16 @@ class SqlSessions(Sessions):
             _ADD_ROTATED, hash=used_hash, session_id=session.id, spent_at=session.last_used_at
         )
         return True
+
+    async def save_proof(self, session: Session) -> bool:
+        saved = await self._transaction.fetch(
+            _SAVE_PROOF,
+            key=session.id,
+            methods=session.methods,
+            proof_at=session.last_proof_at,
+            factor_proof_at=session.last_factor_proof_at,
+        )
+        return bool(saved)
 
     async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
         revoked = await self._transaction.fetch(_REVOKE_ONE, key=session_id, owner=user_id, now=now)

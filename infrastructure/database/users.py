@@ -90,6 +90,9 @@ _PASSWORD_PREFIXES = (
     .where(USERS.c.password_hash != "")
     .group_by(literal_column("1"))  # by the first column
 )
+_ADMINS_WITHOUT_FACTOR = select(func.count()).where(
+    USERS.c.role == Role.ADMIN.value, USERS.c.is_active, USERS.c.second_factor_since.is_(None)
+)
 _LOCK = (
     select(USERS.c.password_hash, *USER.columns)
     .where(USERS.c.id == bindparam("id"), OPEN)
@@ -122,7 +125,15 @@ _CLOSE = (
     .where(USERS.c.id == bindparam("key"))
 )
 # What could lead to the user again. These modules import this one.
-_TABLES_OF_WAYS_IN = ("identities", "one_time_codes", "passkeys", "passkey_challenges")
+_TABLES_OF_WAYS_IN = (
+    "identities",
+    "one_time_codes",
+    "passkeys",
+    "passkey_challenges",
+    "totp",
+    "recovery_codes",
+    "login_challenges",
+)
 _WAYS_IN = [
     delete(rows).where(rows.c.user_id == bindparam("owner", type_=BigId))
     for rows in (sql_table(name, column("user_id")) for name in _TABLES_OF_WAYS_IN)
@@ -149,6 +160,12 @@ async def password_prefixes(database: Database, length: int) -> dict[str, int]:
     """The first `length` characters of stored password hashes, with their numbers."""
     records = await database.fetch_long(_PASSWORD_PREFIXES, length=length)
     return {prefix: int(count) for prefix, count in records}
+
+
+async def admins_without_factor(database: Database) -> int:
+    """The number of active admins without a second factor."""
+    ((count,),) = await database.fetch(_ADMINS_WITHOUT_FACTOR)
+    return int(count)
 
 
 async def users(database: Database, limit: int, after: tuple[int, ...] | None) -> Page[User]:

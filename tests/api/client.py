@@ -19,6 +19,7 @@ from api.app import create_app
 from application.ports.limits import Limits
 from application.ports.tokens import Tokens
 from application.services import Ports, build_services
+from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
 from domain.scopes import Scope
 from domain.users import Role
@@ -46,6 +47,8 @@ SECRET = b"tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP"
 PASSWORD = "correct horse battery"
 FASTPATH = os.environ.get("GATEPOST_FASTPATH") != "off"
 """Whether the applications of these tests have the fast path; `make test-plain` takes it out."""
+EXTENSIONS = {"second_factor_required": {"challenge", "methods", "expires_in"}}
+"""Members of a problem that depend on its code."""
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
 on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -205,6 +208,7 @@ async def open_gate(
     limits: Limits | None = None,
     clock: Watch | None = None,
     app: FastAPI | None = None,
+    policy: FactorPolicy | None = None,
     **of_app: Any,
 ) -> AsyncIterator[ApiClient]:
     """The application on the database at `url`, with access tokens of some technology: `app`, or
@@ -228,6 +232,7 @@ async def open_gate(
         totp=PyotpCodes("Gatepost"),
         clock=clock,
         passkeys=WebAuthnPasskeys(RelyingParty("localhost", LOCALHOST)),
+        factor_policy=policy or FactorPolicy(),
         password_policy=PasswordPolicy(is_common=is_common),
     )
     if app is None:
@@ -263,7 +268,11 @@ def problem_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]
     assert answer.status_code == status, f"{answer.status_code}: {answer.text}"
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()
-    wanted = MEMBERS | ({"errors"} if code == "validation_failed" else set())
+    wanted = (
+        MEMBERS
+        | EXTENSIONS.get(code, set())
+        | ({"errors"} if code == "validation_failed" else set())
+    )
     assert set(problem) == wanted
     assert problem["type"] == "about:blank"
     assert problem["title"]

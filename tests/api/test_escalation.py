@@ -23,6 +23,7 @@ from tests.api import caller
 from tests.api.client import client_of
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import fake_ports
+from tests.logins import log_in
 
 PASSWORD = "a password that no example has"
 CALLS = st.lists(st.sampled_from(sorted(caller.OPERATIONS)), min_size=1, max_size=12)
@@ -95,7 +96,7 @@ async def test_no_calls_of_a_token_yield_a_credential_that_may_do_more(
     # Another admin, so that the first one is not kept by being the last.
     await services.accounts.register(UserDraftFactory.build(), PASSWORD, Role.ADMIN)
     user = await services.accounts.register(UserDraftFactory.build(), PASSWORD, role)
-    login = await services.auth.login(user.email, PASSWORD, ClientInfo())
+    login = await log_in(services.auth, user.email, PASSWORD, ClientInfo())
     allowed = frozenset(scopes) & grantable(user) or frozenset({Scope.ACCOUNT_READ})
     draft = TokenDraft(name="script", scopes=allowed)
     _, token = await services.personal_tokens.make(draft, user, login.session)

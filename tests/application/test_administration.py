@@ -13,6 +13,7 @@ from domain.users import Deactivated, EmailTaken, LastAdmin, Role, UnverifiedAdd
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
 from tests.jobs import do_next
+from tests.logins import log_in
 
 PASSWORD = "correct horse battery"
 NEW = "staple battery horse"
@@ -69,7 +70,7 @@ async def test_a_deactivated_user_is_not_promoted(
 async def test_a_new_password_for_an_admin_revokes_sessions_and_deletes_codes(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
-    login = await services.auth.login(anna.email, PASSWORD, ClientInfo())
+    login = await log_in(services.auth, anna.email, PASSWORD, ClientInfo())
     await services.codes.ask_for_reset(anna.email)
     assert await do_next(services)
 
@@ -79,8 +80,8 @@ async def test_a_new_password_for_an_admin_revokes_sessions_and_deletes_codes(
         await services.auth.authenticate(login.access_token)
     assert ports.storage.committed.codes == {}
     with pytest.raises(InvalidCredentials):
-        await services.auth.login(anna.email, PASSWORD, ClientInfo())
-    await services.auth.login(anna.email, NEW, ClientInfo())
+        await log_in(services.auth, anna.email, PASSWORD, ClientInfo())
+    await log_in(services.auth, anna.email, NEW, ClientInfo())
     names = [entry.event.name for entry in ports.storage.committed.events]
     assert names[-4:] == ["user_promoted", "password_reset", "login_failed", "logged_in"]
 

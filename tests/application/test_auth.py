@@ -23,6 +23,7 @@ from tests.factories import UserDraftFactory
 from tests.fakes.passwords import FakePasswords
 from tests.fakes.ports import FakePorts
 from tests.fakes.tokens import issued
+from tests.logins import log_in
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -42,7 +43,7 @@ async def anna(services: Services) -> User:
 
 @pytest.fixture
 async def login(auth: AuthService, anna: User) -> Login:
-    return await auth.login(EMAIL, PASSWORD, DEVICE)
+    return await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
 
 async def refuses(auth: AuthService, token: str) -> bool:
@@ -57,7 +58,7 @@ async def refuses(auth: AuthService, token: str) -> bool:
 async def test_a_login_starts_a_session_of_the_user(
     ports: FakePorts, auth: AuthService, anna: User
 ) -> None:
-    login = await auth.login("Anna@Example.com", PASSWORD, DEVICE)
+    login = await log_in(auth, "Anna@Example.com", PASSWORD, DEVICE)
 
     assert asdict(login.user) == asdict(anna)
     found = await ports.queries.session_user(login.session.id)
@@ -83,7 +84,7 @@ async def test_lifetimes_are_settings(ports: FakePorts, anna: User) -> None:
     lifetimes = Lifetimes(access=timedelta(minutes=1), refresh=timedelta(days=1))
     auth = build_services(replace(ports, lifetimes=lifetimes)).auth
 
-    login = await auth.login(EMAIL, PASSWORD, DEVICE)
+    login = await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
     claims = ports.tokens.issued[login.access_token]
     assert claims.expires_at - claims.issued_at == timedelta(minutes=1)
@@ -92,7 +93,7 @@ async def test_lifetimes_are_settings(ports: FakePorts, anna: User) -> None:
 
 
 async def test_every_login_has_its_own_session_and_tokens(auth: AuthService, login: Login) -> None:
-    second = await auth.login(EMAIL, PASSWORD, DEVICE)
+    second = await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
     assert second.session.id != login.session.id
     assert second.access_token != login.access_token
@@ -122,7 +123,7 @@ async def test_all_bad_credentials_have_the_same_error_and_cost(
     work = ports.passwords.work
 
     with pytest.raises(InvalidCredentials, match=r"^Incorrect username or password$"):
-        await auth.login(email, password, DEVICE)
+        await log_in(auth, email, password, DEVICE)
 
     assert ports.passwords.work == work + 1
     assert ports.storage.committed.sessions == {}
@@ -135,7 +136,7 @@ async def test_a_deactivated_user_has_the_same_error_and_cost(
     work = ports.passwords.work
 
     with pytest.raises(InvalidCredentials):
-        await auth.login(EMAIL, PASSWORD, DEVICE)
+        await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
     assert ports.passwords.work == work + 1
     assert ports.storage.committed.sessions == {}
@@ -171,7 +172,7 @@ async def test_a_change_during_the_password_check_refuses_the_login(
     auth = build_services(replace(ports, passwords=SlowPasswords(meanwhile))).auth
 
     with pytest.raises(InvalidCredentials):
-        await auth.login(EMAIL, PASSWORD, DEVICE)
+        await log_in(auth, EMAIL, PASSWORD, DEVICE)
     assert ports.storage.committed.sessions == {}
 
 
@@ -184,7 +185,7 @@ async def test_no_token_is_issued_for_a_session_that_is_not_stored(
     auth = build_services(replace(ports, passwords=SlowPasswords(go_down))).auth
 
     with pytest.raises(Unavailable):
-        await auth.login(EMAIL, PASSWORD, DEVICE)
+        await log_in(auth, EMAIL, PASSWORD, DEVICE)
     assert ports.tokens.issued == {}
 
 
@@ -192,7 +193,7 @@ async def test_the_audit_records_logins_without_tokens(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
     with pytest.raises(InvalidCredentials):
-        await auth.login(EMAIL, "wrong horse battery", DEVICE)
+        await log_in(auth, EMAIL, "wrong horse battery", DEVICE)
 
     event = ports.storage.committed.events[-2].event
     assert (event.name, event.actor_id, event.at) == ("logged_in", login.user.id, ports.clock.now)
@@ -210,12 +211,12 @@ async def test_a_login_replaces_an_outdated_hash(
     old = ports.storage.committed.accounts[anna.id].password
     ports.passwords.outdated.add(old)
 
-    await auth.login(EMAIL, PASSWORD, DEVICE)
+    await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
     new = ports.storage.committed.accounts[anna.id].password
     assert new != old
     assert await ports.passwords.verify(PASSWORD, new)
-    await auth.login(EMAIL, PASSWORD, DEVICE)
+    await log_in(auth, EMAIL, PASSWORD, DEVICE)
     assert ports.storage.committed.accounts[anna.id].password == new
 
 
@@ -227,7 +228,7 @@ async def test_a_wrong_password_replaces_no_hash(
     work = ports.passwords.work
 
     with pytest.raises(InvalidCredentials):
-        await auth.login(EMAIL, "another password", DEVICE)
+        await log_in(auth, EMAIL, "another password", DEVICE)
 
     assert ports.passwords.work == work + 1
     assert ports.storage.committed.accounts[anna.id].password == old
@@ -238,7 +239,7 @@ async def test_concurrent_logins_with_an_outdated_hash_all_succeed(
 ) -> None:
     ports.passwords.outdated.add(ports.storage.committed.accounts[anna.id].password)
 
-    logins = await asyncio.gather(*(auth.login(EMAIL, PASSWORD, DEVICE) for _ in range(5)))
+    logins = await asyncio.gather(*(log_in(auth, EMAIL, PASSWORD, DEVICE) for _ in range(5)))
 
     assert len({login.session.id for login in logins}) == 5
 
@@ -313,7 +314,7 @@ async def test_a_token_is_refused_on_the_next_request_after(
 async def test_revoking_a_session_keeps_the_others(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
-    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+    other = await log_in(auth, EMAIL, PASSWORD, DEVICE)
     ports.storage.change_session(login.session.id, revoked_at=ports.clock.now)
 
     assert await refuses(auth, login.access_token)
@@ -346,7 +347,7 @@ async def test_a_failed_token_issue_at_login_stores_no_session(
     ports.tokens.trouble = Unavailable()
 
     with pytest.raises(Unavailable):
-        await auth.login(anna.email, PASSWORD, ClientInfo())
+        await log_in(auth, anna.email, PASSWORD, ClientInfo())
 
     assert ports.storage.committed.sessions == {}
 
@@ -443,7 +444,7 @@ async def test_a_stored_hash_is_not_accepted_as_a_token(auth: AuthService, login
 async def test_reuse_of_a_rotated_token_revokes_the_session(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
-    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+    other = await log_in(auth, EMAIL, PASSWORD, DEVICE)
     second = await auth.refresh(login.refresh_token)
     third = await auth.refresh(second.refresh_token)
 
@@ -465,7 +466,7 @@ async def test_without_grace_concurrent_refreshes_leave_no_token(ports: FakePort
     services = build_services(replace(ports, lifetimes=lifetimes))
     await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
     auth = services.auth
-    login = await auth.login(EMAIL, PASSWORD, DEVICE)
+    login = await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
     answers = await asyncio.gather(
         *(auth.refresh(login.refresh_token) for _ in range(5)), return_exceptions=True
@@ -498,7 +499,7 @@ async def test_no_refresh_after(
 async def test_a_logout_revokes_only_its_session(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
-    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+    other = await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
     for _ in range(2):
         await auth.logout(login.session)
@@ -513,9 +514,9 @@ async def test_sessions_are_listed_most_recently_used_first(
     ports: FakePorts, services: Services, auth: AuthService, login: Login
 ) -> None:
     await services.accounts.register(UserDraftFactory.build(email="bert@example.com"), PASSWORD)
-    await auth.login("bert@example.com", PASSWORD, DEVICE)
+    await log_in(auth, "bert@example.com", PASSWORD, DEVICE)
     ports.clock.advance(SECOND)
-    second = await auth.login(EMAIL, PASSWORD, DEVICE)
+    second = await log_in(auth, EMAIL, PASSWORD, DEVICE)
     ports.clock.advance(SECOND)
     await auth.refresh(login.refresh_token)
 
@@ -527,7 +528,7 @@ async def test_sessions_are_listed_most_recently_used_first(
 async def test_a_session_is_revoked_by_its_id(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
-    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+    other = await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
     await auth.revoke_session(other.session.id, login.user)
 
@@ -540,8 +541,8 @@ async def test_another_user_s_session_and_a_revoked_one_are_not_found(
     services: Services, auth: AuthService, login: Login
 ) -> None:
     await services.accounts.register(UserDraftFactory.build(email="bert@example.com"), PASSWORD)
-    bert = await auth.login("bert@example.com", PASSWORD, DEVICE)
-    past = await auth.login(EMAIL, PASSWORD, DEVICE)
+    bert = await log_in(auth, "bert@example.com", PASSWORD, DEVICE)
+    past = await log_in(auth, EMAIL, PASSWORD, DEVICE)
     await auth.logout(past.session)
 
     for session_id in (bert.session.id, past.session.id, SessionId(2**63 - 1)):
@@ -553,7 +554,7 @@ async def test_another_user_s_session_and_a_revoked_one_are_not_found(
 async def test_all_sessions_are_revoked_together(
     ports: FakePorts, auth: AuthService, login: Login
 ) -> None:
-    other = await auth.login(EMAIL, PASSWORD, DEVICE)
+    other = await log_in(auth, EMAIL, PASSWORD, DEVICE)
 
     await auth.revoke_sessions(login.user)
 

@@ -8,13 +8,14 @@ from application.services import Services
 from domain.sessions import InvalidToken
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
+from tests.logins import log_in
 
 BROWSER = ClientInfo(is_browser=True)
 
 
 async def cookie_of_somebody(services: Services) -> str:
     user = await services.accounts.register(UserDraftFactory.build(), "correct horse")
-    login = await services.auth.login(user.email, "correct horse", BROWSER)
+    login = await log_in(services.auth, user.email, "correct horse", BROWSER)
     assert (login.access_token, login.refresh_token) == ("", "")
     return login.cookie
 

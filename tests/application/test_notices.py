@@ -20,6 +20,7 @@ from tests.factories import UserDraftFactory
 from tests.fakes.clock import NOON
 from tests.fakes.ports import FakePorts
 from tests.jobs import do_next
+from tests.logins import log_in
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -60,7 +61,7 @@ async def reset_by_the_operator(_: FakePorts, services: Services, __: User) -> N
 
 
 async def reuse_of_a_refresh_token(ports: FakePorts, services: Services, _: User) -> None:
-    login = await services.auth.login(EMAIL, PASSWORD, HOME)
+    login = await log_in(services.auth, EMAIL, PASSWORD, HOME)
     await services.auth.refresh(login.refresh_token)
     ports.clock.advance(timedelta(hours=1))
     for _attempt in range(3):
@@ -70,17 +71,17 @@ async def reuse_of_a_refresh_token(ports: FakePorts, services: Services, _: User
 
 async def login_from_a_new_network(_: FakePorts, services: Services, __: User) -> None:
     for client in (HOME, SAME_NETWORK, AWAY, AWAY, HOME):
-        await services.auth.login(EMAIL, PASSWORD, client)
+        await log_in(services.auth, EMAIL, PASSWORD, client)
     with pytest.raises(InvalidCredentials):
-        await services.auth.login(EMAIL, "wrong one", ClientInfo(ip="203.0.113.1"))
+        await log_in(services.auth, EMAIL, "wrong one", ClientInfo(ip="203.0.113.1"))
 
 
 async def login_after_the_sessions_were_purged(
     ports: FakePorts, services: Services, _: User
 ) -> None:
-    await services.auth.login(EMAIL, PASSWORD, HOME)
+    await log_in(services.auth, EMAIL, PASSWORD, HOME)
     ports.storage.committed.sessions.clear()
-    await services.auth.login(EMAIL, PASSWORD, HOME)
+    await log_in(services.auth, EMAIL, PASSWORD, HOME)
 
 
 CHANGES: dict[Change, Notice] = {
@@ -118,7 +119,7 @@ def tokens_in(mail: Mail) -> list[str]:
 async def test_no_notice_is_sent_of_a_first_login_a_new_name_or_a_new_post(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
-    await services.auth.login(EMAIL, PASSWORD, AWAY)
+    await log_in(services.auth, EMAIL, PASSWORD, AWAY)
     await services.accounts.edit(anna, ProfileChange(name="Hanna", renames=True))
 
     assert await delivered(ports, services) == []

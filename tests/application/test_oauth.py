@@ -12,6 +12,7 @@ from domain.policies import AdminsOnly
 from domain.scopes import EVERY_SCOPE, Scope
 from domain.sessions import InvalidToken
 from domain.users import Role, User
+from tests import logins
 from tests.factories import UserDraftFactory, UserFactory
 from tests.fakes.ports import FakePorts
 
@@ -23,7 +24,7 @@ MEMBERS = (Scope.ACCOUNT_READ, Scope.ACCOUNT_WRITE, Scope.POSTS_READ, Scope.POST
 
 async def log_in(services: Services, role: Role = Role.MEMBER) -> tuple[User, Login]:
     user = await services.accounts.register(UserDraftFactory.build(), PASSWORD, role)
-    return user, await services.auth.login(user.email, PASSWORD, ClientInfo())
+    return user, await logins.log_in(services.auth, user.email, PASSWORD, ClientInfo())
 
 
 async def personal(services: Services, user: User, login: Login, *scopes: Scope) -> str:
@@ -115,7 +116,7 @@ async def test_revoking_a_session_s_token_ends_the_session_alone(
     services: Services, which: str
 ) -> None:
     anna, login = await log_in(services)
-    other = await services.auth.login(anna.email, PASSWORD, ClientInfo())
+    other = await logins.log_in(services.auth, anna.email, PASSWORD, ClientInfo())
     script = await personal(services, anna, login, Scope.POSTS_READ)
 
     for _ in range(2):

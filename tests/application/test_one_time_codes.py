@@ -17,6 +17,7 @@ from domain.users import EmailTaken, ProfileChange, User
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
 from tests.jobs import do_next
+from tests.logins import log_in
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -149,8 +150,8 @@ async def test_a_change_of_address_is_undone_by_the_old_one_for_72_hours(
     undo, confirmation = await tokens_of_move(ports, services, anna, "thief@example.com")
     if confirmed:
         await services.codes.verify(confirmation)
-    login = await services.auth.login(
-        "thief@example.com" if confirmed else EMAIL, PASSWORD, ClientInfo()
+    login = await log_in(
+        services.auth, "thief@example.com" if confirmed else EMAIL, PASSWORD, ClientInfo()
     )
     # What a thief does to keep the account does not help.
     user = await services.accounts.user(anna.id)

@@ -30,6 +30,7 @@ from domain.users import User
 from tests.authenticator import Flaws, SoftwareAuthenticator
 from tests.factories import PasskeyFactory, UserDraftFactory
 from tests.fakes.ports import FakePorts
+from tests.logins import log_in
 
 PASSWORD = "correct horse battery"
 CLIENT = ClientInfo(user_agent="pytest", ip="192.0.2.1")
@@ -70,7 +71,7 @@ def register(services: Services) -> Callable[[], Awaitable[Owner]]:
     async def register() -> Owner:
         draft = UserDraftFactory.build()
         await services.accounts.register(draft, PASSWORD)
-        login = await services.auth.login(draft.email, PASSWORD, CLIENT)
+        login = await log_in(services.auth, draft.email, PASSWORD, CLIENT)
         return Owner(services, login.user, login.session, SoftwareAuthenticator())
 
     return register

@@ -12,6 +12,7 @@ from domain.sessions import InvalidCredentials
 from domain.users import User
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
+from tests.logins import log_in
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -27,7 +28,7 @@ async def anna(services: Services) -> User:
 async def fails(services: Services, client: ClientInfo, email: str = EMAIL) -> bool:
     """Whether a login fails as it may: by the password."""
     try:
-        await services.auth.login(email, "wrong", client)
+        await log_in(services.auth, email, "wrong", client)
     except TooManyRequests:
         return False
     except InvalidCredentials:
@@ -55,7 +56,7 @@ async def test_a_refused_login_costs_no_work_even_with_the_right_password(
     work = ports.passwords.work
 
     with pytest.raises(TooManyRequests):
-        await services.auth.login(EMAIL, PASSWORD, HOME)
+        await log_in(services.auth, EMAIL, PASSWORD, HOME)
 
     assert ports.passwords.work == work
     assert ports.storage.committed.sessions == {}
@@ -75,26 +76,26 @@ async def test_strangers_cannot_lock_the_owner_out_of_a_known_network(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 3}
-    await services.auth.login(EMAIL, PASSWORD, HOME)
+    await log_in(services.auth, EMAIL, PASSWORD, HOME)
     while await fails(services, ELSEWHERE):
         pass
 
     assert await fails(services, HOME)
-    assert (await services.auth.login(EMAIL, PASSWORD, HOME)).user.id == anna.id
+    assert (await log_in(services.auth, EMAIL, PASSWORD, HOME)).user.id == anna.id
     with pytest.raises(TooManyRequests):
-        await services.auth.login(EMAIL, PASSWORD, ELSEWHERE)
+        await log_in(services.auth, EMAIL, PASSWORD, ELSEWHERE)
 
 
 async def test_failures_from_a_known_network_do_not_count_against_strange_ones(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 1}
-    await services.auth.login(EMAIL, PASSWORD, HOME)
+    await log_in(services.auth, EMAIL, PASSWORD, HOME)
 
     for _ in range(3):
         assert await fails(services, HOME)
 
-    await services.auth.login(EMAIL, PASSWORD, ELSEWHERE)
+    await log_in(services.auth, EMAIL, PASSWORD, ELSEWHERE)
 
 
 async def test_a_network_is_known_only_to_its_account(
@@ -103,7 +104,7 @@ async def test_a_network_is_known_only_to_its_account(
     ports.limits.quotas = {Limit.ACCOUNT_FAILURES: 1}
     bob = UserDraftFactory.build(email="bob@example.com")
     await services.accounts.register(bob, PASSWORD)
-    await services.auth.login(bob.email, PASSWORD, HOME)
+    await log_in(services.auth, bob.email, PASSWORD, HOME)
 
     assert [await fails(services, HOME) for _ in range(2)] == [True, False]
 
@@ -114,7 +115,7 @@ async def test_successful_logins_do_not_count_as_failures(
     ports.limits.quotas = {Limit.LOGIN_FAILURES: 1, Limit.ACCOUNT_FAILURES: 1}
 
     for _ in range(3):
-        await services.auth.login(EMAIL, PASSWORD, HOME)
+        await log_in(services.auth, EMAIL, PASSWORD, HOME)
 
     assert +ports.limits.used == {}
 
@@ -126,9 +127,9 @@ async def test_the_right_password_of_a_deactivated_user_counts_as_a_failure(
     ports.storage.change_user(anna.id, is_active=False)
 
     with pytest.raises(InvalidCredentials):
-        await services.auth.login(EMAIL, PASSWORD, HOME)
+        await log_in(services.auth, EMAIL, PASSWORD, HOME)
     with pytest.raises(TooManyRequests):
-        await services.auth.login(EMAIL, PASSWORD, HOME)
+        await log_in(services.auth, EMAIL, PASSWORD, HOME)
 
 
 async def test_a_password_that_could_not_be_checked_is_no_failure(
@@ -137,7 +138,7 @@ async def test_a_password_that_could_not_be_checked_is_no_failure(
     ports.passwords.busy = True
 
     with pytest.raises(Unavailable):
-        await services.auth.login(EMAIL, PASSWORD, HOME)
+        await log_in(services.auth, EMAIL, PASSWORD, HOME)
 
     assert +ports.limits.used == {}
 
@@ -145,14 +146,14 @@ async def test_a_password_that_could_not_be_checked_is_no_failure(
 async def test_a_queue_full_of_strangers_has_room_for_a_login_from_a_known_network(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
-    await services.auth.login(EMAIL, PASSWORD, HOME)
+    await log_in(services.auth, EMAIL, PASSWORD, HOME)
     ports.passwords.full_for_strangers = True
 
     with pytest.raises(Unavailable):
-        await services.auth.login(EMAIL, PASSWORD, ELSEWHERE)
+        await log_in(services.auth, EMAIL, PASSWORD, ELSEWHERE)
     with pytest.raises(Unavailable):
-        await services.auth.login("nobody@example.com", PASSWORD, HOME)
-    assert (await services.auth.login(EMAIL, PASSWORD, HOME)).user.id == anna.id
+        await log_in(services.auth, "nobody@example.com", PASSWORD, HOME)
+    assert (await log_in(services.auth, EMAIL, PASSWORD, HOME)).user.id == anna.id
 
 
 async def test_a_queue_full_of_strangers_has_room_for_a_user_who_is_logged_in(
@@ -171,13 +172,13 @@ async def test_a_queue_full_of_strangers_has_room_for_a_user_who_is_logged_in(
 async def test_an_outdated_hash_is_replaced_though_the_queue_is_full_of_strangers(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
-    await services.auth.login(EMAIL, PASSWORD, HOME)
+    await log_in(services.auth, EMAIL, PASSWORD, HOME)
     known = await ports.queries.credentials(EMAIL)
     assert known is not None
     ports.passwords.outdated.add(known.password)
     ports.passwords.full_for_strangers = True
 
-    await services.auth.login(EMAIL, PASSWORD, HOME)
+    await log_in(services.auth, EMAIL, PASSWORD, HOME)
 
     replaced = await ports.queries.credentials(EMAIL)
     assert replaced is not None
@@ -210,7 +211,7 @@ async def test_a_text_that_is_too_long_is_a_wrong_password_at_the_same_cost(
     work = ports.passwords.work
 
     with pytest.raises(InvalidCredentials):
-        await services.auth.login(EMAIL, "\u0301\u0316" * 10**6, HOME)
+        await log_in(services.auth, EMAIL, "\u0301\u0316" * 10**6, HOME)
 
     assert ports.passwords.work == work + 1
     assert not await fails(services, HOME)

@@ -16,6 +16,7 @@ from domain.users import Role, User
 from tests.factories import UserDraftFactory, UserFactory
 from tests.fakes.ports import FakePorts
 from tests.jobs import do_next
+from tests.logins import log_in
 
 PASSWORD = "correct horse battery"
 DRAFT = TokenDraft(name="backup", scopes=frozenset({Scope.POSTS_READ}))
@@ -23,7 +24,7 @@ DRAFT = TokenDraft(name="backup", scopes=frozenset({Scope.POSTS_READ}))
 
 async def person(services: Services, role: Role = Role.MEMBER) -> tuple[User, Session]:
     user = await services.accounts.register(UserDraftFactory.build(), PASSWORD, role)
-    login = await services.auth.login(user.email, PASSWORD, ClientInfo())
+    login = await log_in(services.auth, user.email, PASSWORD, ClientInfo())
     return user, login.session
 
 

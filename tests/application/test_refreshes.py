@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from application.logins import ClientInfo, Login
 from application.services import Services, build_services
 from domain.sessions import InvalidToken, Lifetimes
+from tests import logins
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts, fake_ports
 
@@ -29,7 +30,11 @@ INSTANT = timedelta(microseconds=1)
 
 async def log_in(services: Services) -> Login:
     await services.accounts.register(UserDraftFactory.build(email=EMAIL), PASSWORD)
-    return await services.auth.login(EMAIL, PASSWORD, ClientInfo())
+    return await log_in_again(services)
+
+
+async def log_in_again(services: Services) -> Login:
+    return await logins.log_in(services.auth, EMAIL, PASSWORD, ClientInfo())
 
 
 async def is_refused(services: Services, token: str) -> bool:
@@ -203,7 +208,7 @@ class Chain(RuleBasedStateMachine):
     @precondition(lambda self: self.is_revoked)
     @rule()
     def log_in_again(self) -> None:
-        login = self.run(self.services.auth.login(EMAIL, PASSWORD, ClientInfo()))
+        login = self.run(log_in_again(self.services))
         self.chain, self.is_revoked = [login.refresh_token], False
         self.tabs, self.stolen = [login.refresh_token] * 3, [login.refresh_token]
 

@@ -15,6 +15,7 @@ from domain.passwords import WeakPassword
 from domain.registrations import REGISTRATION_LIFETIME, RegistrationClosed, RegistrationMode
 from domain.sessions import InvalidCredentials
 from domain.users import BadName, EmailTaken, ProfileChange, Role, User, UserDraft
+from tests import logins
 from tests.application.test_mail import TOKEN, token_of
 from tests.factories import UserDraftFactory
 from tests.fakes.limits import FakeLimits
@@ -68,7 +69,7 @@ async def test_a_mailed_token_completes_a_registration_once(
 
     await registrations.complete(token)
 
-    user = (await services.auth.login(NEW_EMAIL, PASSWORD, ClientInfo())).user
+    user = (await logins.log_in(services.auth, NEW_EMAIL, PASSWORD, ClientInfo())).user
     assert (user.email, user.name, user.role) == (NEW_EMAIL, "New", Role.MEMBER)
     assert user.is_verified
     assert user.created_at == ports.clock.now

@@ -9,6 +9,7 @@ from tests.factories import PostContentFactory, UserDraftFactory, post_patch
 from tests.fakes.ports import FakePorts
 from tests.fakes.storage import ATTEMPTS, SerializationFailure
 from tests.jobs import do_next
+from tests.logins import log_in
 
 PASSWORD = "correct horse battery"
 
@@ -66,7 +67,7 @@ async def test_a_retried_change_of_password_hashes_once(
 
     assert ports.passwords.work - before == 2  # one verified, one made
     assert ports.storage.conflicts == 0
-    await services.auth.login(anna.email, "another password", ClientInfo())
+    await log_in(services.auth, anna.email, "another password", ClientInfo())
 
 
 async def test_a_retried_login_has_one_session_and_one_password_check(
@@ -75,7 +76,7 @@ async def test_a_retried_login_has_one_session_and_one_password_check(
     ports.storage.conflicts = 2
     before = ports.passwords.work
 
-    await services.auth.login(anna.email, PASSWORD, ClientInfo())
+    await log_in(services.auth, anna.email, PASSWORD, ClientInfo())
 
     assert len(ports.storage.committed.sessions) == 1
     assert ports.passwords.work - before == 1
@@ -83,7 +84,7 @@ async def test_a_retried_login_has_one_session_and_one_password_check(
 
 async def test_a_retried_refresh_is_not_a_reuse(ports: FakePorts, services: Services) -> None:
     anna = await services.accounts.register(UserDraftFactory.build(), PASSWORD)
-    login = await services.auth.login(anna.email, PASSWORD, ClientInfo())
+    login = await log_in(services.auth, anna.email, PASSWORD, ClientInfo())
     ports.storage.conflicts = 2
 
     fresh = await services.auth.refresh(login.refresh_token)

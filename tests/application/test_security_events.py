@@ -12,6 +12,7 @@ from domain.sessions import InvalidCredentials
 from domain.users import User
 from tests.factories import UserDraftFactory
 from tests.fakes.ports import FakePorts
+from tests.logins import log_in
 
 EMAIL = "anna@example.com"
 PASSWORD = "correct horse battery"
@@ -32,7 +33,7 @@ def recorded(ports: FakePorts, name: str) -> list[tuple[str, dict[str, object]]]
 
 async def fail(services: Services, client: ClientInfo = HOME, email: str = EMAIL) -> None:
     with pytest.raises((InvalidCredentials, TooManyRequests)):
-        await services.auth.login(email, "wrong", client)
+        await log_in(services.auth, email, "wrong", client)
 
 
 async def test_a_failed_login_is_recorded(ports: FakePorts, services: Services, anna: User) -> None:
@@ -46,7 +47,7 @@ async def test_a_failed_login_is_recorded(ports: FakePorts, services: Services, 
 async def test_a_login_that_succeeds_is_not_recorded_as_failed(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
-    await services.auth.login(EMAIL, PASSWORD, HOME)
+    await log_in(services.auth, EMAIL, PASSWORD, HOME)
 
     assert recorded(ports, "login_failed") == []
 

@@ -17,10 +17,12 @@ from domain.one_time_codes import Purpose
 from domain.sessions import NETWORK_RETENTION, network_of
 from domain.users import User
 from infrastructure.database.access_tokens import ACCESS_TOKENS
+from infrastructure.database.challenges import CHALLENGES
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
 from infrastructure.database.events import EVENTS
 from infrastructure.database.external_identities import ENDED_IDENTITIES
+from infrastructure.database.factors import RECOVERY_CODES, TOTPS
 from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
 from infrastructure.database.jobs import JOBS
 from infrastructure.database.one_time_codes import CODES
@@ -177,6 +179,37 @@ async def test_an_expired_code_is_deleted(room: Storeroom, anna: User) -> None:
 
     assert purged == Purged(codes=1)
     assert await room.values(CODES.c.code_hash) == ["expired just now", "good"]
+
+
+async def test_an_expired_challenge_is_deleted(room: Storeroom, anna: User) -> None:
+    challenge = {"user_id": anna.id, "password_mark": "", "created_at": NOON}
+    await room.put(
+        CHALLENGES,
+        challenge | {"token_hash": "goes", "expires_at": LAST},
+        challenge | {"token_hash": "stays", "expires_at": LAST + MOMENT},
+    )
+
+    purged = await purge(room.database, NOON)
+
+    assert purged == Purged(login_challenges=1)
+    assert await room.values(CHALLENGES.c.token_hash) == ["stays"]
+
+
+async def test_nothing_of_a_second_factor_is_left_of_a_closed_account(
+    room: Storeroom, anna: User
+) -> None:
+    bert = await room.add_user()
+    for user in (anna, bert):
+        own = {"user_id": user.id, "created_at": NOON}
+        await room.put(TOTPS, own | {"sealed_secret": "sealed", "last_step": 0})
+        await room.put(RECOVERY_CODES, {"user_id": user.id, "code_hash": f"of {user.id}"})
+        challenge = {"token_hash": f"of {user.id}", "password_mark": "", "expires_at": NOON}
+        await room.put(CHALLENGES, own | challenge)
+
+    await close(room.database, anna)
+
+    for rows in (TOTPS, RECOVERY_CODES, CHALLENGES):
+        assert await room.values(rows.c.user_id) == [bert.id]
 
 
 async def test_an_expired_idempotency_key_is_deleted(room: Storeroom, anna: User) -> None:

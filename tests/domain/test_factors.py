@@ -2,8 +2,20 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from domain.factors import FRESH_FOR, FactorPolicy, StaleLogin, must_be_fresh
+from domain.factors import (
+    FRESH_FOR,
+    RECOVERY_CODE_BYTES,
+    FactorPolicy,
+    SecondFactorNeeded,
+    StaleLogin,
+    must_be_fresh,
+    must_have_what_is_required,
+    recovery_code,
+    recovery_code_hash,
+    totp_code,
+)
 from domain.sessions import Lifetimes, Method, Methods, Session
+from domain.users import Role, UserId
 from tests.factories import SessionFactory, UserFactory
 from tests.fakes.clock import NOON
 
@@ -89,3 +101,55 @@ def test_nothing_is_stale_without_strong_login() -> None:
     session = SessionFactory.build(created_at=LONG_AGO)
 
     must_be_fresh(session, UserFactory.build(), NOON, FactorPolicy(fresh_for=None))
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("has_one", [False, True])
+def test_a_role_that_needs_a_second_factor_is_refused_without(role: Role, has_one: bool) -> None:
+    policy = FactorPolicy(required_of=frozenset({Role.MODERATOR, Role.ADMIN}))
+    user = UserFactory.build(role=role, second_factor_since=NOON if has_one else None)
+
+    if has_one or role is Role.MEMBER:
+        must_have_what_is_required(user, policy)
+    else:
+        with pytest.raises(SecondFactorNeeded):
+            must_have_what_is_required(user, policy)
+
+
+def groups(letter: str) -> str:
+    return "-".join([letter * 4] * 6)
+
+
+def test_a_recovery_code_has_120_bits_in_groups() -> None:
+    lowest, highest = (recovery_code(byte * RECOVERY_CODE_BYTES) for byte in (b"\0", b"\xff"))
+
+    assert RECOVERY_CODE_BYTES * 8 == 120
+    assert (lowest, highest) == (groups("a"), groups("7"))
+
+
+@pytest.mark.parametrize(
+    "spelling", ["ABCD-efgh-ijkl-mnop", " abcdefghijklmnop ", "abcd efgh-ijklmnop"]
+)
+def test_the_spelling_of_a_recovery_code_does_not_matter(spelling: str) -> None:
+    anna, bert = UserId(1), UserId(2)
+    stored = recovery_code_hash(anna, "abcd-efgh-ijkl-mnop")
+
+    assert recovery_code_hash(anna, spelling) == stored
+    assert recovery_code_hash(bert, spelling) != stored
+    assert recovery_code_hash(anna, "\ud800") != stored
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("123456", "123456"),
+        (" 123 456 ", "123456"),
+        ("12345", None),
+        ("1234567", None),
+        ("abcdef", None),
+        ("\u0661\u0662\u0663\u0664\u0665\u0666", None),
+        ("", None),
+    ],
+)
+def test_six_digits_are_a_code_of_an_app(text: str, code: str | None) -> None:
+    assert totp_code(text) == code

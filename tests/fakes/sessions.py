@@ -47,6 +47,22 @@ class FakeSessions(Sessions):
         state.put(new_hash, RefreshToken(new_hash, session.id, nonce, session.last_used_at))
         return True
 
+    async def save_proof(self, session: Session) -> bool:
+        state = await self._uow.state()
+        stored = state.sessions.get(session.id)
+        if stored is None or stored.revoked_at:
+            return False
+        state.put(
+            session.id,
+            replace(
+                stored,
+                methods=session.methods,
+                last_proof_at=session.last_proof_at,
+                last_factor_proof_at=session.last_factor_proof_at,
+            ),
+        )
+        return True
+
     async def revoke(self, session_id: SessionId, user_id: UserId, now: datetime) -> bool:
         state = await self._uow.state()
         active = {session.id for session in state.sessions_of(user_id, now)} & {session_id}

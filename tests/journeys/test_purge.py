@@ -31,8 +31,10 @@ def test_a_purge_keeps_live_sessions_and_can_be_repeated(place: Place) -> None:
             assert [line.split(maxsplit=1) for line in done.stdout.splitlines()] == [
                 ["0", "sessions"],
                 ["0", "spent refresh tokens"],
+                ["0", "personal tokens"],
                 ["0", "codes"],
                 ["0", "passkey challenges"],
+                ["0", "login challenges"],
                 ["0", "idempotency keys"],
                 ["0", "events"],
                 ["0", "ended identities"],
@@ -59,6 +61,7 @@ def test_scripts_get_the_figures_as_json(place: Place) -> None:
         "personal_tokens": 0,
         "codes": 0,
         "passkey_challenges": 0,
+        "login_challenges": 0,
         "idempotency_keys": 0,
         "events": 0,
         "ended_identities": 0,

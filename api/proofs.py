@@ -1,0 +1,113 @@
+"""Proofs of who somebody is after the password: the second step of a login, and fresh sessions."""
+
+from typing import Annotated, Self
+
+from fastapi import Request, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.auth import TokensView, client_info_of
+from api.dependencies import CurrentSession, CurrentUser, UseCases
+from api.errors import problem_responses
+from api.factors import CODE_MAX
+from api.limits import limited_by_network
+from api.request_context import address_of
+from api.routing import protected_router, public_router
+from api.users import OMITTABLE, OmittablePassword
+from application.challenges import FactorKind
+from application.ports.limits import Limit
+from application.proofs import ProofService
+from domain.scopes import Scope
+
+public = public_router("sessions")
+protected = protected_router("sessions")
+
+CHALLENGE_MAX = 100
+
+OmittableCode = Annotated[
+    SecretStr | None,
+    *OMITTABLE,
+    Field(min_length=1, max_length=CODE_MAX, examples=["123456"]),
+]
+
+
+class SecondStepBody(BaseModel):
+    """One of `code` and `credential` is needed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    challenge: SecretStr = Field(
+        min_length=1, max_length=CHALLENGE_MAX, examples=["qp87n0w46hvA7AykPDSiYe3j0xotZD83kfJd"]
+    )
+    code: OmittableCode = None
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        _expect_one(self, "code")
+        return self
+
+
+class ProofBody(BaseModel):
+    """One of `password`, `code` and `credential` is needed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    password: OmittablePassword = None
+    code: OmittableCode = None
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        _expect_one(self, "password", "code")
+        return self
+
+
+def _expect_one(body: BaseModel, *names: str) -> None:
+    if sum(getattr(body, name) is not None for name in names) != 1:
+        raise PydanticCustomError("one_of", f"Exactly one of {', '.join(names)} is needed")
+
+
+@public.post(
+    "/login/second-factor",
+    summary="Finish a login",
+    description="With the `challenge` that a right password got, and a second factor. A challenge"
+    " takes five tries.",
+    responses=problem_responses(401, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.LOGINS)],
+)
+async def finish_login(
+    body: SecondStepBody, request: Request, response: Response, use_cases: UseCases
+) -> TokensView:
+    login = await use_cases.of(ProofService).second_step(
+        body.challenge.get_secret_value(),
+        FactorKind.CODE,
+        body.code.get_secret_value() if body.code else "",
+        client_info_of(request),
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return TokensView.of(login)
+
+
+@protected.post(
+    "/sessions/current/proof",
+    scope=Scope.SESSION_ONLY,
+    without_factor=True,
+    status_code=204,
+    response_class=Response,
+    summary="Prove again who you are",
+    description="Makes the session fresh. On an account with a second factor only the factor does.",
+    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
+    dependencies=[limited_by_network(Limit.LOGINS)],
+)
+async def prove(
+    body: ProofBody,
+    request: Request,
+    user: CurrentUser,
+    session: CurrentSession,
+    use_cases: UseCases,
+) -> None:
+    proofs, ip = use_cases.of(ProofService), address_of(request)
+    if body.password is not None:
+        await proofs.prove_password(user, session, body.password.get_secret_value(), ip=ip)
+    elif body.code is not None:
+        code = body.code.get_secret_value()
+        await proofs.prove_factor(user, session, FactorKind.CODE, code, ip=ip)
