@@ -13,9 +13,11 @@ from api.dependencies import CurrentSession, CurrentUser, FreshUser, UseCases
 from api.errors import problem_responses
 from api.ids import Id
 from api.limits import limited_by_session
+from api.passkeys import PasskeyView
 from api.request_context import request_context
 from api.routing import protected_router
 from application.factors import FactorService
+from application.passkeys import passkeys_of
 from application.ports.limits import Limit
 from domain.scopes import Scope
 from domain.users import UserId
@@ -39,6 +41,7 @@ class TotpView(BaseModel):
 class FactorsView(BaseModel):
     totp: TotpView | None = Field(description="null without an authenticator app in force")
     recovery_codes_left: int = Field(examples=[10])
+    passkeys: list[PasskeyView]
 
 
 class TotpEnrolmentView(BaseModel):
@@ -66,6 +69,7 @@ async def read_factors(user: CurrentUser, use_cases: UseCases) -> FactorsView:
     return FactorsView(
         totp=None if confirmed_at is None else TotpView(confirmed_at=confirmed_at),
         recovery_codes_left=status.recovery_codes_left,
+        passkeys=[PasskeyView.of(each) for each in await passkeys_of(use_cases.ports, user)],
     )
 
 

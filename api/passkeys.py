@@ -166,6 +166,7 @@ async def log_in_by_passkey(
 @protected.post(
     "/users/me/passkeys/options",
     scope=Scope.SESSION_ONLY,
+    without_factor=True,
     summary="Get the options of a new passkey",
     responses=problem_responses(401, 409, 429, 503),
 )
@@ -182,6 +183,7 @@ async def passkey_options(
 @protected.post(
     "/users/me/passkeys",
     scope=Scope.SESSION_ONLY,
+    without_factor=True,
     status_code=201,
     summary="Add a passkey",
     responses=problem_responses(401, 409, 413, 415, 422, 429, 503),
@@ -198,6 +200,7 @@ async def add_passkey(
 @protected.get(
     "/users/me/passkeys",
     scope=Scope.ACCOUNT_READ,
+    without_factor=True,
     summary="List own passkeys",
     responses=problem_responses(401, 503),
 )
@@ -208,6 +211,7 @@ async def list_passkeys(user: CurrentUser, use_cases: UseCases) -> list[PasskeyV
 @protected.patch(
     "/users/me/passkeys/{passkey_id}",
     scope=Scope.SESSION_ONLY,
+    without_factor=True,
     summary="Rename a passkey",
     responses=problem_responses(401, 404, 413, 415, 422, 429, 503),
 )
@@ -221,6 +225,7 @@ async def rename_passkey(
 @protected.delete(
     "/users/me/passkeys/{passkey_id}",
     scope=Scope.SESSION_ONLY,
+    without_factor=True,
     status_code=204,
     response_class=Response,
     summary="Delete a passkey",

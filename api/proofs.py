@@ -11,6 +11,7 @@ from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.errors import problem_responses
 from api.factors import CODE_MAX
 from api.limits import limited_by_network
+from api.passkeys import AssertionBody
 from api.request_context import address_of
 from api.routing import protected_router, public_router
 from api.users import OMITTABLE, OmittablePassword
@@ -31,6 +32,9 @@ OmittableCode = Annotated[
 ]
 
 
+OmittableCredential = Annotated[AssertionBody | None, *OMITTABLE]
+
+
 class SecondStepBody(BaseModel):
     """One of `code` and `credential` is needed."""
 
@@ -40,10 +44,11 @@ class SecondStepBody(BaseModel):
         min_length=1, max_length=CHALLENGE_MAX, examples=["qp87n0w46hvA7AykPDSiYe3j0xotZD83kfJd"]
     )
     code: OmittableCode = None
+    credential: OmittableCredential = None
 
     @model_validator(mode="after")
     def _one_answer(self) -> Self:
-        _expect_one(self, "code")
+        _expect_one(self, "code", "credential")
         return self
 
 
@@ -54,10 +59,11 @@ class ProofBody(BaseModel):
 
     password: OmittablePassword = None
     code: OmittableCode = None
+    credential: OmittableCredential = None
 
     @model_validator(mode="after")
     def _one_answer(self) -> Self:
-        _expect_one(self, "password", "code")
+        _expect_one(self, "password", "code", "credential")
         return self
 
 
@@ -78,10 +84,7 @@ async def finish_login(
     body: SecondStepBody, request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
     login = await use_cases.of(ProofService).second_step(
-        body.challenge.get_secret_value(),
-        FactorKind.CODE,
-        body.code.get_secret_value() if body.code else "",
-        client_info_of(request),
+        body.challenge.get_secret_value(), *_answer(body), client_info_of(request)
     )
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)
@@ -108,6 +111,11 @@ async def prove(
     proofs, ip = use_cases.of(ProofService), address_of(request)
     if body.password is not None:
         await proofs.prove_password(user, session, body.password.get_secret_value(), ip=ip)
-    elif body.code is not None:
-        code = body.code.get_secret_value()
-        await proofs.prove_factor(user, session, FactorKind.CODE, code, ip=ip)
+    else:
+        await proofs.prove_factor(user, session, *_answer(body), ip=ip)
+
+
+def _answer(body: SecondStepBody | ProofBody) -> tuple[FactorKind, object]:
+    if body.credential is not None:
+        return FactorKind.CREDENTIAL, body.credential.to_domain()
+    return FactorKind.CODE, body.code.get_secret_value() if body.code else ""

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 
+from application.challenges import Factor, FactorKind, factors_of, settle
 from application.login_failures import LoginFailures
 from application.logins import ClientInfo, Login, Logins
 from application.notices import notify
@@ -39,7 +40,7 @@ from domain.passkeys import (
     room_is_left,
     sound_name,
 )
-from domain.sessions import InvalidCredentials, Method, Session, network_of
+from domain.sessions import InvalidCredentials, Method, Methods, Session, network_of
 from domain.users import User, UserId, UserNotFound
 
 METHODS = (Method.HARDWARE_KEY, Method.USER_PRESENCE)
@@ -82,6 +83,41 @@ class PasskeyCheck:
         raise BadPasskey
 
 
+class PasskeyFactor(Factor):
+    """Passkeys as a second factor. Without a relying party they prove nothing."""
+
+    kind = FactorKind.CREDENTIAL
+    refusal = BadPasskey
+
+    def __init__(self, ports: Ports) -> None:
+        self._queries = ports.queries
+        self._check = PasskeyCheck(ports.passkeys) if ports.passkeys else None
+
+    async def methods(self, user_id: UserId) -> Sequence[str]:
+        passkeys = self._check and await self._queries.of(PasskeyQueries).of_user(user_id)
+        return ["passkey"] if passkeys else []
+
+    async def prove(
+        self, uow: UnitOfWork, user: User, answer: object, now: datetime
+    ) -> Methods | None:
+        if self._check is None or not isinstance(answer, Assertion):
+            return None
+        try:
+            await self._check.use(uow, answer, user.id, now)
+        except BadPasskey:
+            return None
+        return METHODS
+
+    async def is_enrolled(self, uow: UnitOfWork, user_id: UserId) -> bool:
+        return bool(await uow.of(PasskeyRepository).of_user(user_id))
+
+    async def remove_all(self, uow: UnitOfWork, user_id: UserId) -> None:
+        await uow.of(PasskeyRepository).remove_all(user_id)
+
+
+FACTOR = PasskeyFactor
+
+
 class PasskeyService:
     """What needs a session raises `StaleLogin` unless it is fresh, before anything else."""
 
@@ -94,6 +130,7 @@ class PasskeyService:
         self._storage = ports.storage
         self._clock = ports.clock
         self._policy = ports.factor_policy
+        self._factors = factors_of(ports)
         events = SecurityEvents(limits=ports.limits, storage=ports.storage, clock=ports.clock)
         self._failures = LoginFailures(queries=ports.queries, limits=ports.limits, events=events)
         self._logins = Logins(tokens=ports.tokens, clock=ports.clock, lifetimes=ports.lifetimes)
@@ -234,9 +271,7 @@ class PasskeyService:
             passkeys = await uow.of(PasskeyRepository).of_user(user.id)
             passkey = _one_of(passkeys, passkey_id)
             await uow.of(PasskeyRepository).remove(passkey)
-            if len(passkeys) == 1:
-                owner.second_factor_since = None
-                await uow.users.save(owner)
+            await settle(uow, owner, self._factors)
             uow.record(_event("passkey_removed", passkey, now))
             await notify(uow, owner, Notice.PASSKEY_REMOVED, now)
             await uow.commit()
@@ -249,6 +284,11 @@ class PasskeyService:
             await uow.commit()
 
         await self._storage.run(work)
+
+
+async def passkeys_of(ports: Ports, user: User) -> list[Passkey]:
+    """The user's passkeys, the oldest first. They stay stored without a relying party."""
+    return await ports.queries.of(PasskeyQueries).of_user(user.id)
 
 
 async def _locked(uow: UnitOfWork, user: User) -> User:

@@ -32,6 +32,10 @@ _PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "k"}
 """Of a JSON Web Key (RFC 7518, section 6)."""
 
 
+_OF_PASSKEYS = {"clientDataJSON", "attestationObject", "authenticatorData", "signature"}
+"""Members of requests (Web Authentication Level 3, section 5.1.8)."""
+
+
 class Secrecy(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
@@ -86,6 +90,8 @@ class Secrecy(logging.Handler):
             self.keep(token)
         for name, value in _members(request):
             is_token = name.endswith(("token", "challenge")) and len(value) >= _TOKEN_MIN
+            if name in _OF_PASSKEYS:
+                self.keep(value)
             if is_token or (name == "code" and len(value) >= _SHORTEST):
                 self.keep(value)  # codes of apps are too short to be told from other numbers
 
@@ -153,12 +159,19 @@ _SHOWN_ONCE |= {"secret", "otpauth_uri", "recovery_codes"}
 
 
 def _strings(content: bytes) -> Iterator[tuple[str, str]]:
+    """The texts in JSON, each with the name of the member that has it, however deep."""
     try:
-        members = json.loads(content)
+        yield from _named("", json.loads(content))
     except (ValueError, RecursionError):
         return
-    if isinstance(members, dict):
-        for name, value in members.items():
-            for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, str):
-                    yield name, each
+
+
+def _named(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for member, held in value.items():
+            yield from _named(member, held)
+    elif isinstance(value, list):
+        for held in value:
+            yield from _named(name, held)

@@ -172,7 +172,7 @@ def test_a_fresh_route_says_so_in_its_document() -> None:
 async def test_an_app_is_added_confirmed_and_asked_for(api: ApiClient) -> None:
     anna = await api.person()
     assert (await api.me(anna)).json()["second_factor"] is False
-    assert await factors(api, anna) == {"totp": None, "recovery_codes_left": 0}
+    assert await factors(api, anna) == {"totp": None, "recovery_codes_left": 0, "passkeys": []}
 
     answer = await api.client.post("/users/me/totp", headers=anna.headers)
 
@@ -277,7 +277,7 @@ async def test_a_password_alone_logs_in_after_the_last_factor_was_removed(api: A
     answer = await api.client.delete("/users/me/totp", headers=anna.headers)
 
     assert answer.status_code == 204
-    assert await factors(api, anna) == {"totp": None, "recovery_codes_left": 0}
+    assert await factors(api, anna) == {"totp": None, "recovery_codes_left": 0, "passkeys": []}
     assert (await api.me(anna)).json()["second_factor"] is False
     assert (await api.log_in(anna.email)).status_code == 200
 
