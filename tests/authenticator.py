@@ -56,6 +56,8 @@ class Flaws:
     """What the new key claims to be for."""
     format: str = "none"
     statement: Json = field(default_factory=dict)
+    certificate: bytes | None = None
+    """Of the key that signs the attestation, in DER."""
     without_credential: bool = False
     credential_id: bytes | None = None
     user_handle: bytes | None = None
@@ -106,6 +108,8 @@ class SoftwareAuthenticator:
         if flaws.format == "packed" and not statement:
             signature = self._sign(bytes(data) + sha256(client_data).digest(), flaws)
             statement = {"alg": self.algorithm, "sig": signature}
+            if flaws.certificate:
+                statement["x5c"] = [flaws.certificate]
         attestation = {"fmt": flaws.format, "attStmt": statement, "authData": bytes(data)}
         return Attestation(
             credential_id=flaws.credential_id or self.credential_id,

@@ -7,13 +7,22 @@ with the service and the rules. Here each row is a flaw that one step refuses.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from secrets import token_bytes
 from typing import Any
 
 import cbor2
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    SECP384R1,
+    EllipticCurvePrivateKey,
+)
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from application.ports.passkeys import Passkeys
 from domain.passkeys import (
@@ -35,6 +44,7 @@ from tests.authenticator import (
     new_key,
 )
 from tests.factories import UserFactory
+from tests.fakes.clock import NOON
 from tests.fakes.passkeys import FakePasskeys
 
 ADAPTERS: dict[str, Callable[[], Passkeys]] = {
@@ -97,6 +107,31 @@ async def test_backup_flags_are_reported(passkeys: Passkeys, backup: tuple[bool,
     assert (state.backup_eligible, state.backed_up) == backup
 
 
+def certificate_of(key: EllipticCurvePrivateKey) -> bytes:
+    """A certificate of an attestation key (section 8.2.1), signed by itself."""
+    names = {
+        NameOID.COUNTRY_NAME: "AT",
+        NameOID.ORGANIZATION_NAME: "Example",
+        NameOID.ORGANIZATIONAL_UNIT_NAME: "Authenticator Attestation",
+        NameOID.COMMON_NAME: "Example",
+    }
+    name = x509.Name([x509.NameAttribute(oid, value) for oid, value in names.items()])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOON - timedelta(days=1))
+        .not_valid_after(NOON + timedelta(days=36_500))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    return certificate.public_bytes(Encoding.DER)
+
+
+ATTESTER = ec_key(SECP256R1())
+
 IN_BOTH = {
     "another type": Flaws(type="webauthn.other"),
     "another challenge": Flaws(challenge=token_bytes(32)),
@@ -121,7 +156,7 @@ AT_ENROLMENT = IN_BOTH | {
     "an unknown attestation": Flaws(format="unheard-of"),
     "an attestation by another key": Flaws(format="packed", signs=new_key(ES256)),
     "an attestation with a certificate": Flaws(
-        format="packed", statement={"alg": ES256, "sig": b"x", "x5c": [b"x"]}
+        format="packed", signs=ATTESTER, certificate=certificate_of(ATTESTER)
     ),
     "no attestation, with a statement": Flaws(statement={"sig": b"x"}),
 }
