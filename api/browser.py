@@ -1,19 +1,25 @@
 """The browser's door: a session that a cookie carries."""
 
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Form, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 
 from api.auth import LoginForm, client_info_of, completed
 from api.cookies import cookie_header, session_cookie
-from api.dependencies import UseCases
-from api.errors import problem_responses
+from api.dependencies import UseCases, services_of
+from api.errors import located, problem_responses
 from api.limits import limited_by_network
-from api.routing import browser_router
+from api.proofs import SecondStepBody, answer_of
+from api.routing import BrowserRoute, browser_router
 from application.browser import BrowserService
 from application.logins import Login
 from application.ports.limits import Limit
+from application.proofs import ProofService
 from application.services import Services
 from domain.sessions import InvalidToken
 
@@ -25,24 +31,66 @@ registrable domain.
 """
 
 
-@public.post(
+class _LoginRoute(BrowserRoute):
+    """Takes the form of the first step, and the JSON of the second."""
+
+    more_media_types = ("application/json",)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        first_step = super().get_route_handler()
+
+        async def either_step(request: Request) -> Response:
+            media_type = request.headers.get("content-type", "").partition(";")[0]
+            if media_type.strip().lower() != "application/json":
+                return await first_step(request)
+            await self.admit(request)
+            return await _second_step(request)
+
+        return either_step
+
+
+async def _second_step(request: Request) -> Response:
+    use_cases = await services_of(request)
+    if not use_cases.ports.factor_policy.is_on:
+        raise HTTPException(415)
+    try:
+        body = SecondStepBody.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise RequestValidationError(located(error, "body")) from None
+    login = await use_cases.of(ProofService).second_step(
+        body.challenge.get_secret_value(),
+        *answer_of(body),
+        client_info_of(request, is_browser=True),
+    )
+    response = Response(status_code=204)
+    set_cookie(response, request, login)
+    return response
+
+
+async def log_browser_in(
+    form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
+) -> None:
+    """As `POST /login`, for pages of this site alone: the answer is a cookie that lasts for as long
+    as it is used, and no tokens. The second step goes here too, as JSON as for
+    `POST /login/second-factor`.
+    """
+    result = await use_cases.auth.login(
+        form.username, form.password.get_secret_value(), client_info_of(request, is_browser=True)
+    )
+    set_cookie(response, request, completed(result))
+
+
+public.add_api_route(
     "/browser/login",
+    log_browser_in,
+    methods=["POST"],
+    route_class_override=_LoginRoute,
     status_code=204,
     response_class=Response,
     summary="Log a browser in",
     responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
 )
-async def log_browser_in(
-    form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
-) -> None:
-    """As `POST /login`, for pages of this site alone: the answer is a cookie that lasts for as long
-    as it is used, and no tokens.
-    """
-    result = await use_cases.auth.login(
-        form.username, form.password.get_secret_value(), client_info_of(request, is_browser=True)
-    )
-    set_cookie(response, request, completed(result))
 
 
 @public.delete(

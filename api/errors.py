@@ -256,5 +256,10 @@ def _is_of_another_type(request: Request, error: RequestValidationError) -> bool
         announced = int(request.headers.get("content-length", "0"))
         return announced > 0 or "transfer-encoding" in request.headers
     if isinstance(body_field.field_info, params.Form):
-        return media_type not in ("application/x-www-form-urlencoded", "multipart/form-data")
+        more: tuple[str, ...] = getattr(request.scope["route"], "more_media_types", ())
+        return media_type not in (
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            *more,
+        )
     return not (media_type == "application/json" or media_type.endswith("+json"))

@@ -88,7 +88,7 @@ async def start_totp(
     enrolment = await use_cases.of(FactorService).start_totp(user, session)
     response.headers["Cache-Control"] = "no-store"
     return TotpEnrolmentView(
-        secret=enrolment.secret, otpauth_uri=enrolment.uri, qr_svg=_qr_svg(enrolment.uri)
+        secret=enrolment.secret, otpauth_uri=enrolment.uri, qr_svg=qr_svg(enrolment.uri)
     )
 
 
@@ -187,7 +187,7 @@ async def end_sessions_of_user(
     await use_cases.administration.revoke_sessions(user, UserId(user_id))
 
 
-def _qr_svg(text: str) -> str:
+def qr_svg(text: str) -> str:
     buffer = BytesIO()
     segno.make(text, error="m").save(
         buffer, kind="svg", scale=4, xmldecl=False, svgclass=None, lineclass=None

@@ -84,7 +84,7 @@ async def finish_login(
     body: SecondStepBody, request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
     login = await use_cases.of(ProofService).second_step(
-        body.challenge.get_secret_value(), *_answer(body), client_info_of(request)
+        body.challenge.get_secret_value(), *answer_of(body), client_info_of(request)
     )
     response.headers["Cache-Control"] = "no-store"
     return TokensView.of(login)
@@ -112,10 +112,11 @@ async def prove(
     if body.password is not None:
         await proofs.prove_password(user, session, body.password.get_secret_value(), ip=ip)
     else:
-        await proofs.prove_factor(user, session, *_answer(body), ip=ip)
+        await proofs.prove_factor(user, session, *answer_of(body), ip=ip)
 
 
-def _answer(body: SecondStepBody | ProofBody) -> tuple[FactorKind, object]:
+def answer_of(body: SecondStepBody | ProofBody) -> tuple[FactorKind, object]:
+    """The second factor in a body, as `ProofService` takes it."""
     if body.credential is not None:
         return FactorKind.CREDENTIAL, body.credential.to_domain()
     return FactorKind.CODE, body.code.get_secret_value() if body.code else ""

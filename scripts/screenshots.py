@@ -22,7 +22,16 @@ EMAIL = "anna.meyer@example.com"
 PASSWORD = "golden-modest-winter-lonely"  # noqa: S105 # of a database that is thrown away
 
 OUTSIDE = ("login", "register", "forgot", "reset?token=x", "verify?token=x", "undo?token=x")
-INSIDE = ("", "security", "data", "users", "users/3", "users/find?q=nobody@example.com", "audit")
+INSIDE = (
+    "",
+    "security",
+    "tokens",
+    "data",
+    "users",
+    "users/3",
+    "users/find?q=nobody@example.com",
+    "audit",
+)
 SIZES = {"wide": (1200, 780), "narrow": (375, 780)}
 SCHEMES = ("light", "dark")
 SHOWN = {

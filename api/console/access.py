@@ -1,5 +1,6 @@
 """Pages before the login: login, registration, and what the links in mails lead to."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Request, Response
@@ -16,7 +17,10 @@ from api.limits import limited_by_network
 from api.request_context import address_of
 from api.users import EmailAddress
 from application.browser import BrowserService
+from application.challenges import Challenge, FactorKind
+from application.logins import Login
 from application.ports.limits import Limit, account_hit
+from application.proofs import ProofService
 from application.registrations import RegistrationService, confirm
 from application.services import Services
 from domain.addresses import EMAIL_MAX
@@ -36,6 +40,11 @@ Text = Annotated[str, Field(min_length=1, max_length=EMAIL_MAX)]
 class LoginEntry(BaseModel):
     username: Text
     password: EnteredPassword
+
+
+class SecondStepEntry(BaseModel):
+    challenge: Text
+    code: EnteredPassword
 
 
 class RegistrationEntry(BaseModel):
@@ -70,16 +79,52 @@ async def log_in(request: Request, use_cases: UseCases) -> Response:
     back = local_path(fields.get("return"))
     try:
         form = await submitted(request, LoginEntry)
-        login = completed(
-            await use_cases.auth.login(
-                form.username,
-                form.password.get_secret_value(),
-                client_info_of(request, is_browser=True),
-            )
+        login = await use_cases.auth.login(
+            form.username,
+            form.password.get_secret_value(),
+            client_info_of(request, is_browser=True),
         )
     except DomainError as error:
         email = fields.get("username", "")
         return page(request, "login.html", error=error, back=back, email=email)
+    if isinstance(login, Challenge):
+        return _second_step(request, back, login.token, login.methods)
+    return _logged_in(request, back, login)
+
+
+@pages.post("/console/login/second-factor", dependencies=[limited_by_network(Limit.LOGINS)])
+async def finish_login(request: Request, use_cases: UseCases) -> Response:
+    fields = await entered(request)
+    back = local_path(fields.get("return"))
+    try:
+        form = await submitted(request, SecondStepEntry)
+        login = await use_cases.of(ProofService).second_step(
+            form.challenge,
+            FactorKind.CODE,
+            form.code.get_secret_value(),
+            client_info_of(request, is_browser=True),
+        )
+    except DomainError as error:
+        return _second_step(request, back, fields.get("challenge", ""), _CODES, error)
+    return _logged_in(request, back, login)
+
+
+_CODES = ("totp", "recovery_code")
+
+
+def _second_step(
+    request: Request,
+    back: str,
+    challenge: str,
+    methods: Sequence[str],
+    error: DomainError | None = None,
+) -> Response:
+    return page(
+        request, "second_step.html", error=error, back=back, challenge=challenge, methods=methods
+    )
+
+
+def _logged_in(request: Request, back: str, login: Login) -> Response:
     response = go(request, back)
     set_cookie(response, request, login)
     return response

@@ -9,13 +9,14 @@ from pydantic import BaseModel, Field
 from api.browser import FORGET
 from api.console.forms import ChosenPassword, EnteredPassword, entered, submitted
 from api.console.rendering import go, page
-from api.console.routing import account_pages
+from api.console.routing import account_pages, open_pages
 from api.cookies import cookie_header
 from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.ids import Id
 from api.limits import limited_by_session
 from api.request_context import address_of
 from api.users import EmailAddress
+from application.factors import FactorService
 from application.ports.limits import Limit, account_hit
 from application.services import Services
 from domain.errors import DomainError
@@ -23,6 +24,8 @@ from domain.sessions import SessionId
 from domain.users import ProfileChange, User
 
 pages = account_pages()
+enrolment = open_pages()
+"""What a user may do who still lacks a second factor."""
 
 
 class NameEntry(BaseModel):
@@ -43,7 +46,7 @@ class DeletionEntry(BaseModel):
     current_password: EnteredPassword
 
 
-@pages.get("/console")
+@enrolment.get("/console")
 async def show_account(request: Request, user: CurrentUser) -> Response:
     return _account(request, user)
 
@@ -100,7 +103,7 @@ async def ask_for_verification(
     return go(request, "/console", done="verification")
 
 
-@pages.get("/console/security")
+@enrolment.get("/console/security")
 async def show_security(request: Request, user: CurrentUser, use_cases: UseCases) -> Response:
     return await _security(request, user, use_cases)
 
@@ -108,11 +111,13 @@ async def show_security(request: Request, user: CurrentUser, use_cases: UseCases
 async def _security(
     request: Request, user: User, use_cases: Services, error: DomainError | None = None
 ) -> Response:
+    has_factors = use_cases.ports.factor_policy.is_on
     return page(
         request,
         "security.html",
         error=error,
         sessions=await use_cases.auth.sessions(user),
+        factors=await use_cases.of(FactorService).status(user) if has_factors else None,
         minimum=use_cases.ports.password_policy.minimum,
     )
 
@@ -135,7 +140,7 @@ async def change_password(
     return go(request, "/console/security", done="password")
 
 
-@pages.post(
+@enrolment.post(
     "/console/sessions/{session_id}/end",
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
@@ -146,7 +151,7 @@ async def end_session(
     return go(request, "/console/security", done="session")
 
 
-@pages.post("/console/sessions/end", dependencies=[limited_by_session(Limit.SESSION_ENDINGS)])
+@enrolment.post("/console/sessions/end", dependencies=[limited_by_session(Limit.SESSION_ENDINGS)])
 async def end_sessions(request: Request, user: CurrentUser, use_cases: UseCases) -> Response:
     await use_cases.auth.revoke_sessions(user)
     return _left(request, "out")

@@ -9,12 +9,15 @@ from api.administration import EventsQuery
 from api.console.forms import BadForm, submitted
 from api.console.rendering import go, page
 from api.console.routing import admin_pages
-from api.dependencies import CurrentUser, UseCases
+from api.dependencies import CurrentSession, CurrentUser, UseCases
 from api.ids import Id
+from api.limits import limited_by_session
 from api.pages import PageQuery, cursor_after, position
+from application.factors import FactorService
+from application.ports.limits import Limit
 from application.services import Services
 from domain.errors import DomainError
-from domain.users import Role, User, UserId
+from domain.users import Role, User, UserId, UserNotFound
 
 pages = admin_pages()
 
@@ -74,12 +77,32 @@ UserPath = Annotated[Id, Path()]
 
 
 @pages.get("/console/users/{user_id}")
-async def show_user(user_id: UserPath, request: Request, use_cases: UseCases) -> Response:
-    return _user(request, await use_cases.accounts.user(UserId(user_id)))
+async def show_user(
+    user_id: UserPath, request: Request, admin: CurrentUser, use_cases: UseCases
+) -> Response:
+    return await _user(request, user_id, admin, use_cases)
 
 
-def _user(request: Request, subject: User, error: DomainError | None = None) -> Response:
-    return page(request, "user.html", error=error, subject=subject, roles=list(Role))
+async def _user(
+    request: Request,
+    user_id: int,
+    admin: User,
+    use_cases: Services,
+    error: DomainError | None = None,
+) -> Response:
+    """The page of the user. Raises `UserNotFound`."""
+    subject = await use_cases.administration.find(admin, str(user_id))
+    if subject is None:
+        raise UserNotFound(user_id)
+    return page(
+        request,
+        "user.html",
+        error=error,
+        subject=subject,
+        sessions=await use_cases.auth.sessions(subject),
+        has_factors=use_cases.ports.factor_policy.is_on,
+        roles=list(Role),
+    )
 
 
 @pages.post("/console/users/{user_id}/role")
@@ -92,7 +115,7 @@ async def change_role(
             admin, UserId(user_id), role=form.role, is_active=None
         )
     except DomainError as error:
-        return await _refused(request, user_id, use_cases, error)
+        return await _user(request, user_id, admin, use_cases, error)
     return go(request, f"/console/users/{user_id}", done="role")
 
 
@@ -106,16 +129,32 @@ async def change_state(
             admin, UserId(user_id), role=None, is_active=form.is_active
         )
     except DomainError as error:
-        return await _refused(request, user_id, use_cases, error)
+        return await _user(request, user_id, admin, use_cases, error)
     done = "activated" if form.is_active else "deactivated"
     return go(request, f"/console/users/{user_id}", done=done)
 
 
-async def _refused(
-    request: Request, user_id: int, use_cases: Services, error: DomainError
+@pages.post(
+    "/console/users/{user_id}/sessions/end",
+    dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
+)
+async def end_sessions(
+    user_id: UserPath, request: Request, admin: CurrentUser, use_cases: UseCases
 ) -> Response:
-    """The page of the user, if there is one; raises `UserNotFound` otherwise."""
-    return _user(request, await use_cases.accounts.user(UserId(user_id)), error)
+    await use_cases.administration.revoke_sessions(admin, UserId(user_id))
+    return go(request, f"/console/users/{user_id}", done="sessions")
+
+
+@pages.post("/console/users/{user_id}/factors/remove")
+async def remove_factors(
+    user_id: UserPath,
+    request: Request,
+    admin: CurrentUser,
+    session: CurrentSession,
+    use_cases: UseCases,
+) -> Response:
+    await use_cases.of(FactorService).remove_all(admin, session, UserId(user_id))
+    return go(request, f"/console/users/{user_id}", done="factors-removed")
 
 
 @pages.get("/console/audit")

@@ -49,6 +49,11 @@ DONE = {
     "password": "Your password is changed, and all other sessions are ended.",
     "reset": "Your password is changed. Log in with the new one.",
     "session": "The session is ended.",
+    "proved": "Thank you. You can go on now.",
+    "app-removed": "The authenticator app is removed.",
+    "factors-removed": "The second factors are removed, and all sessions of the user are ended.",
+    "token-deleted": "The token is deleted.",
+    "sessions": "All sessions of the user are ended.",
     "out": "You are logged out.",
     "deleted": "Your account is deleted.",
     "role": "The role is changed.",
@@ -146,6 +151,14 @@ def to_login(request: Request) -> Response:
     query: bytes = request.scope["query_string"]
     asked = f"{path}?{query.decode('latin-1')}" if query else path
     return go(request, "/console/login", **{"return": local_path(asked)})
+
+
+def to_proof(request: Request) -> Response:
+    """The page on which a session becomes fresh. It leads back to where the form was."""
+    path = request.scope["path"].removeprefix(root_of(request))
+    user = re.match(r"/console/users/\d+", path)
+    back = "/console/tokens" if path == "/console/tokens" else "/console/security"
+    return go(request, "/console/proof", **{"return": user[0] if user else back})
 
 
 _STATIC = {"console.css": "text/css", "icon.svg": "image/svg+xml"}

@@ -9,12 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from api.console.rendering import page, to_login
+from api.console.rendering import page, to_login, to_proof
 from api.dependencies import current_user
 from api.errors import phrase
 from api.request_context import request_context
 from api.routing import BrowserRoute, ProtectedRoute
 from domain.errors import DomainError, Unauthenticated
+from domain.factors import StaleLogin
 from domain.policies import is_admin
 from domain.scopes import Scope
 
@@ -25,6 +26,8 @@ def _with_error_pages(handle: Handler) -> Handler:
     async def answer(request: Request) -> Response:
         try:
             return await handle(request)
+        except StaleLogin:
+            return to_proof(request)
         except Unauthenticated:
             return to_login(request)
         except DomainError as error:
@@ -60,6 +63,14 @@ class AccountPage(ProtectedRoute):
         return _with_error_pages(super().get_route_handler())
 
 
+class OpenPage(AccountPage):
+    """A page that is also for users who lack a second factor that they must have."""
+
+    @cached_property
+    def needs_required_factor(self) -> bool:
+        return False
+
+
 class AdminPage(AccountPage):
     """A page that does not exist for members."""
 
@@ -79,6 +90,10 @@ def public_pages() -> APIRouter:
 
 def account_pages() -> APIRouter:
     return _protected(AccountPage)
+
+
+def open_pages() -> APIRouter:
+    return _protected(OpenPage)
 
 
 def admin_pages() -> APIRouter:

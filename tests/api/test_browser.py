@@ -8,6 +8,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from api.routing import BrowserRoute, ProtectedRoute
+from tests.api.authenticator import enrol
 from tests.api.client import (
     PASSWORD,
     URL,
@@ -39,7 +40,7 @@ ROUTES = [
     Expected(
         operation="log_browser_out",
         route="DELETE /browser/login",
-        headers=SAME,
+        headers=SAME | {"Cookie": "__Host-session=x"},
         refusals={403: from_another_site},
     ),
 ]
@@ -254,6 +255,37 @@ async def test_a_cookie_stops_working_with_its_user_and_its_session(api: ApiClie
         await end(person)
 
         problem_of(await me(api, cookie), 401, "invalid_token")
+
+
+async def test_the_second_step_goes_through_the_same_door(api: ApiClient) -> None:
+    anna = await api.person()
+    app = await enrol(api, anna)
+    first = await api.client.post("/browser/login", headers=SAME, **await credentials(api, anna))
+    assert first.json()["code"] == "second_factor_required"
+    assert "Set-Cookie" not in first.headers
+    challenge = first.json()["challenge"]
+
+    for code, site, status in (
+        ("000000", "same-origin", 401),
+        (app.code(), "cross-site", 403),
+        (app.code(), "same-origin", 204),
+        (app.code(), "same-origin", 401),
+    ):
+        answer = await api.client.post(
+            "/browser/login",
+            json={"challenge": challenge, "code": code},
+            headers={"Sec-Fetch-Site": site},
+        )
+        assert answer.status_code == status, answer.text
+        assert ("Set-Cookie" in answer.headers) is (status == 204)
+        api.client.cookies.clear()
+        if status == 204:
+            cookie = answer.headers["Set-Cookie"].partition(";")[0]
+    assert (await me(api, {"Cookie": cookie})).json()["id"] == anna.id
+    bad: list[Any] = [{}, {"challenge": challenge}, [], {"challenge": "c", "code": "1", "x": 1}]
+    for body in bad:
+        answer = await api.client.post("/browser/login", json=body, headers=SAME)
+        assert answer.status_code == 422
 
 
 @on_one_database

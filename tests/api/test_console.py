@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from html import escape, unescape
 from urllib.parse import parse_qs, urlsplit
 
@@ -334,7 +335,33 @@ async def test_lists_go_on_by_cursor_and_the_audit_is_narrowed(
     assert (await browser.see("/console/audit?after=x")).status_code == 400
 
 
-PAGES = ("", "/security", "/data", "/users", "/users/{id}", "/audit")
+async def test_a_personal_token_is_made_shown_once_and_deleted(
+    api: ApiClient, browser: Browser
+) -> None:
+    anna = await api.person()
+    await browser.log_in(anna.email)
+    form = {"name": "<b>backup</b>", "days": "30"}
+    for wrong in ({}, {"scopes": "admin"}, {"scopes": "session"}, {"scopes": "x"}):
+        answer = await browser.send("/console/tokens", **form, **wrong)
+        assert answer.status_code in (403, 422), wrong
+    page = await browser.send("/console/tokens", **form, scopes="account:read")
+    assert page.status_code == 200, page.text
+    (token,) = re.findall(r'<code class="secret">(gp_\w+)</code>', page.text)
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await api.client.get("/users/me", headers=headers)).status_code == 200
+    page = await browser.see("/console/tokens")
+    assert token not in page.text
+    (token_id,) = re.findall(r"/console/tokens/(\d+)/delete", page.text)
+
+    leads_to(await browser.send(f"/console/tokens/{token_id}/delete"), "/console/tokens")
+    assert (await api.client.get("/users/me", headers=headers)).status_code == 401
+    api.clock.ahead += timedelta(minutes=11)
+    stale = await browser.send("/console/tokens", **form, scopes="account:read")
+    leads_to(stale, "/console/proof")
+    assert stale.headers["Location"].endswith("return=%2Fconsole%2Ftokens")
+
+
+PAGES = ("", "/security", "/tokens", "/data", "/users", "/users/{id}", "/audit")
 
 
 async def test_no_text_of_a_user_is_markup_on_any_page(api: ApiClient, browser: Browser) -> None:

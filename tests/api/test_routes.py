@@ -29,6 +29,7 @@ PUBLIC = {
     ("GET", "/console/static/console.css"),
     ("GET", "/console/static/icon.svg"),
     ("POST", "/console/logout"),
+    ("POST", "/console/login/second-factor"),
     *(
         (method, f"/console/{page}")
         for page in ("login", "register", "forgot", "reset", "verify", "undo")
