@@ -58,7 +58,7 @@ class AddressEntry(BaseModel):
 
 
 class TokenEntry(BaseModel):
-    token: Text
+    token: Text = Field(repr=False)
 
 
 class ResetEntry(TokenEntry):

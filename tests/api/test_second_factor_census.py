@@ -131,7 +131,7 @@ TOKENS_ARE_MADE_BY = {
     "refresh",
     "log_browser_in",
     "create_token",
-    "log_in_with_passkey",
+    "log_in_by_passkey",
 }
 
 
