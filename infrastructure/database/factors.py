@@ -9,6 +9,7 @@ from sqlmodel import Field
 from application.ports.factors import FactorQueries, FactorRepository, FactorStatus
 from domain.factors import Totp
 from domain.users import UserId
+from infrastructure.database.driver.exported import OWNER, Exported
 from infrastructure.database.driver.mapping import Mapping
 from infrastructure.database.driver.rows import BigId, Row, reference, table, timestamp_column
 from infrastructure.database.driver.statements import Database, Transaction
@@ -33,6 +34,15 @@ class RecoveryCodeRow(Row, table=True):
 
 TOTP = Mapping(TotpRow, Totp)
 TOTPS = TOTP.table
+
+EXPORTED = (
+    Exported(
+        "totp",
+        [TOTPS.c.created_at, TOTPS.c.confirmed_at],
+        owned=TOTPS.c.user_id == OWNER,
+        key=TOTPS.c.user_id,
+    ),
+)
 RECOVERY_CODES = table(RecoveryCodeRow)
 
 _OWNER = bindparam("owner", type_=BigId)

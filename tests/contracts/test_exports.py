@@ -16,7 +16,9 @@ from tests.fakes.clock import NOON
 
 NOTHING_OF_ITS_USER = {
     "access_tokens": "hashes of tokens, and the times of their sessions",
+    "login_challenges": "hashes of random bits, for five minutes",
     "passkey_challenges": "hashes of random bits, for five minutes",
+    "recovery_codes": "hashes of codes",
     "spent_refresh_tokens": "hashes of tokens",
     "users": "the account is the export's `user`",
 }
