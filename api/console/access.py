@@ -43,7 +43,7 @@ class LoginEntry(BaseModel):
 
 
 class SecondStepEntry(BaseModel):
-    challenge: Text
+    challenge: Text = Field(repr=False)
     code: EnteredPassword
 
 
