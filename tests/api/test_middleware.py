@@ -54,7 +54,8 @@ READABLE = [
 def test_the_table_lists_exactly_the_existing_routes(api: ApiClient) -> None:
     methods: dict[str, set[str]] = {}
     for _, path, found in census(api.app.routes):
-        methods.setdefault(path, set()).update(found)
+        if not path.startswith("/console"):  # test_console.py
+            methods.setdefault(path, set()).update(found)
 
     assert methods.keys() == METHODS.keys()
     for path, found in methods.items():

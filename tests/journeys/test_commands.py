@@ -441,7 +441,7 @@ COMMANDS = dict(commands())
 def test_the_commands_are_those_of_the_contract() -> None:
     assert COMMANDS.keys() - {"", "keys"} == {
         *("serve", "migrate", "check", "create-admin", "seed", "openapi", "purge", "jobs"),
-        *("keys new", "keys list", "keys retire"),
+        *("keys new", "keys list", "keys retire", "rules", "errors"),
     }
 
 
