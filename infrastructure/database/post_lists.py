@@ -105,7 +105,9 @@ async def posts(database: Database, wanted: PostList, now: datetime) -> Page[Pos
     The first query brings short posts only, and the sizes of all. Where there are longer ones, the
     second brings as many posts as fit.
     """
-    statement, values = page_query(wanted, now, database.dialect)
+    terms = wanted.terms
+    few = bool(terms) and await search.finds_few(database, terms, wanted.viewer.id)
+    statement, values = page_query(wanted, now, database.dialect, few=few)
     records = await database.fetch_long(statement, reader=wanted.viewer.id, **values)
     if any_is_long(records):
         sizes = accumulate(size for *_, size in records)
@@ -122,9 +124,12 @@ def any_is_long(records: Sequence[Record]) -> bool:
 
 
 def page_query(
-    wanted: PostList, now: datetime, dialect: Dialect
+    wanted: PostList, now: datetime, dialect: Dialect, *, few: bool = False
 ) -> tuple[Select[Any], dict[str, Any]]:
-    """The statement and the values of its parameters. Raises `InvalidCursor`."""
+    """The statement and the values of its parameters. Raises `InvalidCursor`.
+
+    `few`: whether there are few posts that match the terms.
+    """
     after = wanted.after or ()
     if wanted.after is not None and len(after) != len(in_order(wanted.sort, POSTS)):
         raise InvalidCursor
@@ -134,7 +139,7 @@ def page_query(
         owner=wanted.owner_id is not None,
         published=wanted.published is not None,
         drafts_of_others=is_moderator(wanted.viewer),
-        found=search.found(dialect) if wanted.terms else None,
+        found=search.found(dialect, few=few) if wanted.terms else None,
     )
     return statement, {
         "viewer": wanted.viewer.id,

@@ -108,6 +108,9 @@ async def test_each_special_request_has_the_expected_queries(
 ) -> None:
     anna = await api.person()
 
+    if "q=" in path and api.database.is_remote:
+        expected = [*expected, "list"]  # how many posts match is counted first
+
     _, asked = await counted(api, method, path, headers=anna.headers, **options)
 
     assert asked == expected
