@@ -104,6 +104,7 @@ async def test_a_registration_returns_the_user_without_the_password(
         "role": "member",
         "is_active": True,
         "is_verified": False,
+        "second_factor": False,
         "pending_email": None,
     }
     assert answer.headers["Location"] == f"/users/{user['id']}"
@@ -315,7 +316,10 @@ async def test_the_current_user_is_read_from_storage_on_every_request(api: ApiCl
     assert (await api.me(anna)).json()["role"] == "admin"
 
 
-WHOLE = {"id", "email", "pending_email", "name", "role", "is_active", "is_verified", "created_at"}
+WHOLE = {
+    *("id", "email", "pending_email", "name", "role", "is_active", "is_verified", "second_factor"),
+    "created_at",
+}
 PUBLIC = {"id", "name", "created_at"}
 
 
