@@ -25,8 +25,8 @@ def test_a_rule_is_listed_with_its_error_its_status_and_its_line() -> None:
     assert (root / file).read_text().splitlines()[int(line) - 1].startswith(f"def {rule.name}(")
 
 
-def test_each_code_is_listed_once_with_a_meaning() -> None:
-    codes = catalogue.errors()
+def test_each_code_of_a_status_is_listed_once_with_a_meaning() -> None:
+    errors = catalogue.errors()
 
-    assert len({error.code for error in codes}) == len(codes)
-    assert all(error.meaning for error in codes)
+    assert len({(error.code, error.status) for error in errors}) == len(errors)
+    assert all(error.meaning for error in errors)
