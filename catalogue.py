@@ -51,7 +51,7 @@ def rules() -> list[Rule]:
 
 
 def errors() -> list[ErrorCode]:
-    """Every code that a problem can have, by status."""
+    """Every code that a problem can have, by status; each once."""
     for package in (application, api, infrastructure):
         _modules(package)  # an error exists once its module is imported
     found = {
@@ -72,7 +72,8 @@ def errors() -> list[ErrorCode]:
         ErrorCode(code="stopped", status=503, meaning="The service stopped before it had answered"),
         ErrorCode(code="cors_refused", status=400, meaning="Refused in answer to a CORS preflight"),
     }
-    return sorted(found, key=lambda error: (error.status, error.code))
+    by_code = {(error.status, error.code): error for error in found}  # two errors may share one
+    return [by_code[key] for key in sorted(by_code)]
 
 
 def _rule(rules: str, function: FunctionType) -> Rule:

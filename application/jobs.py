@@ -14,6 +14,8 @@ from domain.jobs import ATTEMPTS_MAX, next_time, pause_after
 
 LISTED_MAX = 10_000
 
+_NAME = re.compile(r"[a-z_]+")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -65,7 +67,7 @@ def hourly(work: Callable[[Services], Awaitable[object]]) -> Regular:
 
 def _name(function: Any) -> str:
     name: str = function.__name__
-    if not re.fullmatch("[a-z_]+", name):
+    if not _NAME.fullmatch(name):
         raise ValueError(f"{name} is no name for a job")
     return name
 

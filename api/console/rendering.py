@@ -153,10 +153,13 @@ def to_login(request: Request) -> Response:
     return go(request, "/console/login", **{"return": local_path(asked)})
 
 
+_USER_PAGE = re.compile(r"/console/users/\d+")
+
+
 def to_proof(request: Request) -> Response:
     """The page on which a session becomes fresh. It leads back to where the form was."""
     path = request.scope["path"].removeprefix(root_of(request))
-    user = re.match(r"/console/users/\d+", path)
+    user = _USER_PAGE.match(path)
     back = "/console/tokens" if path == "/console/tokens" else "/console/security"
     return go(request, "/console/proof", **{"return": user[0] if user else back})
 

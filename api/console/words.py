@@ -12,22 +12,22 @@ _UNITS = (
 )
 
 _BROWSERS = (
-    (r"Edg(?:e|A|iOS)?/", "Edge"),
-    (r"OPR/|Opera", "Opera"),
-    (r"Firefox/|FxiOS/", "Firefox"),
-    (r"HeadlessChrome/|Chromium/", "Chromium"),
-    (r"Chrome/|CriOS/", "Chrome"),
-    (r"Safari/", "Safari"),
-    (r"curl/", "curl"),
-    (r"python-httpx/|python-requests/|aiohttp/", "a Python program"),
+    (re.compile(r"Edg(?:e|A|iOS)?/"), "Edge"),
+    (re.compile(r"OPR/|Opera"), "Opera"),
+    (re.compile(r"Firefox/|FxiOS/"), "Firefox"),
+    (re.compile(r"HeadlessChrome/|Chromium/"), "Chromium"),
+    (re.compile(r"Chrome/|CriOS/"), "Chrome"),
+    (re.compile(r"Safari/"), "Safari"),
+    (re.compile(r"curl/"), "curl"),
+    (re.compile(r"python-httpx/|python-requests/|aiohttp/"), "a Python program"),
 )
 _SYSTEMS = (
-    (r"Android", "Android"),
-    (r"iPhone|iPad", "iOS"),
-    (r"Windows", "Windows"),
-    (r"Macintosh|Mac OS X", "macOS"),
-    (r"CrOS", "ChromeOS"),
-    (r"Linux|X11", "Linux"),
+    (re.compile(r"Android"), "Android"),
+    (re.compile(r"iPhone|iPad"), "iOS"),
+    (re.compile(r"Windows"), "Windows"),
+    (re.compile(r"Macintosh|Mac OS X"), "macOS"),
+    (re.compile(r"CrOS"), "ChromeOS"),
+    (re.compile(r"Linux|X11"), "Linux"),
 )
 
 
@@ -57,8 +57,8 @@ def client(user_agent: str | None) -> str:
     return browser or system or user_agent[:40]
 
 
-def _named(user_agent: str, names: tuple[tuple[str, str], ...]) -> str | None:
-    return next((name for pattern, name in names if re.search(pattern, user_agent)), None)
+def _named(user_agent: str, names: tuple[tuple[re.Pattern[str], str], ...]) -> str | None:
+    return next((name for pattern, name in names if pattern.search(user_agent)), None)
 
 
 def event(name: str) -> str:

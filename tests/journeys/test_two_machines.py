@@ -68,7 +68,7 @@ def fleet(
             directory.mkdir()
             settings = {
                 "ENVIRONMENT": "production",
-                "SECRET_KEY": "two machines, one secret of 32 bytes or more",
+                "SECRET_KEY": "two machines and one secret of 32 bytes or more",
                 "BCRYPT_COST": "4",
                 "REDIS_URL": f"redis://{each.host}:{redis}/0",
                 "TRUSTED_PROXIES": "198.18.0.0/15",
