@@ -112,7 +112,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     if settings.smtp_url is None:
         yield _error("SMTP_URL", "not set; no mail is sent in production")
         if settings.notices == "on":
-            yield _warning("NOTICES", "on without SMTP_URL; users are told of no change")
+            yield _warning("NOTICES", "on without SMTP_URL; no notice is sent")
     elif "mail_from" not in settings.model_fields_set:
         yield _error("MAIL_FROM", f"not set; mails are sent from {settings.mail_from}")
 

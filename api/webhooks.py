@@ -1,4 +1,4 @@
-"""Webhooks, for admins: who is told of which events, and what became of it."""
+"""Webhooks, for admins: their subscriptions to events, and their deliveries."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal

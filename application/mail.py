@@ -63,8 +63,8 @@ class MailService:
     async def deliver(self, job: Job) -> None:
         """Write and send the mail of a job.
 
-        Raises `FailedForNow` if it was not sent. Raises `NeverSucceeds` if it was refused for good,
-        or has waited for longer than anybody needs it.
+        Raises `FailedForNow` if it was not sent. Raises `NeverSucceeds` if the server rejected it
+        permanently, or if it has waited for longer than it is of use.
         """
         message, now = OutboxMessage.of(job), self._clock()
         if now - message.added_at >= _lifetime(message.purpose):
@@ -84,7 +84,7 @@ class MailService:
         if message.purpose is Purpose.VERIFICATION:
             owner = await self._queries.credentials(message.email)
             if owner is not None and owner.user.id != message.user_id:
-                # A pending address that somebody else has: they are told, and get no code.
+                # Another account has the pending address: it gets a notice, and nobody a code.
                 taken = write_address_taken(owner.user.email, self._site.url)
                 return taken if owner.user.is_active else None
         return await self._with_code(message, message.purpose, now)

@@ -62,7 +62,7 @@ class Ports:
     console: str | None = None
     """Path of the console, which takes the codes in mails; None: the site has pages of its own."""
     notices: bool = True
-    """Whether users are told by mail of changes to their account (`application.notices`)."""
+    """Whether users get a mail about changes to their account (`application.notices`)."""
     registration: RegistrationMode = RegistrationMode.OPEN
     """Who can register, and what others learn from it."""
     password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)

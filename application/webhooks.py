@@ -178,7 +178,7 @@ class WebhookService:
 
 
 async def send_to_webhooks(happened: Happened, uow: UnitOfWork) -> None:
-    """The reaction to every event: a delivery for each webhook that is told of it."""
+    """The reaction to every event: a delivery for each active webhook that subscribes to it."""
     for webhook in await uow.of(Webhooks).active():
         if webhook.is_told_of(happened.event.name):
             delivery = await uow.of(Deliveries).add(delivery_of(happened, webhook))
