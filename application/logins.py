@@ -60,8 +60,8 @@ class Logins:
         """Start a session of the user, who has been authenticated by `methods`. The caller commits.
 
         `is_new_network` is the answer of `Queries.is_new_network`; the user then gets a notice.
-        Raises `InvalidCredentials` if the user is not active, or if another password than the one
-        in `credentials` is stored by now.
+        Raises `InvalidCredentials` if the user is not active, or if password or second factor are
+        no longer as in `credentials`.
         """
         now, secret = self._clock(), new_secret()
         session = await uow.sessions.add(
@@ -73,6 +73,7 @@ class Logins:
                 user_agent=client.user_agent,
                 ip=client.ip,
                 methods=methods,
+                second_factor_since=credentials.user.second_factor_since,
             ),
             credentials.password,
         )

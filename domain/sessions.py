@@ -158,6 +158,8 @@ class NewSession:
     user_agent: str | None
     ip: str | None
     methods: Methods = (Method.PASSWORD,)
+    second_factor_since: datetime | None = None
+    """That of the user, as the login has read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,8 +64,8 @@ class Sessions(Protocol):
     async def add(self, session: NewSession, password: PasswordHash) -> Session:
         """Store a session. Revokes the least recently used sessions beyond `SESSIONS_MAX`.
 
-        Raises `InvalidCredentials` unless the user is active and `password` is still the stored
-        hash: both may have changed since the password was verified.
+        Raises `InvalidCredentials` unless the user is active, `password` is still the stored hash
+        and `second_factor_since` the stored time: all may have changed since the login read them.
         """
         ...
 

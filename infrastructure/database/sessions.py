@@ -131,8 +131,8 @@ _IS_NEW_NETWORK = select(and_(not_(_FROM_NETWORK.exists()), _HAS_LOGGED_IN))
 _BY_ID = SESSION_USER.where(SESSIONS.c.id == bindparam("id"))
 _BY_IDS = SESSION_USER.where(SESSIONS.c.id == any_(bindparam("id", type_=IDS)))
 _BY_IDS = _BY_IDS.with_only_columns(SESSIONS.c.id.label("key"), *_BY_IDS.selected_columns)
-# Locks the user's row. A concurrent change of password or deactivation that came first is seen, and
-# one that comes later revokes this session.
+# Locks the user's row. A concurrent change of password, an enrolment or a deactivation that came
+# first is seen. A change of password or a deactivation that comes later revokes this session.
 _ADD = (
     insert(SESSIONS)
     .from_select(
@@ -162,6 +162,9 @@ _ADD = (
             USERS.c.id == bindparam("user_id"),
             USERS.c.is_active,
             USERS.c.password_hash == bindparam("password_hash"),
+            USERS.c.second_factor_since.is_not_distinct_from(
+                bindparam("second_factor_since", type_=Instant)
+            ),
         )
         .with_for_update(read=True),
     )
@@ -296,6 +299,7 @@ class SqlSessions(Sessions):
             ip=session.ip,
             network=network_of(session.ip),
             methods=session.methods,
+            second_factor_since=session.second_factor_since,
         )
         if not records:
             raise InvalidCredentials

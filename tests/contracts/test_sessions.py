@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from domain.sessions import SESSIONS_MAX, Method, Session
+from domain.sessions import SESSIONS_MAX, InvalidCredentials, Method, Session
 from domain.users import User
 from infrastructure.database import sessions as sql
 from infrastructure.database.driver.addresses import sqlite_path
@@ -142,3 +142,20 @@ async def test_revoked_sessions_are_not_read_again(
     for plan in plans:
         assert "ix_sessions_user_id_unrevoked" in plan
         assert "ix_sessions_user_id_network" not in plan
+
+
+async def test_a_login_that_read_the_account_before_its_enrolment_starts_no_session(
+    backend: Backend,
+) -> None:
+    anna = await backend.add_user()
+    async with backend.storage() as uow:
+        found = await uow.users.get(anna.id)
+        assert found
+        found.user.second_factor_since = NOON
+        await uow.users.save(found.user)
+        await uow.commit()
+
+    with pytest.raises(InvalidCredentials):
+        await backend.add_session(anna)
+    added = await backend.add_session(anna, second_factor_since=NOON)
+    assert added.user_id == anna.id

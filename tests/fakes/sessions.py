@@ -18,6 +18,8 @@ class FakeSessions(Sessions):
         account = state.accounts.get(session.user_id)
         if account is None or not account.user.is_active or account.password != password:
             raise InvalidCredentials
+        if account.user.second_factor_since != session.second_factor_since:
+            raise InvalidCredentials
         added = Session(
             id=SessionId(self._uow.new_id()),
             user_id=session.user_id,
