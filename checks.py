@@ -11,13 +11,14 @@ from stat import S_ISVTX
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from application.outages import DatabaseUnavailable, TakesNoChanges
 from application.services import Ports
 from infrastructure.common_passwords import is_common
 from infrastructure.database import schema
 from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
-from infrastructure.database.driver.statements import Database, DatabaseUnavailable, TakesNoChanges
+from infrastructure.database.driver.statements import Database
 from infrastructure.database.users import admins_without_factor, password_prefixes
 from infrastructure.passkeys import relying_party
 from infrastructure.passwords import PEPPER_ID_LENGTH, pepper_id

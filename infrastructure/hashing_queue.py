@@ -12,9 +12,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
+from application.outages import HashingBusy
 from application.ports.adapter import Reading
 from application.ports.passwords import Requester
-from domain.errors import Unavailable
 
 _TIME_BUDGET = 0.6
 """Maximum wait in seconds. Work that would wait longer is refused at once."""
@@ -25,10 +25,6 @@ a core, they keep 1024 / (1024 + 423) of it, by Linux's weights.
 """
 
 T = TypeVar("T")
-
-
-class HashingBusy(Unavailable):
-    detail = "Too many passwords are being checked at the moment"
 
 
 class HashingQueue:

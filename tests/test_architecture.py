@@ -175,6 +175,7 @@ def test_the_driver_knows_databases_and_no_concept() -> None:
         "infrastructure.database.driver",
         "domain.errors",
         "domain.fields",
+        "application.outages",
         "application.ports.adapter.Reading",
     )
     driver = modules("infrastructure/database/driver")

@@ -3,8 +3,9 @@
 import asyncio
 from contextvars import Context
 
+from application.outages import DatabaseUnavailable
 from infrastructure.database import schema
-from infrastructure.database.driver.statements import Database, DatabaseUnavailable
+from infrastructure.database.driver.statements import Database
 
 HOLDS = 0.5
 """Seconds that what was seen answers all who ask."""

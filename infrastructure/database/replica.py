@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as cast_to
 
+from application.outages import DatabaseBusy, DatabaseUnavailable
 from application.ports.queries import PostDetails, PostList, PostQueries, Sort
 from domain.errors import Unavailable
 from domain.pages import Page
@@ -37,13 +38,7 @@ from domain.posts import PostId
 from domain.users import User
 from infrastructure.database.driver.connections import DIALECT
 from infrastructure.database.driver.lookups import Remote, SharedLookup
-from infrastructure.database.driver.statements import (
-    Clause,
-    DatabaseBusy,
-    DatabaseUnavailable,
-    Reader,
-    Record,
-)
+from infrastructure.database.driver.statements import Clause, Reader, Record
 from infrastructure.database.post_lists import any_is_long, in_order, page_of, page_query
 from infrastructure.database.posts import BY_IDS, WANTED, post_details_of
 from infrastructure.database.requester import REQUESTER

@@ -25,9 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from application.outages import SchemaMissing
 from infrastructure.database.driver import sqlite
 from infrastructure.database.driver.addresses import postgres_address, sqlite_path
-from infrastructure.database.driver.statements import Database, SchemaMissing
+from infrastructure.database.driver.statements import Database
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -8,6 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Delete, Insert, Select, Update
 
 from application.concepts import adapter, modules
+from application.outages import SerializationFailure
 from application.ports.storage import P, Storage, T, UnitOfWork
 from application.reactions import REACTIONS, Reactions, jobs_for
 from domain.errors import AlreadyGone, DomainError
@@ -21,7 +22,6 @@ from infrastructure.database.driver.statements import (
     ConstraintViolated,
     Database,
     Record,
-    SerializationFailure,
     Transaction,
 )
 from infrastructure.database.requester import REQUESTER

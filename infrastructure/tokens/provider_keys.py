@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
 
+from application.outages import ProviderSilent
 from application.ports.clock import Clock
-from domain.errors import Unavailable
 
 AGAIN = timedelta(minutes=1)
 """The pause between two fetches, counted from the end of the first."""
@@ -31,10 +31,6 @@ ALGORITHMS: Mapping[str, tuple[str, ...]] = {
 _PUBLIC = ("kty", "n", "e", "crv", "x", "y", "kid", "alg")
 
 log = logging.getLogger("gatepost")
-
-
-class ProviderSilent(Unavailable):
-    detail = "The provider of tokens does not answer"
 
 
 class _Unusable(Exception):

@@ -14,6 +14,7 @@ from sqlalchemy import func, select, update
 
 import main
 from api.app import create_app
+from application.outages import DatabaseUnavailable
 from application.ports.storage import UnitOfWork
 from application.ports.tokens import Claims, Tokens
 from application.services import build_services
@@ -22,7 +23,7 @@ from domain.sessions import InvalidToken, SessionId
 from domain.users import UserId
 from infrastructure.database.access_tokens import ACCESS_TOKENS
 from infrastructure.database.driver.engine import open_database
-from infrastructure.database.driver.statements import Clause, Database, DatabaseUnavailable, Record
+from infrastructure.database.driver.statements import Clause, Database, Record
 from infrastructure.database.queries import SqlQueries
 from infrastructure.settings import Settings
 from infrastructure.tokens.opaque import OpaqueTokens

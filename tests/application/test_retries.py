@@ -3,11 +3,12 @@
 import pytest
 
 from application.logins import ClientInfo
+from application.outages import SerializationFailure
 from application.services import Services
 from domain.users import ProfileChange, User
 from tests.factories import PostContentFactory, UserDraftFactory, post_patch
 from tests.fakes.ports import FakePorts
-from tests.fakes.storage import ATTEMPTS, SerializationFailure
+from tests.fakes.storage import ATTEMPTS
 from tests.jobs import do_next
 from tests.logins import log_in
 

@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 from sqlalchemy import func, select
 
+from application.outages import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, TakesNoChanges
 from application.ports.passwords import PasswordHash
 from application.ports.queries import PostList
 from domain.errors import Unavailable
@@ -29,12 +30,6 @@ from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.postgresql_transaction import PostgresTransaction
 from infrastructure.database.driver.sqlite import SqliteDatabase, connect
-from infrastructure.database.driver.statements import (
-    DatabaseBusy,
-    DatabaseUnavailable,
-    OutcomeUnknown,
-    TakesNoChanges,
-)
 from infrastructure.database.queries import SqlQueries
 from tests.contracts.backends import CHANGE_PASSWORD, PASSWORD, SqlBackend
 from tests.factories import NewPostFactory, NewSessionFactory, NewUserFactory

@@ -8,13 +8,13 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
+from application.outages import OutcomeUnknown, SerializationFailure
 from application.ports.storage import UnitOfWork
 from application.posts import PostService
 from domain.posts import DEFAULT_OPTIONS, Post, PostOptions, QuotaReached
 from infrastructure.clock import system_clock
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.retries import PAUSES
-from infrastructure.database.driver.statements import OutcomeUnknown, SerializationFailure
 from tests.contracts.backends import SqlBackend
 from tests.factories import PostContentFactory, post_patch
 from tests.fakes.clock import NOON

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from application.concepts import adapter
+from application.outages import DatabaseUnavailable, SerializationFailure
 from application.ports.idempotency import IdempotencyRecord
 from application.ports.jobs import Job, JobId, Jobs
 from application.ports.passwords import PasswordHash
@@ -28,7 +29,7 @@ from application.ports.storage import (
 from application.reactions import REACTIONS, Reactions, jobs_for
 from application.request_info import REQUEST_INFO
 from domain.addresses import email_key
-from domain.errors import DomainError, Stale, Unavailable
+from domain.errors import DomainError, Stale
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode
 from domain.posts import Post, PostId
@@ -159,10 +160,6 @@ ATTEMPTS = 4
 """At a unit of work, before a refusal because of concurrent changes is raised."""
 
 
-class SerializationFailure(Unavailable):
-    """A commit that is refused because of concurrent changes."""
-
-
 class FakeStorage(Storage):
     """Call it for a unit of work. One at a time changes anything; who waits for longer than
     `patience` seconds is told that the database is unavailable.
@@ -212,7 +209,7 @@ class FakeStorage(Storage):
 
     def refuse_when_down(self) -> None:
         if "database" in self.down:
-            raise Unavailable
+            raise DatabaseUnavailable
 
     def change_user(self, user_id: UserId, **changes: Any) -> None:
         account = self.committed.accounts[user_id]
@@ -256,7 +253,7 @@ class FakeUnitOfWork(UnitOfWork):
                 async with asyncio.timeout(self._storage.patience):
                     await self._storage.turn.acquire()
             except TimeoutError:
-                raise Unavailable from None
+                raise DatabaseUnavailable from None
             self._state = self._storage.committed.copy()
         while self._unsent:
             change = self._unsent.pop(0)

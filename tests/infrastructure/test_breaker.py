@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from application.outages import DatabaseUnavailable
 from infrastructure.database.driver.breaker import Breaker
-from infrastructure.database.driver.statements import DatabaseUnavailable
 
 
 class Server:

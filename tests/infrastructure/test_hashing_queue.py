@@ -10,8 +10,9 @@ from threading import Event
 
 import pytest
 
+from application.outages import HashingBusy
 from application.ports.passwords import Requester
-from infrastructure.hashing_queue import HashingBusy, HashingQueue, hashing_threads
+from infrastructure.hashing_queue import HashingQueue, hashing_threads
 
 COST_12 = 0.24
 """Seconds that one password takes at bcrypt's cost 12."""

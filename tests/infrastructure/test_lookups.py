@@ -12,15 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Dialect, bindparam, select
 
+from application.outages import DatabaseUnavailable
 from infrastructure.database.driver.connections import DIALECT
 from infrastructure.database.driver.lookups import BATCH_MAX, SharedLookup, lookup
-from infrastructure.database.driver.statements import (
-    Clause,
-    Database,
-    DatabaseUnavailable,
-    Record,
-    Transaction,
-)
+from infrastructure.database.driver.statements import Clause, Database, Record, Transaction
 
 ANY_CLAUSE: Clause = select(bindparam("id"))
 KEYS = range(4)

@@ -5,12 +5,12 @@ from contextlib import suppress
 
 import httpx
 
+from application.outages import DatabaseUnavailable, HashingBusy
 from domain.sessions import SessionId
 from infrastructure.database.driver.engine import open_database
-from infrastructure.database.driver.statements import Database, DatabaseUnavailable
+from infrastructure.database.driver.statements import Database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import SqlStorage
-from infrastructure.hashing_queue import HashingBusy
 from infrastructure.logs import Logs
 from infrastructure.metrics import Metrics
 from infrastructure.passwords import BcryptPasswords

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from infrastructure.tokens.provider_keys import FIRST_AGAIN, ProviderKeys, ProviderSilent
+from application.outages import ProviderSilent
+from infrastructure.tokens.provider_keys import FIRST_AGAIN, ProviderKeys
 from tests.fakes.clock import FakeClock
 from tests.infrastructure.test_issuer import ISSUER, rsa_key
 

@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any, cast
 
+from application.outages import DatabaseUnavailable
 from infrastructure.database import schema
-from infrastructure.database.driver.statements import Clause, Database, DatabaseUnavailable, Record
+from infrastructure.database.driver.statements import Clause, Database, Record
 from infrastructure.database.readiness import HOLDS, Readiness
 
 

@@ -7,13 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, literal_column, select
 
+from application.outages import DatabaseBusy, DatabaseUnavailable
 from domain.errors import Unavailable
-from infrastructure.database.driver.statements import (
-    Clause,
-    DatabaseBusy,
-    DatabaseUnavailable,
-    Record,
-)
+from infrastructure.database.driver.statements import Clause, Record
 from infrastructure.database.replica import LAG_MAX, Replica
 
 ONE: Select[Any] = select(literal_column("1"))

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from application.outages import SerializationFailure
 from domain.errors import Unavailable
 from domain.posts import PostNotFound
 from infrastructure.database.driver.retries import PAUSES, retrying
-from infrastructure.database.driver.statements import SerializationFailure
 
 ATTEMPTS = 1 + len(PAUSES)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 
-from infrastructure.database.driver.statements import DatabaseUnavailable
+from application.outages import DatabaseUnavailable
 
 PAUSE = 0.25
 """Seconds between two probes."""

@@ -17,14 +17,9 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from application.outages import DatabaseBusy, DatabaseUnavailable
 from application.ports.adapter import Reading
-from infrastructure.database.driver.statements import (
-    Clause,
-    Database,
-    DatabaseBusy,
-    DatabaseUnavailable,
-    Record,
-)
+from infrastructure.database.driver.statements import Clause, Database, Record
 
 BATCH_MAX = 500
 

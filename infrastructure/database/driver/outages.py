@@ -8,11 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
 
-from infrastructure.database.driver.statements import (
-    DatabaseUnavailable,
-    OutcomeUnknown,
-    TakesNoChanges,
-)
+from application.outages import DatabaseUnavailable, OutcomeUnknown, TakesNoChanges
 
 _CALM = 1.0
 """Seconds without a failure after which an answer ends an outage."""

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from sqlalchemy import Boolean, Dialect, func, select
 
+from application.outages import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    SchemaMissing,
+    SerializationFailure,
+    TakesNoChanges,
+)
 from application.ports.adapter import Reading
 from infrastructure.database.driver.addresses import postgres_address
 from infrastructure.database.driver.connections import DIALECT, DOWN
@@ -27,12 +34,7 @@ from infrastructure.database.driver.statements import (
     Clause,
     ConstraintViolated,
     Database,
-    DatabaseBusy,
-    DatabaseUnavailable,
     Record,
-    SchemaMissing,
-    SerializationFailure,
-    TakesNoChanges,
     compiled,
 )
 

@@ -13,18 +13,13 @@ from sqlalchemy import Delete, Insert, Select, Update, bindparam, func, select
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 
+from application.outages import DatabaseUnavailable, SerializationFailure
 from infrastructure.database.driver.connections import DIALECT, Connection
 from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.pool import ConnectionPool, is_loss
 from infrastructure.database.driver.rows import IDS
 from infrastructure.database.driver.shared_changes import SharedChanges, confirmed
-from infrastructure.database.driver.statements import (
-    Clause,
-    DatabaseUnavailable,
-    Record,
-    SerializationFailure,
-    compiled,
-)
+from infrastructure.database.driver.statements import Clause, Record, compiled
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from infrastructure.database.driver.statements import SerializationFailure
+from application.outages import SerializationFailure
 
 T = TypeVar("T")
 

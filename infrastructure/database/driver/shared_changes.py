@@ -16,10 +16,10 @@ from typing import Any
 
 import asyncpg
 
+from application.outages import DatabaseUnavailable, OutcomeUnknown
 from infrastructure.database.driver.connections import DOWN, Connection, is_refusal
 from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.pool import ConnectionPool, is_loss
-from infrastructure.database.driver.statements import DatabaseUnavailable, OutcomeUnknown
 
 IN_FLIGHT_MAX = 4
 """Of one statement. With fewer, four connections wrote at half of their rate."""

@@ -19,6 +19,13 @@ from typing import Any
 from sqlalchemy import Delete, Dialect, Insert, Select, Update, bindparam, column, select, table
 from sqlalchemy.dialects import sqlite as sqlalchemy_sqlite
 
+from application.outages import (
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    SchemaMissing,
+    SerializationFailure,
+    TakesNoChanges,
+)
 from infrastructure.database.driver.long_reads import LongReads
 from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.statements import (
@@ -26,12 +33,7 @@ from infrastructure.database.driver.statements import (
     Compiled,
     ConstraintViolated,
     Database,
-    DatabaseUnavailable,
-    OutcomeUnknown,
     Record,
-    SchemaMissing,
-    SerializationFailure,
-    TakesNoChanges,
     compiled,
 )
 

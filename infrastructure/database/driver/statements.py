@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from sqlalchemy import Delete, Dialect, Insert, Select, Update
 
 from application.ports.adapter import Reading
-from domain.errors import Unavailable
 
 Record = Sequence[Any]
 """One row of an answer, columns in the statement's order."""
@@ -90,42 +89,6 @@ class ConstraintViolated(Exception):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(name)
-
-
-class DatabaseUnavailable(Unavailable):
-    detail = "The database does not answer"
-
-
-class DatabaseBusy(DatabaseUnavailable):
-    """It answers others, and took too long for this."""
-
-    detail = "The database is too busy to answer in time"
-
-
-class SchemaMissing(DatabaseUnavailable):
-    """A table or a column is not there."""
-
-    detail = "The database has not been migrated: run `gatepost migrate`"
-
-
-class TakesNoChanges(DatabaseUnavailable):
-    """It may be read, but its disk is full, say, or it has been made a standby."""
-
-    detail = "The database takes no changes at the moment"
-
-
-class SerializationFailure(DatabaseUnavailable):
-    """Concurrent transactions could not be brought into one order with this one. Nothing was done,
-    and the same may succeed a moment later: see `retries`.
-    """
-
-    detail = "Too much is changing at the same time: try again"
-
-
-class OutcomeUnknown(Unavailable):
-    """The commit was sent and never confirmed."""
-
-    detail = "The database did not confirm the change: it may have been made, or not"
 
 
 class Transaction(Protocol):
