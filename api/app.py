@@ -52,7 +52,10 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
-        document["components"]["schemas"] |= problem_schemas()
+        schemas = document["components"]["schemas"]
+        schemas |= problem_schemas()
+        if self.state.door:
+            document["components"]["schemas"] = browser.login_schemas() | schemas
         for methods in document["paths"].values():
             for operation in methods.values():
                 operation.setdefault("security", [])  # public, and not just forgotten

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import Form, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from api.auth import LoginForm, client_info_of, completed
@@ -14,10 +15,17 @@ from api.cookies import cookie_header, session_cookie
 from api.dependencies import UseCases, services_of
 from api.errors import located, problem_responses
 from api.limits import limited_by_network
-from api.proofs import SecondStepBody, answer_of
+from api.proofs import (
+    OmittableChallenge,
+    OmittableCode,
+    OmittableCredential,
+    answer_of,
+    expect_one,
+)
 from api.routing import BrowserRoute, browser_router
 from application.browser import BrowserService
 from application.logins import Login
+from application.passkeys import PasskeyService
 from application.ports.limits import Limit
 from application.proofs import ProofService
 from application.services import Services
@@ -31,37 +39,63 @@ registrable domain.
 """
 
 
+class BrowserLoginBody(BaseModel):
+    """The second step, `challenge` and one of `code` and `credential`, or a passkey alone:
+    `credential`.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    challenge: OmittableChallenge = None
+    code: OmittableCode = None
+    credential: OmittableCredential = None
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        expect_one(self, "code", "credential")
+        if self.challenge is None and self.code is not None:
+            raise PydanticCustomError("one_of", "code is the answer to a challenge")
+        return self
+
+
+_CHALLENGE_MISSING = {"type": "missing", "loc": ("body", "challenge"), "msg": "Field required"}
+
+
 class _LoginRoute(BrowserRoute):
-    """Takes the form of the first step, and the JSON of the second."""
+    """Takes the form of a password, and the JSON of a second step and of a passkey alone."""
 
     more_media_types = ("application/json",)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        first_step = super().get_route_handler()
+        by_password = super().get_route_handler()
 
-        async def either_step(request: Request) -> Response:
+        async def by_password_or_json(request: Request) -> Response:
             media_type = request.headers.get("content-type", "").partition(";")[0]
             if media_type.strip().lower() != "application/json":
-                return await first_step(request)
+                return await by_password(request)
             await self.admit(request)
-            return await _second_step(request)
+            return await _log_in_by_json(request)
 
-        return either_step
+        return by_password_or_json
 
 
-async def _second_step(request: Request) -> Response:
+async def _log_in_by_json(request: Request) -> Response:
     use_cases = await services_of(request)
     if not use_cases.ports.factor_policy.is_on:
         raise HTTPException(415)
     try:
-        body = SecondStepBody.model_validate_json(await request.body())
+        body = BrowserLoginBody.model_validate_json(await request.body())
     except ValidationError as error:
         raise RequestValidationError(located(error, "body")) from None
-    login = await use_cases.of(ProofService).second_step(
-        body.challenge.get_secret_value(),
-        *answer_of(body),
-        client_info_of(request, is_browser=True),
-    )
+    client = client_info_of(request, is_browser=True)
+    if body.challenge is not None:
+        login = await use_cases.of(ProofService).second_step(
+            body.challenge.get_secret_value(), *answer_of(body), client
+        )
+    elif body.credential is not None and use_cases.ports.passkeys is not None:
+        login = await use_cases.of(PasskeyService).login(body.credential.to_domain(), client)
+    else:  # without a relying party no passkey logs in alone
+        raise RequestValidationError([_CHALLENGE_MISSING])
     response = Response(status_code=204)
     set_cookie(response, request, login)
     return response
@@ -71,8 +105,8 @@ async def log_browser_in(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> None:
     """As `POST /login`, for pages of this site alone: the answer is a cookie that lasts for as long
-    as it is used, and no tokens. The second step goes here too, as JSON as for
-    `POST /login/second-factor`.
+    as it is used, and no tokens. JSON is for the second step, as for `POST /login/second-factor`,
+    and for a login by a passkey, as for `POST /login/passkey`. With strong login off it is a 415.
     """
     result = await use_cases.auth.login(
         form.username, form.password.get_secret_value(), client_info_of(request, is_browser=True)
@@ -90,6 +124,13 @@ public.add_api_route(
     summary="Log a browser in",
     responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
+    openapi_extra={
+        "requestBody": {
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/BrowserLoginBody"}}
+            }
+        }
+    },
 )
 
 
@@ -104,6 +145,13 @@ public.add_api_route(
 async def log_browser_out(request: Request, response: Response, use_cases: UseCases) -> None:
     """Ends the session of the cookie, if there is one."""
     await end_browser_session(request, response, use_cases)
+
+
+def login_schemas() -> dict[str, Any]:
+    """The component schemas of the JSON that `log_browser_in` reads itself."""
+    template = "#/components/schemas/{model}"
+    schema = BrowserLoginBody.model_json_schema(ref_template=template)
+    return {**schema.pop("$defs"), BrowserLoginBody.__name__: schema}
 
 
 def set_cookie(response: Response, request: Request, login: Login) -> None:

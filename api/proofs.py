@@ -1,6 +1,6 @@
 """Proofs of who somebody is after the password: the second step of a login, and fresh sessions."""
 
-from typing import Annotated, Self
+from typing import Annotated, Protocol, Self
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -25,13 +25,19 @@ protected = protected_router("sessions")
 
 CHALLENGE_MAX = 100
 
+Challenge = Annotated[
+    SecretStr,
+    Field(
+        min_length=1, max_length=CHALLENGE_MAX, examples=["qp87n0w46hvA7AykPDSiYe3j0xotZD83kfJd"]
+    ),
+]
+OmittableChallenge = Annotated[Challenge | None, *OMITTABLE]
+
 OmittableCode = Annotated[
     SecretStr | None,
     *OMITTABLE,
     Field(min_length=1, max_length=CODE_MAX, examples=["123456"]),
 ]
-
-
 OmittableCredential = Annotated[AssertionBody | None, *OMITTABLE]
 
 
@@ -40,15 +46,13 @@ class SecondStepBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    challenge: SecretStr = Field(
-        min_length=1, max_length=CHALLENGE_MAX, examples=["qp87n0w46hvA7AykPDSiYe3j0xotZD83kfJd"]
-    )
+    challenge: Challenge
     code: OmittableCode = None
     credential: OmittableCredential = None
 
     @model_validator(mode="after")
     def _one_answer(self) -> Self:
-        _expect_one(self, "code", "credential")
+        expect_one(self, "code", "credential")
         return self
 
 
@@ -63,11 +67,12 @@ class ProofBody(BaseModel):
 
     @model_validator(mode="after")
     def _one_answer(self) -> Self:
-        _expect_one(self, "password", "code", "credential")
+        expect_one(self, "password", "code", "credential")
         return self
 
 
-def _expect_one(body: BaseModel, *names: str) -> None:
+def expect_one(body: BaseModel, *names: str) -> None:
+    """Raise an error of the validation unless `body` has exactly one of these members."""
     if sum(getattr(body, name) is not None for name in names) != 1:
         raise PydanticCustomError("one_of", f"Exactly one of {', '.join(names)} is needed")
 
@@ -115,7 +120,12 @@ async def prove(
         await proofs.prove_factor(user, session, *answer_of(body), ip=ip)
 
 
-def answer_of(body: SecondStepBody | ProofBody) -> tuple[FactorKind, object]:
+class _Answer(Protocol):
+    code: SecretStr | None
+    credential: AssertionBody | None
+
+
+def answer_of(body: _Answer) -> tuple[FactorKind, object]:
     """The second factor in a body, as `ProofService` takes it."""
     if body.credential is not None:
         return FactorKind.CREDENTIAL, body.credential.to_domain()

@@ -30,11 +30,9 @@ def example(operation: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def body_name(operation: dict[str, Any]) -> str:
-    (name,) = {
-        content["schema"]["$ref"].rpartition("/")[2]
-        for content in operation["requestBody"]["content"].values()
-    }
-    return str(name)
+    """The schema of the body, in the first media type of the document."""
+    (content, *_) = operation["requestBody"]["content"].values()
+    return str(content["schema"]["$ref"].rpartition("/")[2])
 
 
 class Caller:
