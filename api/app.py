@@ -120,7 +120,7 @@ def create_app(
         # Imported here: nothing else needs the template engine.
         from api.console.site import add_console
 
-        add_console(app, has_factors=ports.factor_policy.is_on)
+        add_console(app, has_factors=ports.factor_policy.is_on, has_passkeys=ports.has_passkeys)
     if metrics:
         add_metrics(app, metrics, metrics_token)
         access_log = RequestMetrics(metrics.registry).counted(access_log)

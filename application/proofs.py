@@ -1,5 +1,7 @@
 """Proofs of who somebody is after the password: the second step of a login, and fresh sessions."""
 
+from collections.abc import Sequence
+
 from application.challenges import Factor, FactorKind, factors_of
 from application.login_failures import LoginFailures
 from application.logins import ClientInfo, Login, Logins
@@ -34,6 +36,10 @@ class ProofService:
             policy=ports.password_policy,
         )
         self._logins = Logins(tokens=ports.tokens, clock=ports.clock, lifetimes=ports.lifetimes)
+
+    async def methods(self, user: User) -> Sequence[str]:
+        """The names of the ways in which the user can prove a second factor; empty if none."""
+        return [name for each in self._factors.values() for name in await each.methods(user.id)]
 
     async def second_step(
         self, token: str, kind: FactorKind, answer: object, client: ClientInfo

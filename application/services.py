@@ -70,6 +70,10 @@ class Ports:
     factor_policy: FactorPolicy = field(default_factory=FactorPolicy)
 
     @property
+    def has_passkeys(self) -> bool:
+        return self.passkeys is not None and self.factor_policy.is_on
+
+    @property
     def adapters(self) -> tuple[Adapter, ...]:
         always = (
             self.tokens,

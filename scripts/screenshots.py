@@ -25,6 +25,7 @@ OUTSIDE = ("login", "register", "forgot", "reset?token=x", "verify?token=x", "un
 INSIDE = (
     "",
     "security",
+    "passkeys",
     "tokens",
     "data",
     "users",

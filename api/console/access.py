@@ -1,50 +1,31 @@
-"""Pages before the login: login, registration, and what the links in mails lead to."""
+"""Pages before the login: registration, and what the links in mails lead to."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from api.auth import client_info_of, completed
-from api.browser import end_browser_session, set_cookie
-from api.console.forms import ChosenPassword, EnteredPassword, entered, submitted
-from api.console.rendering import go, local_path, page
+from api.browser import set_cookie
+from api.console.forms import ChosenPassword, Text, entered, submitted
+from api.console.logins import is_logged_in
+from api.console.rendering import go, page
 from api.console.routing import public_pages
-from api.cookies import session_cookie
 from api.dependencies import UseCases
 from api.limits import limited_by_network
 from api.request_context import address_of
 from api.users import EmailAddress
-from application.browser import BrowserService
-from application.challenges import Challenge, FactorKind
-from application.logins import Login
 from application.ports.limits import Limit, account_hit
-from application.proofs import ProofService
 from application.registrations import RegistrationService, confirm
 from application.services import Services
-from domain.addresses import EMAIL_MAX
 from domain.errors import DomainError
 from domain.registrations import RegistrationMode
-from domain.sessions import InvalidToken
 from domain.users import UserDraft
 
 pages = public_pages()
 
 # A mailed link is acted on by a click. Programs that look into mails fetch links.
 _NO_REFERRER = {"Referrer-Policy": "no-referrer"}
-
-Text = Annotated[str, Field(min_length=1, max_length=EMAIL_MAX)]
-
-
-class LoginEntry(BaseModel):
-    username: Text
-    password: EnteredPassword
-
-
-class SecondStepEntry(BaseModel):
-    challenge: Text = Field(repr=False)
-    code: EnteredPassword
 
 
 class RegistrationEntry(BaseModel):
@@ -63,78 +44,6 @@ class TokenEntry(BaseModel):
 
 class ResetEntry(TokenEntry):
     password: ChosenPassword
-
-
-@pages.get("/console/login")
-async def show_login(request: Request, use_cases: UseCases) -> Response:
-    back = local_path(request.query_params.get("return"))
-    if await _is_logged_in(request, use_cases):
-        return go(request, back)
-    return page(request, "login.html", back=back, email="")
-
-
-@pages.post("/console/login", dependencies=[limited_by_network(Limit.LOGINS)])
-async def log_in(request: Request, use_cases: UseCases) -> Response:
-    fields = await entered(request)
-    back = local_path(fields.get("return"))
-    try:
-        form = await submitted(request, LoginEntry)
-        login = await use_cases.auth.login(
-            form.username,
-            form.password.get_secret_value(),
-            client_info_of(request, is_browser=True),
-        )
-    except DomainError as error:
-        email = fields.get("username", "")
-        return page(request, "login.html", error=error, back=back, email=email)
-    if isinstance(login, Challenge):
-        return _second_step(request, back, login.token, login.methods)
-    return _logged_in(request, back, login)
-
-
-@pages.post("/console/login/second-factor", dependencies=[limited_by_network(Limit.LOGINS)])
-async def finish_login(request: Request, use_cases: UseCases) -> Response:
-    fields = await entered(request)
-    back = local_path(fields.get("return"))
-    try:
-        form = await submitted(request, SecondStepEntry)
-        login = await use_cases.of(ProofService).second_step(
-            form.challenge,
-            FactorKind.CODE,
-            form.code.get_secret_value(),
-            client_info_of(request, is_browser=True),
-        )
-    except DomainError as error:
-        return _second_step(request, back, fields.get("challenge", ""), _CODES, error)
-    return _logged_in(request, back, login)
-
-
-_CODES = ("totp", "recovery_code")
-
-
-def _second_step(
-    request: Request,
-    back: str,
-    challenge: str,
-    methods: Sequence[str],
-    error: DomainError | None = None,
-) -> Response:
-    return page(
-        request, "second_step.html", error=error, back=back, challenge=challenge, methods=methods
-    )
-
-
-def _logged_in(request: Request, back: str, login: Login) -> Response:
-    response = go(request, back)
-    set_cookie(response, request, login)
-    return response
-
-
-@pages.post("/console/logout", dependencies=[limited_by_network(Limit.SESSION_ENDINGS)])
-async def log_out(request: Request, use_cases: UseCases) -> Response:
-    response = go(request, "/console/login", done="out")
-    await end_browser_session(request, response, use_cases)
-    return response
 
 
 @pages.get("/console/register")
@@ -262,16 +171,5 @@ async def undo_email_change(request: Request, use_cases: UseCases) -> Response:
 
 
 async def _after_a_link(request: Request, use_cases: Services, done: str) -> Response:
-    is_logged_in = await _is_logged_in(request, use_cases)
-    return go(request, "/console" if is_logged_in else "/console/login", done=done)
-
-
-async def _is_logged_in(request: Request, use_cases: Services) -> bool:
-    try:
-        cookie = session_cookie(request)
-        if cookie is None:
-            return False
-        await use_cases.of(BrowserService).authenticate(cookie)
-    except InvalidToken:
-        return False
-    return True
+    path = "/console" if await is_logged_in(request, use_cases) else "/console/login"
+    return go(request, path, done=done)

@@ -4,6 +4,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 
 from api.console.forms import EnteredPassword, entered, submitted
+from api.console.logins import PasskeyEntry
 from api.console.rendering import go, local_path, page
 from api.console.routing import open_pages
 from api.dependencies import CurrentSession, CurrentUser, UseCases
@@ -14,7 +15,9 @@ from application.challenges import FactorKind
 from application.factors import FactorService
 from application.ports.limits import Limit
 from application.proofs import ProofService
+from application.services import Services
 from domain.errors import DomainError
+from domain.users import User
 
 pages = open_pages()
 
@@ -30,24 +33,40 @@ class CodeEntry(BaseModel):
 
 
 @pages.get("/console/proof")
-async def show_proof(request: Request) -> Response:
-    return page(request, "proof.html", back=local_path(request.query_params.get("return")))
+async def show_proof(request: Request, user: CurrentUser, use_cases: UseCases) -> Response:
+    back = local_path(request.query_params.get("return"))
+    return await _proof(request, user, use_cases, back)
+
+
+async def _proof(
+    request: Request, user: User, use_cases: Services, back: str, error: DomainError | None = None
+) -> Response:
+    methods = await use_cases.of(ProofService).methods(user) if user.second_factor else ()
+    has_passkey = "passkey" in methods
+    return page(
+        request, "proof.html", error=error, has_script=has_passkey, back=back, methods=methods
+    )
 
 
 @pages.post("/console/proof", dependencies=[limited_by_network(Limit.LOGINS)])
 async def prove(
     request: Request, user: CurrentUser, session: CurrentSession, use_cases: UseCases
 ) -> Response:
-    back = local_path((await entered(request)).get("return"))
+    fields = await entered(request)
+    back = local_path(fields.get("return"))
     proofs, ip = use_cases.of(ProofService), address_of(request)
     try:
+        if FactorKind.CREDENTIAL in fields:
+            answer = (await submitted(request, PasskeyEntry)).credential.to_domain()
+            await proofs.prove_factor(user, session, FactorKind.CREDENTIAL, answer, ip=ip)
+            return go(request, back, done="proved")
         proof = (await submitted(request, ProofEntry)).proof.get_secret_value()
         if user.second_factor:
             await proofs.prove_factor(user, session, FactorKind.CODE, proof, ip=ip)
         else:
             await proofs.prove_password(user, session, proof, ip=ip)
     except DomainError as error:
-        return page(request, "proof.html", error=error, back=back)
+        return await _proof(request, user, use_cases, back, error)
     return go(request, back, done="proved")
 
 

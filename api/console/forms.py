@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 
+from domain.addresses import EMAIL_MAX
 from domain.errors import RuleBroken
 from domain.passwords import PASSWORD_INPUT_MAX
 
@@ -36,6 +37,7 @@ def _encodable(value: object) -> object:
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
+Text = Annotated[str, Field(min_length=1, max_length=EMAIL_MAX)]
 EnteredPassword = Annotated[
     SecretStr, BeforeValidator(_encodable), Field(min_length=1, max_length=PASSWORD_INPUT_MAX)
 ]

@@ -29,6 +29,8 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
+SCRIPT_POLICY = f"{POLICY}; script-src 'self'; connect-src 'self'"
+"""Of the pages on which a passkey is made or used."""
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",
@@ -52,6 +54,9 @@ DONE = {
     "proved": "Thank you. You can go on now.",
     "app-removed": "The authenticator app is removed.",
     "factors-removed": "The second factors are removed, and all sessions of the user are ended.",
+    "passkey-added": "The passkey is added. It logs you in, alone or after your password.",
+    "passkey-renamed": "The passkey has its new name.",
+    "passkey-deleted": "The passkey is deleted. You may remove it from your device as well.",
     "token-deleted": "The token is deleted.",
     "sessions": "All sessions of the user are ended.",
     "out": "You are logged out.",
@@ -95,12 +100,19 @@ def page(
     error: DomainError | None = None,
     status: int = 200,
     headers: Mapping[str, str] = {},
+    has_script: bool = False,
     **context: Any,
 ) -> Response:
-    """The page that `template` makes. `error`, if given, decides the status and stands on top."""
+    """The page that `template` makes. `error`, if given, decides the status and stands on top.
+
+    `has_script`: whether it uses the script of passkeys, where there are any.
+    """
     services: Services = request.app.state.services
     about = request_context(request)
     given = dict(_HEADERS) | dict(headers)
+    has_passkeys = services.ports.has_passkeys
+    if has_script and has_passkeys:
+        given["Content-Security-Policy"] = SCRIPT_POLICY
     if error is not None:
         status = status_of(error)
         about.error = error.code
@@ -112,7 +124,9 @@ def page(
         .render(
             root=root_of(request),
             path=request.scope["path"].removeprefix(root_of(request)),
-            style=f"console.css?v={_version('console.css')}",
+            style=_versioned("console.css"),
+            script=_versioned("passkeys.js") if has_script and has_passkeys else None,
+            has_passkeys=has_passkeys,
             user=about.user,
             session=about.session,
             is_admin=about.user is not None and is_admin(about.user),
@@ -153,6 +167,7 @@ def to_login(request: Request) -> Response:
     return go(request, "/console/login", **{"return": local_path(asked)})
 
 
+_PROVED_FOR = ("/console/tokens", "/console/passkeys")
 _USER_PAGE = re.compile(r"/console/users/\d+")
 
 
@@ -160,11 +175,15 @@ def to_proof(request: Request) -> Response:
     """The page on which a session becomes fresh. It leads back to where the form was."""
     path = request.scope["path"].removeprefix(root_of(request))
     user = _USER_PAGE.match(path)
-    back = "/console/tokens" if path == "/console/tokens" else "/console/security"
+    back = next((it for it in _PROVED_FOR if path.startswith(it)), "/console/security")
     return go(request, "/console/proof", **{"return": user[0] if user else back})
 
 
-_STATIC = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
+_STATIC = {
+    "console.css": "text/css",
+    "passkeys.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 
 @cache
@@ -173,8 +192,9 @@ def _static(name: str) -> bytes:
 
 
 @cache
-def _version(name: str) -> str:
-    return sha256(_static(name)).hexdigest()[:16]
+def _versioned(name: str) -> str:
+    """The name with a query that changes with the content."""
+    return f"{name}?v={sha256(_static(name)).hexdigest()[:16]}"
 
 
 def add_static_files(app: FastAPI) -> None:

@@ -28,7 +28,9 @@ PUBLIC = {
     ("GET", "/docs/swagger-ui.css"),
     ("GET", "/console/static/console.css"),
     ("GET", "/console/static/icon.svg"),
+    ("GET", "/console/static/passkeys.js"),
     ("POST", "/console/logout"),
+    ("POST", "/console/login/passkey"),
     ("POST", "/console/login/second-factor"),
     *(
         (method, f"/console/{page}")

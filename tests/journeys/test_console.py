@@ -229,7 +229,17 @@ def axe() -> str:
 
 
 OUTSIDE = ("login", "register", "forgot", "reset?token=x", "verify?token=x", "undo?token=x")
-INSIDE = ("", "security", "tokens", "data", "users", "users/1", "users/find?q=x", "audit")
+INSIDE = (
+    "",
+    "security",
+    "passkeys",
+    "tokens",
+    "data",
+    "users",
+    "users/1",
+    "users/find?q=x",
+    "audit",
+)
 
 
 @pytest.mark.slow

@@ -41,6 +41,17 @@ async function login() {
 </script>"""
 
 
+AUTHENTICATOR = {
+    "protocol": "ctap2",
+    "transport": "internal",
+    "hasResidentKey": True,
+    "hasUserVerification": True,
+    "isUserVerified": True,
+    "automaticPresenceSimulation": True,
+}
+"""A virtual authenticator of Chromium that verifies its user."""
+
+
 @asynccontextmanager
 async def page_server() -> AsyncIterator[tuple[str, list[str]]]:
     """Serves the page; its origin, and the address of the service, to be put in."""
@@ -80,14 +91,7 @@ class Site:
 
     async def authenticator(self, transport: str = "internal") -> str:
         """The id of a new virtual authenticator that verifies its user."""
-        options = {
-            "protocol": "ctap2",
-            "transport": transport,
-            "hasResidentKey": True,
-            "hasUserVerification": True,
-            "isUserVerified": True,
-            "automaticPresenceSimulation": True,
-        }
+        options = AUTHENTICATOR | {"transport": transport}
         added = await self._devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
         return str(added["authenticatorId"])
 
