@@ -13,12 +13,14 @@ from fastapi import FastAPI
 from api.app import create_app
 from application.accounts import REMOVE_CLOSED_ACCOUNTS
 from application.jobs import Kind, daily
+from application.notices import send_notice
 from application.ports.jobs import Job
 from application.ports.limits import Limit, Limits
 from application.ports.mail import Mailer
 from application.ports.passkeys import Passkeys
 from application.ports.queries import PostQueries
 from application.ports.tokens import Tokens
+from application.reactions import REACTIONS, without
 from application.services import Ports, Services
 from application.worker import Worker
 from domain.factors import FactorPolicy
@@ -243,7 +245,11 @@ def build_ports(
     queries = SqlQueries(database)
     return Ports(
         queries=queries,
-        storage=SqlStorage(database, counts_writes=settings.replica is not None),
+        storage=SqlStorage(
+            database,
+            counts_writes=settings.replica is not None,
+            reactions=REACTIONS if settings.notices == "on" else without(send_notice),
+        ),
         replica=_replica_posts(replica, queries),
         tokens=tokens,
         passwords=BcryptPasswords(

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.jobs import NewJob
@@ -10,7 +9,6 @@ from application.ports.passwords import Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from domain.events import Event
-from domain.notices import Notice
 from domain.one_time_codes import Purpose
 from domain.passwords import WrongPassword
 from domain.policies import may_see_account
@@ -165,8 +163,8 @@ class AccountService:
                 raise WrongPassword
             await uow.sessions.revoke_all(user.id, now, but=keep)
             await uow.codes.delete_all(user.id)
-            uow.record(Event.of("password_changed", f"user:{user.id}", actor_id=user.id, at=now))
-            await notify(uow, user, Notice.PASSWORD_CHANGED, now)
+            event = Event.of("password_changed", f"user:{user.id}", actor_id=user.id, at=now)
+            uow.record(event, concerned=user)
             await uow.commit()
 
         await self._storage.run(work)

@@ -1,6 +1,5 @@
 """Administration: roles and states of accounts, lists of users, and the audit."""
 
-from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.personal_tokens import PersonalTokens
@@ -8,7 +7,6 @@ from application.ports.queries import AuditEntry, EventList, Queries
 from application.ports.storage import Storage, UnitOfWork
 from domain.addresses import BadEmail, normal_address
 from domain.events import Event
-from domain.notices import Notice
 from domain.pages import Page
 from domain.policies import AdminsOnly, is_admin
 from domain.sessions import Session
@@ -60,8 +58,8 @@ class AdministrationService:
                 await uow.sessions.revoke_all(user.id, now)
                 await uow.of(PersonalTokens).delete_all(user.id)
                 await uow.codes.delete_all(user.id)
-                uow.record(Event.of("password_reset", subject, actor_id=None, at=now))
-                await notify(uow, user, Notice.PASSWORD_CHANGED, now)
+                event = Event.of("password_reset", subject, actor_id=None, at=now)
+                uow.record(event, concerned=user)
             await uow.commit()
             return user
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from application.challenges import Challenge, LoginChallenges
 from application.external_identities import provision
 from application.logins import ClientInfo, Login, Logins, new_secret
-from application.notices import notify
 from application.passwords import PasswordCheck
 from application.personal_tokens import Uses, token_user
 from application.ports.clock import Clock
@@ -14,7 +13,6 @@ from application.ports.queries import Credentials, Queries, RefreshLookup
 from application.ports.storage import Storage, UnitOfWork
 from application.ports.tokens import Claims, ExternalClaims, PersonalClaims
 from domain.events import Event
-from domain.notices import Notice
 from domain.sessions import (
     InvalidCredentials,
     InvalidToken,
@@ -178,8 +176,8 @@ class AuthService:
             if await uow.sessions.revoke(session.id, session.user_id, now):
                 # Nobody knows whether the owner or the thief came second.
                 subject = f"session:{session.id}"
-                uow.record(Event.of("refresh_token_reused", subject, actor_id=None, at=now))
-                await notify(uow, user, Notice.REFRESH_TOKEN_REUSED, now)
+                event = Event.of("refresh_token_reused", subject, actor_id=None, at=now)
+                uow.record(event, concerned=user)
             await uow.commit()
             raise InvalidToken
         if not session.is_valid_for(user, issued_at=session.last_used_at, now=now):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from application.challenges import Factor, FactorKind, factors_of, settle
-from application.notices import notify
 from application.ports.factors import FactorQueries, FactorRepository, FactorStatus
 from application.ports.storage import UnitOfWork
 from application.services import Ports
@@ -24,7 +23,6 @@ from domain.factors import (
     totp_code,
     totp_context,
 )
-from domain.notices import Notice
 from domain.policies import AdminsOnly, is_admin
 from domain.sessions import Method, Methods, Session
 from domain.users import User, UserId, UserNotFound
@@ -160,8 +158,7 @@ class FactorService:
             if owner.second_factor_since is None:
                 owner.second_factor_since = now
                 await uow.users.save(owner)
-            uow.record(_event("totp_added", user, now))
-            await notify(uow, owner, Notice.TOTP_ADDED, now)
+            uow.record(_event("totp_added", user, now), concerned=owner)
             await uow.commit()
 
         await self._storage.run(work)
@@ -178,8 +175,7 @@ class FactorService:
             await uow.of(FactorRepository).remove_totp(user.id)
             if was_enrolled:
                 await settle(uow, owner, self._factors)
-                uow.record(_event("totp_removed", user, now))
-                await notify(uow, owner, Notice.TOTP_REMOVED, now)
+                uow.record(_event("totp_removed", user, now), concerned=owner)
             await uow.commit()
 
         await self._storage.run(work)
@@ -195,8 +191,7 @@ class FactorService:
             if not owner.second_factor:
                 raise NoSecondFactor
             await self._put_codes(uow, owner, codes)
-            uow.record(_event("recovery_codes_made", user, now))
-            await notify(uow, owner, Notice.RECOVERY_CODES_MADE, now)
+            uow.record(_event("recovery_codes_made", user, now), concerned=owner)
             await uow.commit()
 
         await self._storage.run(work)
@@ -222,8 +217,8 @@ class FactorService:
                 await factor.remove_all(uow, user_id)
             await settle(uow, found.user, self._factors)
             await uow.sessions.revoke_all(user_id, now)
-            uow.record(Event.of("factors_removed", f"user:{user_id}", actor_id=admin.id, at=now))
-            await notify(uow, found.user, Notice.FACTORS_REMOVED, now)
+            event = Event.of("factors_removed", f"user:{user_id}", actor_id=admin.id, at=now)
+            uow.record(event, concerned=found.user)
             await uow.commit()
 
         await self._storage.run(work)

@@ -4,13 +4,11 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from application.notices import notify
 from application.ports.clock import Clock
 from application.ports.queries import Credentials
 from application.ports.storage import UnitOfWork
 from application.ports.tokens import Claims, Tokens
 from domain.events import LOGGED_IN, Event
-from domain.notices import Notice
 from domain.sessions import Lifetimes, Methods, NewSession, Session, cookie_hash, refresh_hash
 from domain.users import User
 
@@ -85,7 +83,8 @@ class Logins:
         subject = f"session:{session.id}"
         uow.record(Event.of(LOGGED_IN, subject, actor_id=session.user_id, at=now))
         if is_new_network:
-            await notify(uow, credentials.user, Notice.NEW_NETWORK, now)
+            event = Event.of("new_network_seen", subject, actor_id=session.user_id, at=now)
+            uow.record(event, concerned=credentials.user)
         return login
 
     async def tokens(

@@ -1,21 +1,23 @@
-"""Notices to users, queued in the transaction of the change that they tell of."""
+"""Notices: mails to users about changes to their account."""
 
 from datetime import datetime
 from html import escape
 
 from application.ports.mail import Mail
 from application.ports.storage import UnitOfWork
+from domain.events import Happened
 from domain.notices import Notice
-from domain.users import User
 
 
-async def notify(uow: UnitOfWork, user: User, notice: Notice, now: datetime) -> None:
-    """Queue a mail about a change to the account of `user`, in the transaction of that change.
+async def send_notice(happened: Happened, uow: UnitOfWork) -> None:
+    """The reaction to the events of `Notice`: one mail to the address that the user had before.
 
-    It is sent to `user.email`, so pass the user as they were before a change of address. Once for
-    each change. With `NOTICES=off` the mail is dropped when it is due.
+    Nothing is sent if the event concerns nobody.
     """
-    await uow.outbox.add(notice, user.email, now, user_id=user.id)
+    concerned, event = happened.concerned, happened.event
+    if concerned is not None:
+        notice = Notice(event.name)
+        await uow.outbox.add(notice, concerned.email, event.at, user_id=concerned.id)
 
 
 _RECOVER = (
@@ -30,6 +32,11 @@ _TEXTS = {
     Notice.PASSWORD_CHANGED: (
         "Your password was changed",
         "The password of your account was changed",
+        _RECOVER + _REVIEW,
+    ),
+    Notice.PASSWORD_RESET: (
+        "Your password was reset",
+        "A new password was set for your account, without the old one,",
         _RECOVER + _REVIEW,
     ),
     Notice.ADDRESS_RESTORED: (

@@ -2,14 +2,12 @@
 
 from datetime import datetime
 
-from application.notices import notify
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.passwords import Requester
 from application.ports.queries import Credentials, Queries
 from application.ports.storage import Storage, UnitOfWork
 from domain.events import Event
-from domain.notices import Notice
 from domain.one_time_codes import InvalidCode, OneTimeCode, Purpose, code_hash
 from domain.sessions import network_of
 from domain.users import EmailTaken, User, UserId
@@ -81,16 +79,14 @@ class OneTimeCodeService:
 
         async def work(uow: UnitOfWork) -> None:
             user = (await _consume(uow, code, owner, now)).user
-            if user.email != code.email:
-                await notify(uow, user, Notice.ADDRESS_RESTORED, now)
+            # Before the address is restored: the notice goes to the one that is replaced.
+            event = Event.of("address_change_undone", f"user:{user.id}", actor_id=user.id, at=now)
+            uow.record(event, concerned=user if user.email != code.email else None)
             user.restore_email(code.email)
             await uow.users.save(user)
             await uow.codes.delete_all(user.id)
             await uow.codes.delete_undos(code)
             await uow.sessions.revoke_all(user.id, now)
-            uow.record(
-                Event.of("address_change_undone", f"user:{user.id}", actor_id=user.id, at=now)
-            )
             await uow.commit()
 
         await self._storage.run(work)
@@ -107,7 +103,8 @@ class OneTimeCodeService:
 
         async def work(uow: UnitOfWork) -> None:
             credentials = await _consume(uow, code, owner, now)
-            await notify(uow, credentials.user, Notice.PASSWORD_CHANGED, now)
+            event = Event.of("password_reset", f"user:{owner.id}", actor_id=owner.id, at=now)
+            uow.record(event, concerned=credentials.user)
             credentials.user.confirm_email(code.email)
             await uow.users.save(credentials.user)
             await uow.users.change_password(
@@ -115,7 +112,6 @@ class OneTimeCodeService:
             )
             await uow.codes.delete_all(owner.id)
             await uow.sessions.revoke_all(owner.id, now)
-            uow.record(Event.of("password_reset", f"user:{owner.id}", actor_id=owner.id, at=now))
             await uow.commit()
 
         await self._storage.run(work)

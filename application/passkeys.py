@@ -7,7 +7,6 @@ from datetime import datetime
 from application.challenges import Factor, FactorKind, factors_of, settle
 from application.login_failures import LoginFailures
 from application.logins import ClientInfo, Login, Logins
-from application.notices import notify
 from application.ports.passkeys import (
     Options,
     PasskeyChallenges,
@@ -22,7 +21,6 @@ from application.services import Ports
 from domain.errors import DomainError
 from domain.events import Event
 from domain.factors import must_be_fresh
-from domain.notices import Notice
 from domain.passkeys import (
     Assertion,
     Attestation,
@@ -233,8 +231,7 @@ class PasskeyService:
             except (BadPasskey, PasskeyKnown, TooManyPasskeys) as refusal:
                 await uow.commit()  # the challenge is used up
                 return refusal
-            uow.record(_event("passkey_added", passkey, now))
-            await notify(uow, user, Notice.PASSKEY_ADDED, now)
+            uow.record(_event("passkey_added", passkey, now), concerned=user)
             await uow.commit()
             return passkey
 
@@ -253,8 +250,7 @@ class PasskeyService:
             passkey = _one_of(await uow.of(PasskeyRepository).of_user(user.id), passkey_id)
             passkey.rename(name)
             await uow.of(PasskeyRepository).save(passkey)
-            uow.record(_event("passkey_renamed", passkey, now))
-            await notify(uow, owner, Notice.PASSKEY_RENAMED, now)
+            uow.record(_event("passkey_renamed", passkey, now), concerned=owner)
             await uow.commit()
             return passkey
 
@@ -272,8 +268,7 @@ class PasskeyService:
             passkey = _one_of(passkeys, passkey_id)
             await uow.of(PasskeyRepository).remove(passkey)
             await settle(uow, owner, self._factors)
-            uow.record(_event("passkey_removed", passkey, now))
-            await notify(uow, owner, Notice.PASSKEY_REMOVED, now)
+            uow.record(_event("passkey_removed", passkey, now), concerned=owner)
             await uow.commit()
 
         await self._storage.run(work)

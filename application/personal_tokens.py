@@ -6,7 +6,6 @@ import secrets
 from datetime import datetime
 from typing import NoReturn
 
-from application.notices import notify
 from application.ports.clock import Clock
 from application.ports.personal_tokens import PersonalTokenQueries, PersonalTokens
 from application.ports.queries import Queries
@@ -15,7 +14,6 @@ from application.ports.tokens import PersonalClaims
 from domain.errors import Unavailable
 from domain.events import Event
 from domain.factors import FactorPolicy, must_be_fresh
-from domain.notices import Notice
 from domain.personal_tokens import (
     SECRETS,
     PersonalToken,
@@ -88,9 +86,9 @@ class PersonalTokenService:
                     actor_id=owner.id,
                     at=now,
                     scopes=" ".join(made.scopes),
-                )
+                ),
+                concerned=owner,
             )
-            await notify(uow, owner, Notice.TOKEN_MADE, now)
             await uow.commit()
             return made
 
@@ -125,10 +123,9 @@ class PersonalTokenService:
             uow.record(
                 Event.of(
                     "tokens_deleted", f"user:{user_id}", actor_id=admin.id, at=now, tokens=number
-                )
+                ),
+                concerned=user if number else None,
             )
-            if number:
-                await notify(uow, user, Notice.TOKENS_DELETED, now)
             await uow.commit()
 
         await self._storage.run(work)
@@ -188,6 +185,6 @@ async def delete_token(
     """
     if not await uow.of(PersonalTokens).delete(token_id, user.id):
         return False
-    uow.record(Event.of("token_deleted", f"token:{token_id}", actor_id=user.id, at=now))
-    await notify(uow, user, Notice.TOKEN_DELETED, now)
+    event = Event.of("token_deleted", f"token:{token_id}", actor_id=user.id, at=now)
+    uow.record(event, concerned=user)
     return True

@@ -36,6 +36,14 @@ class Event:
         return cls(name=name, subject=subject, actor_id=actor_id, at=at, details=details)
 
 
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """The user whom an event concerns, with the address that they had before it."""
+
+    id: UserId
+    email: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
     """An event whose change was committed, for what follows it."""
@@ -43,3 +51,5 @@ class Happened:
     id: str
     """128 random bits in hexadecimal: the same at every attempt to do what follows."""
     event: Event
+    concerned: Concerned | None = None
+    """Known to the reactions to this event by its name. The audit does not have it."""

@@ -8,10 +8,13 @@ NOTICE_LIFETIME = timedelta(days=3)
 
 
 class Notice(StrEnum):
-    """What a notice is about. A change of address has none: the mail that undoes it says so."""
+    """The events that users get a notice of, by their names. A change of address has none: the mail
+    that undoes it says so.
+    """
 
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  no password
-    ADDRESS_RESTORED = "address_restored"
+    PASSWORD_RESET = "password_reset"  # noqa: S105
+    ADDRESS_RESTORED = "address_change_undone"
     """A change of address was undone. Sent to the address that is replaced."""
     TOTP_ADDED = "totp_added"
     TOTP_REMOVED = "totp_removed"
@@ -27,5 +30,5 @@ class Notice(StrEnum):
     TOKENS_DELETED = "tokens_deleted"
     """An admin deleted all personal tokens."""
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105
-    NEW_NETWORK = "new_network"
+    NEW_NETWORK = "new_network_seen"
     """A login from a network that the account was never used from."""

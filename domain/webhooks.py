@@ -85,6 +85,7 @@ class EventName(StrEnum):
     LOGGED_IN = "logged_in"
     LOGGED_OUT = "logged_out"
     LOGIN_FAILED = "login_failed"
+    NEW_NETWORK_SEEN = "new_network_seen"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  no password
     PASSWORD_RESET = "password_reset"  # noqa: S105  no password
     PASSWORD_RESET_REQUESTED = "password_reset_requested"  # noqa: S105  no password

@@ -58,22 +58,15 @@ class OutboxMessage:
     @classmethod
     def of(cls, job: Job) -> "OutboxMessage":
         """The message of a job that `Outbox.add` made."""
-        user_id = job.payload["user_id"]
+        user_id, notice = job.payload["user_id"], job.payload.get("notice")
         return cls(
-            purpose=_purpose(job.payload["purpose"]),
+            purpose=Notice(notice) if notice else Purpose(job.payload["purpose"]),
             email=job.payload["email"],
             user_id=None if user_id is None else UserId(user_id),
             added_at=job.wanted_at,
             attempts=job.attempts,
             origin=job.origin,
         )
-
-
-_NOTICES = {notice.value: notice for notice in Notice}
-
-
-def _purpose(text: str) -> Purpose | Notice:
-    return _NOTICES.get(text) or Purpose(text)
 
 
 class Outbox:
@@ -91,7 +84,8 @@ class Outbox:
         user_id: UserId | None = None,
     ) -> None:
         """Add a message that is due at once."""
-        payload = {"purpose": purpose.value, "email": email, "user_id": user_id}
+        about = "notice" if isinstance(purpose, Notice) else "purpose"
+        payload = {about: purpose.value, "email": email, "user_id": user_id}
         job = NewJob(kind=MAIL_JOB, payload=payload, due_at=now, lane=mail_lane(email))
         await self._jobs.add(job)
 

@@ -260,8 +260,12 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> Idempotency:
         return self.of(Idempotency)
 
-    def record(self, event: Event) -> None:
-        """Store an event for the audit, in the transaction of the changes."""
+    def record(self, event: Event, *, concerned: User | None = None) -> None:
+        """Store an event for the audit, in the transaction of the changes.
+
+        Reactions to the event are given the id and the present address of `concerned`, so pass the
+        user as they were before a change of address.
+        """
         ...
 
     async def commit(self) -> None:

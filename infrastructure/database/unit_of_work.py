@@ -13,6 +13,7 @@ from application.ports.storage import P, Storage, T, UnitOfWork
 from application.reactions import REACTIONS, Reactions, jobs_for
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
+from domain.users import User
 from infrastructure.database import events, jobs
 from infrastructure.database.driver.lookups import Lookup, Part
 from infrastructure.database.driver.retries import retrying
@@ -117,9 +118,9 @@ class SqlUnitOfWork(UnitOfWork):
         elif not await self.fetch(clause, **values):
             raise SerializationFailure if self._looked_up else stale
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event, *, concerned: User | None = None) -> None:
         events.record(self._transaction, event)
-        for job in jobs_for(event, self._reactions):
+        for job in jobs_for(event, self._reactions, concerned=concerned):
             job_ = jobs.stored(job)
             jobs.add(self._transaction, job_, if_subscribed_to=job.if_subscribed_to)
             self._adds_jobs = True

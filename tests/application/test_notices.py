@@ -8,13 +8,17 @@ from datetime import timedelta
 import pytest
 
 from application.logins import ClientInfo
-from application.notices import notify, write_notice
+from application.notices import send_notice, write_notice
 from application.ports.mail import Mail, MailNotSent
+from application.ports.webhooks import Webhooks
+from application.reactions import REACTIONS, without
 from application.services import Services, build_services
+from domain.events import Event
 from domain.notices import NOTICE_LIFETIME, Notice
 from domain.passwords import WrongPassword
 from domain.sessions import InvalidCredentials, InvalidToken
 from domain.users import ProfileChange, User
+from domain.webhooks import EventName, NewWebhook
 from tests.application.test_mail import TOKEN, reset_token, token_of
 from tests.factories import UserDraftFactory
 from tests.fakes.clock import NOON
@@ -86,8 +90,8 @@ async def login_after_the_sessions_were_purged(
 
 CHANGES: dict[Change, Notice] = {
     change_password: Notice.PASSWORD_CHANGED,
-    reset_password: Notice.PASSWORD_CHANGED,
-    reset_by_the_operator: Notice.PASSWORD_CHANGED,
+    reset_password: Notice.PASSWORD_RESET,
+    reset_by_the_operator: Notice.PASSWORD_RESET,
     reuse_of_a_refresh_token: Notice.REFRESH_TOKEN_REUSED,
     login_from_a_new_network: Notice.NEW_NETWORK,
     login_after_the_sessions_were_purged: Notice.NEW_NETWORK,
@@ -164,11 +168,43 @@ async def test_a_notice_goes_to_the_address_of_its_change(
 
 async def test_without_notices_other_mails_are_sent(ports: FakePorts, anna: User) -> None:
     services = build_services(replace(ports, notices=False))
+    ports.storage.reactions = without(send_notice)
 
     await services.codes.reset(await reset_token(ports, services), NEW)
 
-    assert await delivered(ports, services) == []
+    assert ports.storage.committed.jobs == {}
     assert len(ports.mailer.sent) == 1
+
+
+async def test_a_notice_that_waits_while_notices_are_switched_off_is_not_sent(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    await services.accounts.change_password(anna, current=PASSWORD, new=NEW, keep=None)
+    ports.storage.reactions = without(send_notice)
+
+    assert await delivered(ports, build_services(replace(ports, notices=False))) == []
+    assert ports.storage.committed.jobs == {}
+
+
+async def test_the_audit_of_a_change_and_its_webhooks_do_not_have_the_address(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    webhook = NewWebhook(url="https://example.org", events=(EventName.ANY,), created_at=NOON)
+    async with ports.storage() as uow:
+        await uow.of(Webhooks).add(webhook)
+        await uow.commit()
+
+    await services.accounts.change_password(anna, current=PASSWORD, new=NEW, keep=None)
+
+    notice, of_webhooks = ports.storage.committed.jobs.values()
+    assert (notice.kind, of_webhooks.kind) == ("send_notice", "send_to_webhooks")
+    assert EMAIL in str(notice.payload)
+    assert EMAIL not in str(of_webhooks.payload)
+    assert EMAIL not in str(ports.storage.committed.events)
+
+
+def test_the_events_of_notices_and_no_others_have_the_reaction_that_sends_them() -> None:
+    assert {name for name, each in REACTIONS.items() if send_notice in each} == set(Notice)
 
 
 @pytest.mark.parametrize(("age", "sent"), [(-timedelta(seconds=1), 1), (timedelta(0), 0)])
@@ -177,7 +213,8 @@ async def test_a_notice_is_retried_for_three_days(
 ) -> None:
     await services.accounts.change_password(anna, current=PASSWORD, new=NEW, keep=None)
     ports.mailer.trouble = MailNotSent("no answer")
-    await do_next(services)
+    for _job in ("send_notice", "mail"):
+        await do_next(services)
     ports.mailer.trouble = None
 
     ports.clock.advance(NOTICE_LIFETIME + age)
@@ -192,7 +229,7 @@ async def test_a_notice_says_what_happened_when_and_what_to_do(
     ports: FakePorts, services: Services, anna: User, notice: Notice
 ) -> None:
     async with ports.storage() as uow:
-        await notify(uow, anna, notice, NOON)
+        uow.record(Event.of(notice, f"user:{anna.id}", actor_id=None, at=NOON), concerned=anna)
         await uow.commit()
 
     (mail,) = await delivered(ports, services)

@@ -9,10 +9,10 @@ from application.ports.storage import UnitOfWork
 from application.reactions import Reactions, happened_of, jobs_for
 from application.services import Services, build_services
 from application.worker import Worker
-from domain.events import Event, Happened
+from domain.events import Concerned, Event, Happened
 from domain.posts import PostId
 from domain.users import User
-from tests.factories import PostContentFactory, UserDraftFactory
+from tests.factories import PostContentFactory, UserDraftFactory, UserFactory
 from tests.fakes.clock import NOON
 from tests.fakes.ports import FakePorts
 from tests.fakes.storage import Vote
@@ -154,9 +154,13 @@ def test_a_job_has_all_of_its_event() -> None:
     async def follow(happened: Happened, uow: UnitOfWork) -> None: ...
 
     event = Event.of("role_changed", "user:7", actor_id=None, at=NOON, role="admin", old=True)
-    (new,) = jobs_for(event, {"role_changed": (follow,)})
+    anna = UserFactory.build()
+    (new,) = jobs_for(event, {"role_changed": (follow,)}, concerned=anna)
+    (other,) = jobs_for(event, {"role_changed": (follow,)})
     assert jobs_for(event, {"another": (follow,)}) == []
 
     assert (new.kind, new.due_at) == ("follow", NOON)
-    assert new.payload["id"] != jobs_for(event, {"role_changed": (follow,)})[0].payload["id"]
-    assert happened_of(new.payload).event == event
+    assert new.payload["id"] != other.payload["id"]
+    assert happened_of(new.payload).event == happened_of(other.payload).event == event
+    assert happened_of(new.payload).concerned == Concerned(anna.id, anna.email)
+    assert happened_of(other.payload).concerned is None

@@ -205,7 +205,7 @@ async def test_a_message_is_a_job_with_the_info_of_its_request(
     )
 
 
-@pytest.mark.parametrize("purpose", [*Purpose, *Notice])
+@pytest.mark.parametrize("purpose", [*Purpose, *Notice], ids=repr)
 async def test_a_message_keeps_its_purpose(purpose: Purpose | Notice) -> None:
     backend = FakeBackend()
     async with backend.storage() as uow:

@@ -276,10 +276,10 @@ class FakeUnitOfWork(UnitOfWork):
         self._over = True
         return error()
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event, *, concerned: User | None = None) -> None:
         self._recorded.append(event)
         jobs: Any = self.of(Jobs)
-        for job in jobs_for(event, self._storage.reactions):
+        for job in jobs_for(event, self._storage.reactions, concerned=concerned):
             jobs.put(job)
 
     async def commit(self) -> None:

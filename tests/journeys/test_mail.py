@@ -65,7 +65,7 @@ async def test_a_forgotten_password_is_reset_by_mail(place: Place, smtp: str, in
 
     assert (mail["To"], mail["From"]) == (EMAIL, "Gatepost <post@example.org>")
     assert f"https://example.org/console/reset?token={token}" in part_of(mail, "html")
-    assert (notice["To"], notice["Subject"]) == (EMAIL, "Your password was changed")
+    assert (notice["To"], notice["Subject"]) == (EMAIL, "Your password was reset")
     assert "by a client at the address 127.0.0.1" in part_of(notice, "plain").replace("\n", " ")
     assert len(inbox.mails) == 2
 
