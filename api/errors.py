@@ -10,11 +10,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response, params
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
+from api.methods import allowed_methods
 from api.request_context import base_url, request_context
 from application.ports.limits import TooManyRequests
 from domain.errors import (
@@ -184,19 +184,9 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
         return await _on_invalid_request(request, RequestValidationError([unreadable]))
     headers = dict(error.headers or {})
     if status == 405:
-        headers["Allow"] = ", ".join(_allowed_methods(request))
+        headers["Allow"] = ", ".join(allowed_methods(request))
     code = HTTP_CODES.get(status, "http_error")
     return _problem(request, status, code, phrase(status), headers=headers)
-
-
-def _allowed_methods(request: Request) -> list[str]:
-    """The methods of all routes with this path. Starlette names only those of the first route."""
-    methods: set[str] = set()
-    path = request.scope["path"]
-    for route in iter_route_contexts(request.app.routes):
-        if route.path_regex.match(path):
-            methods |= route.methods or set()
-    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def located(error: ValidationError, place: str) -> list[dict[str, Any]]:

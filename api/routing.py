@@ -22,6 +22,7 @@ from api.dependencies import (
 )
 from api.errors import problem_responses
 from api.limits import RequestLimit, by_writes
+from api.methods import refuse_other_methods
 from domain.factors import must_have_what_is_required
 from domain.scopes import Scope, refusal
 
@@ -48,6 +49,12 @@ class Route(APIRoute):
 
         Raises the error that is its answer.
         """
+        if self.param_convertors:
+            refuse_other_methods(request)
+        await self.check(request)
+
+    async def check(self, request: Request) -> None:
+        """What kinds of routes add to `admit`. Raises the error that is the answer."""
         if self.limit is not None:
             await self.limit(request)
         refuse_repeated_parameters(request)
@@ -69,10 +76,10 @@ class PublicRoute(Route):
 class BrowserRoute(PublicRoute):
     """A public route for browsers: what pages of other sites send is refused before it is read."""
 
-    async def admit(self, request: Request) -> None:
+    async def check(self, request: Request) -> None:
         if request.method != "GET":
             refuse_cross_site(request)
-        await super().admit(request)
+        await super().check(request)
 
 
 class ProtectedRoute(Route):
@@ -109,7 +116,7 @@ class ProtectedRoute(Route):
         is_read = (self.methods or set()) <= {"GET", "HEAD"}
         return None if is_read else by_writes
 
-    async def admit(self, request: Request) -> None:
+    async def check(self, request: Request) -> None:
         user = await current_user(request, credential(request))
         if self.scope not in user.scopes:
             raise refusal(self.scope)
@@ -119,7 +126,7 @@ class ProtectedRoute(Route):
         if self.needs_fresh_session:
             session = await current_session(request, user)
             await fresh_user(session, user, await services_of(request))
-        await super().admit(request)
+        await super().check(request)
 
 
 def public_router(tag: str, *, prefix: str = "") -> APIRouter:

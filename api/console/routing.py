@@ -74,8 +74,8 @@ class OpenPage(AccountPage):
 class AdminPage(AccountPage):
     """A page that does not exist for members."""
 
-    async def admit(self, request: Request) -> None:
-        await super().admit(request)
+    async def check(self, request: Request) -> None:
+        await super().check(request)
         user = request_context(request).user
         if user is None or not is_admin(user):
             raise HTTPException(404)
