@@ -52,7 +52,7 @@ class WebhookChangeBody(BaseModel):
     def to_change(self) -> WebhookChange:
         return WebhookChange(
             url=self.url,
-            events=None if self.events is None else _distinct(self.events),
+            events=None if self.events is None else distinct(self.events),
             active=self.active,
         )
 
@@ -105,7 +105,7 @@ class DeliveryView(BaseModel):
         )
 
 
-def _distinct(events: list[EventName]) -> tuple[EventName, ...]:
+def distinct(events: list[EventName]) -> tuple[EventName, ...]:
     return tuple(dict.fromkeys(events))
 
 
@@ -124,7 +124,7 @@ async def create_webhook(
     use_cases: UseCases,
 ) -> NewWebhookView:
     service = use_cases.of(WebhookService)
-    webhook, secret = await service.create(user, body.url, _distinct(body.events))
+    webhook, secret = await service.create(user, body.url, distinct(body.events))
     response.headers["Cache-Control"] = "no-store"
     root_path = request.scope.get("root_path", "")
     response.headers["Location"] = f"{root_path}/webhooks/{webhook.id}"
@@ -208,7 +208,7 @@ async def list_deliveries(
     user: CurrentUser,
     use_cases: UseCases,
 ) -> list[DeliveryView]:
-    page = await use_cases.of(WebhookService).deliveries(
+    _, page = await use_cases.of(WebhookService).deliveries(
         user, WebhookId(webhook_id), query.limit, position(query, request)
     )
     link_next(page, query, request, response)

@@ -85,9 +85,9 @@ class JobService:
         self._storage = ports.storage
         self._clock = ports.clock
 
-    async def jobs(self) -> Sequence[Job]:
-        """Jobs that failed, then those that wait, at most `LISTED_MAX`."""
-        return await self._queries.of(JobList).jobs(LISTED_MAX)
+    async def jobs(self, limit: int = LISTED_MAX) -> Sequence[Job]:
+        """Jobs that failed, then those that wait, at most `limit`."""
+        return await self._queries.of(JobList).jobs(limit)
 
     async def again(self, job_id: JobId) -> None:
         """Have a job done now that failed or waits. Raises `JobNotFound`."""

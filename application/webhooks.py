@@ -136,10 +136,10 @@ class WebhookService:
 
     async def deliveries(
         self, admin: User, webhook_id: WebhookId, limit: int, after: tuple[int, ...] | None
-    ) -> Page[Delivery]:
-        """The deliveries to a webhook, newest first. Raises `InvalidCursor`."""
-        await self.webhook(admin, webhook_id)
-        return await self._list.deliveries(webhook_id, limit, after)
+    ) -> tuple[Webhook, Page[Delivery]]:
+        """A webhook and its deliveries, newest first. Raises `InvalidCursor`."""
+        webhook = await self.webhook(admin, webhook_id)
+        return webhook, await self._list.deliveries(webhook_id, limit, after)
 
     async def again(self, admin: User, webhook_id: WebhookId, delivery_id: DeliveryId) -> Delivery:
         """Have a delivery sent again, with the same id and body. Raises `DeliveryNotFound`."""

@@ -1,12 +1,12 @@
 """Pages for admins."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import Path, Request, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from api.administration import EventsQuery
-from api.console.forms import BadForm, submitted
+from api.console.forms import BadForm, asked, submitted
 from api.console.rendering import go, page
 from api.console.routing import admin_pages
 from api.dependencies import CurrentSession, CurrentUser, UseCases
@@ -21,8 +21,6 @@ from domain.users import Role, User, UserId, UserNotFound
 
 pages = admin_pages()
 
-Query = TypeVar("Query", bound=PageQuery)
-
 
 class RoleEntry(BaseModel):
     role: Role
@@ -32,21 +30,9 @@ class StateEntry(BaseModel):
     is_active: bool
 
 
-def _query(request: Request, kind: type[Query]) -> Query:
-    """The query of a list; an empty field of a form is none. Raises `BadForm`."""
-    given = {name: value for name, value in request.query_params.items() if value}
-    given.pop("done", None)
-    try:
-        return kind.model_validate(given)
-    except ValidationError as error:
-        raise BadForm(
-            {str(detail["loc"][0]): "This has another form." for detail in error.errors()}
-        ) from None
-
-
 @pages.get("/console/users")
 async def show_users(request: Request, admin: CurrentUser, use_cases: UseCases) -> Response:
-    query = _query(request, PageQuery)
+    query = asked(request, PageQuery)
     found = await use_cases.administration.users(admin, query.limit, position(query, request))
     return page(
         request,
@@ -160,7 +146,7 @@ async def remove_factors(
 @pages.get("/console/audit")
 async def show_audit(request: Request, admin: CurrentUser, use_cases: UseCases) -> Response:
     try:
-        query = _query(request, EventsQuery)
+        query = asked(request, EventsQuery)
     except BadForm as error:
         return page(
             request,

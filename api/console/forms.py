@@ -1,6 +1,6 @@
 """Forms of pages: what was entered, or what is wrong with which field."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
 from fastapi import Request
@@ -19,6 +19,7 @@ _MESSAGES = {
     "email": "This is no e-mail address.",
     "string_too_long": "This is too long.",
     "too_long": "This is too long.",
+    "enum": "Choose among what is offered.",
     "string_pattern_mismatch": "This has another form.",
 }
 
@@ -51,10 +52,24 @@ async def entered(request: Request) -> dict[str, str]:
     return {name: value for name, value in form.multi_items() if isinstance(value, str)}
 
 
-async def submitted(request: Request, kind: type[Form]) -> Form:
-    """The form, validated. Raises `BadForm`."""
+def asked(request: Request, kind: type[Form]) -> Form:
+    """The query of a list; an empty field of a form is none. Raises `BadForm`."""
+    given = {name: value for name, value in request.query_params.items() if value}
+    given.pop("done", None)
     try:
-        return kind.model_validate(await entered(request))
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise BadForm(
+            {str(detail["loc"][0]): "This has another form." for detail in error.errors()}
+        ) from None
+
+
+async def submitted(request: Request, kind: type[Form], *, lists: Sequence[str] = ()) -> Form:
+    """The form, validated. Fields named in `lists` have all of their values. Raises `BadForm`."""
+    form = await request.form()
+    chosen = {name: form.getlist(name) for name in lists}
+    try:
+        return kind.model_validate(await entered(request) | chosen)
     except ValidationError as error:
         raise BadForm(
             {

@@ -2,7 +2,17 @@
 
 from fastapi import FastAPI
 
-from api.console import access, account, administration, factors, logins, passkeys, tokens
+from api.console import (
+    access,
+    account,
+    administration,
+    factors,
+    jobs,
+    logins,
+    passkeys,
+    tokens,
+    webhooks,
+)
 from api.console.rendering import add_static_files
 
 
@@ -13,7 +23,8 @@ def add_console(app: FastAPI, *, has_factors: bool, has_passkeys: bool) -> None:
     """
     for pages in (logins.pages, access.pages, account.enrolment, account.pages, tokens.pages):
         app.include_router(pages)
-    app.include_router(administration.pages)
+    for pages in (administration.pages, webhooks.pages, jobs.pages):
+        app.include_router(pages)
     if has_factors:
         app.include_router(factors.pages)
     if has_passkeys:
