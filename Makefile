@@ -3,12 +3,14 @@
 #   ARGS    goes on to the command that a target runs: make run ARGS="--port 9000"
 #   MINUTES is how long `make fuzz` looks
 #   NAME    is what `make migration` calls the revision
+#   NAME    of `make mine` is the name of the product; WITHOUT=posts leaves the example out # base only
 #   PYTHON  makes .venv, when there is none yet: make test PYTHON=python3.13
 
 PYTHON ?= python3
 ARGS =
 MINUTES = 10
 NAME =
+WITHOUT = # base only
 
 BIN = .venv/bin
 
@@ -87,10 +89,16 @@ fuzz: $(DEV) ## look for bugs by random requests, for MINUTES=10
 .PHONY: check
 check: gates test ## pass the gates and the tests: what a change must do
 
+# begin: base only
 .PHONY: bench
 bench: $(RUN) ## measure against the usual ways, side by side
 	@python3 benchmarks/run.py $(ARGS)
 
+.PHONY: mine
+mine: $(DEV) ## make this clone a product of your own: NAME=acme, and WITHOUT=posts
+	@$(BIN)/python -m scripts.mine "$(NAME)" --without "$(WITHOUT)"
+
+# end: base only
 PASSED_OVER = $(shell awk '!/^\#/ && NF {print "--ignore-vuln", $$2}' requirements/passed-over.txt)
 
 # Its answer changes with the day and needs the network, so it is none of the gates. Strict: what

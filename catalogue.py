@@ -1,4 +1,4 @@
-"""The rules of the domain and the codes of errors, for `gatepost rules` and `gatepost errors`."""
+"""Rules of the domain and codes of errors, for `gatepost rules` and `gatepost errors`."""
 
 import inspect
 import pkgutil

@@ -65,9 +65,10 @@ _SERVICE_LINK = (
 def service_links(environment: Mapping[str, str], prefix: str) -> set[str]:
     """The names in `environment` that Kubernetes or Docker's links set for other containers.
 
-    Kubernetes sets `GATEPOST_SERVICE_HOST`, `GATEPOST_PORT=tcp://...` and more in each pod of a
-    namespace that has a service called `gatepost`, and for one called `gatepost-db` the same
-    behind `GATEPOST_DB_`. Docker's `--link` adds `GATEPOST_NAME` and `GATEPOST_ENV_...`.
+    Kubernetes sets `GATEPOST_SERVICE_HOST`, `GATEPOST_PORT=tcp://...` and more in each pod
+    of a namespace that has a service called `gatepost`, and for one called `gatepost-db`
+    the same behind `GATEPOST_DB_`. Docker's `--link` adds `GATEPOST_NAME` and
+    `GATEPOST_ENV_...`.
     """
     return {
         name

@@ -1,6 +1,6 @@
 """One write for the head and the body of an answer, which can be taken out.
 
-With GATEPOST_FASTPATH=off `BoundedProtocol` serves by itself. Only `server` imports from here: to
+With GATEPOST_FASTPATH=off `BoundedProtocol` serves alone. Only `server` imports from here: to
 take it out, delete this module and its lines there. It relies on uvicorn to write an answer by
 `asyncio.Transport.write` and `close` alone, within one turn of the event loop.
 docs/decisions/0022-one-write.md has the figures.

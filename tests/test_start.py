@@ -1,4 +1,4 @@
-"""What a start loads, and what it leaves for later. benchmarks/start.py measures it."""
+"""What a start loads, and what it leaves for later."""
 
 import subprocess
 import sys

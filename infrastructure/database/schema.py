@@ -68,8 +68,8 @@ class ForeignSchema(MigrationFailed):
         super().__init__(
             f"alembic_version is at {', '.join(revisions)}, which is not ours: another application"
             " has its tables here. Give Gatepost a database of its own in DATABASE_URL, or on"
-            " PostgreSQL a schema of its own: CREATE SCHEMA gatepost, and ?search_path=gatepost"
-            " at the end of DATABASE_URL"
+            " PostgreSQL a schema of its own: CREATE SCHEMA gatepost, and"
+            " ?search_path=gatepost at the end of DATABASE_URL"
         )
 
 

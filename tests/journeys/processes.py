@@ -150,7 +150,7 @@ while True:
 
 
 class Process:
-    """A running `gatepost`, with as much of the interface of `subprocess.Popen` as tests use."""
+    """A running `gatepost`, with what tests use of the interface of `subprocess.Popen`."""
 
     def __init__(self, status: int, stdout: IO[bytes] | None = None) -> None:
         self._status = status

@@ -12,7 +12,7 @@ _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _CHANGING = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
     (r"(?m)^date: .+$", "date: TIME"),
-    (r"[0-9a-f]{12}-\d+", "REQUEST"),
+    (r"[0-9a-f]{12}-[0-9a-f]+", "REQUEST"),
     (r'"\d+-[0-9a-f]{16}"', "TAG"),
     (r"(?<=r=119;t=)\d+", "SECONDS"),
     (r"(?<=the password )\S+", "PASSWORD"),

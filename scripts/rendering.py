@@ -1,0 +1,245 @@
+"""Renders this tree as a team's own product: `make mine` and `make updates` call `render`.
+
+Rendering changes the files in place. The same tree and answers give the same bytes. Lines that
+stay behind are marked:
+
+- `# base only` at the end of a line, or between `# begin: base only` and `# end: base only`, marks
+  what concerns Gatepost alone. It leaves every rendering.
+- `# posts only` marks what the example needs in files that it shares. It leaves WITHOUT=posts.
+
+In Python a mark covers all that begins on its line: a definition, a statement, an element of a
+list. Markdown and HTML have the marks in comments, `<!-- begin: base only -->`.
+"""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+MANIFEST = ".gatepost.json"
+LICENSE = "LICENSE"
+OLD = "gatepost"
+
+KEPT = (
+    MANIFEST,
+    "gatepost {purpose}",  # main.py: keys derived from SECRET_KEY
+    "gatepost pepper id",  # infrastructure/passwords.py: names the pepper beside each hash
+    "Gatepost kid",  # infrastructure/tokens/jose.py: names a secret in the header of tokens
+)
+"""Never renamed: an installation would lose its keys, and with them its passwords and sessions."""
+
+BASE_ONLY = (
+    "benchmarks/",
+    "scripts/mine.py",
+    "scripts/rendering.py",
+    "scripts/starting/",
+    "tests/products.py",
+    "tests/test_mine.py",
+)
+"""Files that concern Gatepost alone. A folder ends in a slash."""
+
+STARTING = {
+    "README.md": "scripts/starting/README.md",
+    "CHANGELOG.md": "scripts/starting/CHANGELOG.md",
+}
+"""What a product starts with in place of files of Gatepost."""
+
+_NAME = re.compile("|".join([*map(re.escape, KEPT), f"(?P<name>{OLD})"]), re.IGNORECASE)
+_MARK = re.compile(r"\s*(?:#|<!--|\{#) (?P<what>base|posts) only(?: -->| #\})?$")
+_EDGE = re.compile(
+    r"\s*(?:#|<!--|\{#) (?P<edge>begin|end): (?P<what>base|posts) only(?: -->| #\})?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a product was rendered from and with; stored in `.gatepost.json`."""
+
+    version: str
+    """Of Gatepost."""
+    commit: str
+    name: str
+    without: list[str]
+
+    @property
+    def source(self) -> str:
+        return f"Gatepost {self.version} ({self.commit[:12]})"
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def read(cls, tree: Path) -> "Answers":
+        return cls(**json.loads((tree / MANIFEST).read_text()))
+
+
+def version_of(tree: Path) -> str:
+    project = tomllib.loads((tree / "pyproject.toml").read_text())["project"]
+    return str(project["version"])
+
+
+def tracked(tree: Path) -> list[str]:
+    """Paths of the files of the tree that git knows, sorted."""
+    return git(tree, "ls-files").splitlines()
+
+
+def git(tree: Path, *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 # our own commands
+        ["git", *arguments],  # noqa: S607 # wherever it is installed
+        cwd=tree,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+def text_of(file: Path) -> str | None:
+    """The text of the file; None if it is a picture or other data."""
+    try:
+        text = file.read_bytes().decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
+def renamed(text: str, name: str) -> str:
+    """`text` with `name` for gatepost, in the same case: gatepost, Gatepost, GATEPOST."""
+
+    def new(found: re.Match[str]) -> str:
+        old = found["name"]
+        if old is None:
+            return found[0]
+        return name.upper() if old.isupper() else name.capitalize() if old[0] == "G" else name
+
+    return _NAME.sub(new, text)
+
+
+def unmarked(text: str, leaving: Iterable[str], *, is_python: bool) -> str:
+    """`text` without what is marked for one of `leaving`, and without the marks of the rest.
+
+    Raises ValueError for a block that does not end.
+    """
+    lines = text.splitlines(keepends=True)
+    cut = set(_cut_blocks(lines, set(leaving)))
+    starts = {
+        number
+        for number, line in enumerate(lines, 1)
+        if (mark := _MARK.search(line.rstrip("\n"))) and mark["what"] in leaving
+    }
+    cut |= set(_spans(text, starts)) if is_python and starts else starts
+    kept = [line for number, line in enumerate(lines, 1) if number not in cut]
+    return "".join(
+        _MARK.sub("", line.rstrip("\n")) + "\n" if _MARK.search(line.rstrip("\n")) else line
+        for line in kept
+    )
+
+
+def _cut_blocks(lines: list[str], leaving: set[str]) -> Iterator[int]:
+    """Numbers of the lines in blocks for `leaving`, and of all lines that begin or end a block."""
+    inside: str | None = None
+    for number, line in enumerate(lines, 1):
+        if edge := _EDGE.fullmatch(line.rstrip("\n")):
+            if (edge["edge"] == "begin") is (inside is not None):
+                raise ValueError(f"line {number}: {line.strip()}")
+            inside = edge["what"] if edge["edge"] == "begin" else None
+            yield number
+        elif inside in leaving:
+            yield number
+    if inside:
+        raise ValueError(f"a block `{inside} only` does not end")
+
+
+def _spans(text: str, starts: set[int]) -> Iterator[int]:
+    """Numbers of the lines of everything that begins on one of the lines `starts`."""
+    yield from starts
+    for node in ast.walk(ast.parse(text)):
+        first = min(
+            [getattr(node, "lineno", 0)]
+            + [decorator.lineno for decorator in getattr(node, "decorator_list", [])]
+        )
+        if first in starts:
+            yield from range(first, node.end_lineno + 1)  # type: ignore[attr-defined] # has lines
+        for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
+            for before, after in _pairs(body):
+                # The docstring of an attribute goes with it.
+                if before.lineno in starts and _is_text(after) and _is_assigned(before):
+                    yield from range(after.lineno, (after.end_lineno or 0) + 1)
+
+
+def _pairs(body: object) -> Iterator[tuple[ast.stmt, ast.stmt]]:
+    if isinstance(body, list):
+        yield from pairwise(body)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_assigned(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign | ast.AnnAssign)
+
+
+def change(tree: Path, paths: Iterable[str], by: Callable[[str, str], str]) -> None:
+    """Rewrite each text of `paths` by `by(path, text)`."""
+    for path in paths:
+        text = text_of(tree / path)
+        if text is not None and (new := by(path, text)) != text:
+            (tree / path).write_text(new)
+
+
+def remove(tree: Path, paths: Iterable[str]) -> None:
+    """Remove files and, where a path ends in a slash, folders. Raises ValueError for a path that
+    is not there.
+    """
+    known = tracked(tree)
+    for path in paths:
+        found = [
+            each for each in known if each == path or (path[-1] == "/" and each.startswith(path))
+        ]
+        if not found:
+            raise ValueError(f"{path}: there is no such file")
+        for each in found:
+            (tree / each).unlink()
+
+
+def render(tree: Path, answers: Answers) -> None:
+    """Make the tree what `answers` ask for. Raises ValueError for marks that do not fit."""
+    leaving = {"base", *answers.without}
+    for path, source in STARTING.items():
+        (tree / path).write_bytes((tree / source).read_bytes())
+    remove(tree, BASE_ONLY)
+    left = [path for path in tracked(tree) if (tree / path).exists()]
+    change(tree, left, lambda path, text: _unmarked_file(path, text, leaving))
+    change(
+        tree,
+        (path for path in left if path != LICENSE),
+        lambda _, text: renamed(text, answers.name),
+    )
+    for command in (("format",), ("check", "--fix"), ("format",)):
+        _ruff(tree, *command, "--quiet", ".")
+    (tree / MANIFEST).write_text(answers.text())
+
+
+def _unmarked_file(path: str, text: str, leaving: set[str]) -> str:
+    try:
+        return unmarked(text, leaving, is_python=path.endswith(".py"))
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _ruff(tree: Path, *arguments: str) -> None:
+    subprocess.run(  # noqa: S603 # our own tool
+        [sys.executable, "-m", "ruff", *arguments, "--no-cache"], cwd=tree, check=True
+    )
+
+
+if __name__ == "__main__":
+    # `make updates` runs the newer release's own rendering.
+    render(Path.cwd(), Answers(**json.loads(sys.argv[1])))
