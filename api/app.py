@@ -116,21 +116,23 @@ def create_app(
     for router in _routers(ports, has_door=has_door):
         app.include_router(router)
     add_docs(app)
+    add_error_handlers(app)
+    on_failure: ASGIApp = answer_failure
     if has_door:
         # Imported here: nothing else needs the template engine.
+        from api.console.error_pages import with_failure_pages
         from api.console.site import add_console
 
         add_console(app, has_factors=ports.factor_policy.is_on, has_passkeys=ports.has_passkeys)
+        on_failure = with_failure_pages(on_failure)
     if metrics:
         add_metrics(app, metrics, metrics_token)
         access_log = RequestMetrics(metrics.registry).counted(access_log)
     if tracer_provider:
         access_log = with_trace_id(access_log)
     refuse_undeclared_routes(app)
-    add_error_handlers(app)
     if fastpath:
         app.add_middleware(RouteTable, application=app)
-    on_failure: ASGIApp = answer_failure
     if cors_origins:
         cors = partial(
             Cors,
@@ -140,7 +142,7 @@ def create_app(
             expose_headers=EXPOSED,
         )
         app.add_middleware(cors)
-        on_failure = cors(answer_failure)  # a page may read that it failed
+        on_failure = cors(on_failure)  # a page may read that it failed
     app.add_middleware(
         RequestMiddleware,
         on_failure=on_failure,

@@ -142,7 +142,7 @@ def problem_response(
 
 def add_error_handlers(app: FastAPI) -> None:
     app.exception_handler(DomainError)(_on_domain_error)
-    app.exception_handler(HTTPException)(_on_http_exception)
+    app.exception_handler(HTTPException)(on_http_exception)
     app.exception_handler(RequestValidationError)(_on_invalid_request)
 
 
@@ -175,7 +175,7 @@ def _challenge(error: Unauthenticated, request: Request) -> str:
     return 'Bearer error="invalid_token"' if isinstance(error, InvalidToken) else "Bearer"
 
 
-async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+async def on_http_exception(request: Request, error: HTTPException) -> Response:
     """Errors that FastAPI and Starlette raise themselves."""
     status = error.status_code
     if status == 400:

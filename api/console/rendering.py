@@ -147,6 +147,11 @@ def page(
     return HTMLResponse(content, status, given)
 
 
+def is_of_console(request: Request) -> bool:
+    path: str = request.scope["path"].removeprefix(root_of(request))
+    return path == "/console" or path.startswith("/console/")
+
+
 def status_of(error: DomainError) -> int:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 

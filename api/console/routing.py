@@ -9,9 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
+from api.console.error_pages import refused
 from api.console.rendering import page, to_login, to_proof
 from api.dependencies import current_user
-from api.errors import phrase
 from api.request_context import request_context
 from api.routing import BrowserRoute, ProtectedRoute
 from domain.errors import DomainError, Unauthenticated
@@ -33,18 +33,11 @@ def _with_error_pages(handle: Handler) -> Handler:
         except DomainError as error:
             return page(request, "refused.html", error=error, title="That did not work")
         except RequestValidationError:
-            return _refused(request, 422, "This address is not complete.")
+            return refused(request, 422, "This address is not complete.")
         except HTTPException as error:
-            detail = "There is no such page." if error.status_code == 404 else ""
-            return _refused(request, error.status_code, detail)
+            return refused(request, error.status_code)
 
     return answer
-
-
-def _refused(request: Request, status: int, detail: str) -> Response:
-    title = phrase(status)
-    request_context(request).error = title.lower().replace(" ", "_")
-    return page(request, "refused.html", status=status, title=title, detail=detail)
 
 
 class PublicPage(BrowserRoute):

@@ -13,11 +13,13 @@ from api.console import (
     tokens,
     webhooks,
 )
+from api.console.error_pages import add_error_pages
 from api.console.rendering import add_static_files
 
 
 def add_console(app: FastAPI, *, has_factors: bool, has_passkeys: bool) -> None:
-    """Add the pages below `/console`, those of second factors and passkeys if there are any.
+    """Add the pages below `/console`, and pages of errors there, to an application that has the
+    handlers of errors. Add those of second factors and passkeys if there are any.
 
     Importing this loads the template engine.
     """
@@ -31,3 +33,4 @@ def add_console(app: FastAPI, *, has_factors: bool, has_passkeys: bool) -> None:
         app.include_router(logins.passkeys)
         app.include_router(passkeys.pages)
     add_static_files(app)
+    add_error_pages(app)

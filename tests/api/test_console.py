@@ -503,6 +503,33 @@ async def test_pages_lead_on_below_the_root_path(api: ApiClient) -> None:
         assert 'aria-current="page">Security' in page
 
 
+@pytest.mark.parametrize("root_path", ["", "/gate"])
+async def test_errors_under_the_console_are_pages(api: ApiClient, root_path: str) -> None:
+    app = application(api.ports, plain_cookies=True, root_path=root_path)
+
+    @app.get("/console/broken")
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    async with browser_of(app) as browser:
+        answers = {
+            (await browser.see("/console/nowhere")): (404, "There is no such page."),
+            (await browser.see("/console/static/x.js")): (404, "There is no such page."),
+            (await browser.see("/console/totp")): (405, "nothing to see"),
+            (await browser.see("/console/broken")): (500, "number of the request: "),
+            (await browser.send("/console/login", username="x" * 20_000)): (413, "too long"),
+        }
+        for answer, (status, text) in answers.items():
+            assert answer.status_code == status, answer.text
+            assert answer.headers["Content-Type"].startswith("text/html")
+            assert text in answer.text
+            assert f'href="{root_path}/console"' in answer.text
+            assert (answer.headers.get("Allow") == "POST") is (status == 405)
+        for path in ("/nowhere", "/consoles"):
+            answer = await browser.see(path)
+            assert answer.headers["Content-Type"] == "application/problem+json"
+
+
 async def test_a_page_that_another_site_sends_is_refused_as_a_page(
     browser: Browser,
 ) -> None:

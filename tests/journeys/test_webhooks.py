@@ -27,12 +27,15 @@ POST = {"title": "Hello", "content": "First post."}
 
 
 class Receiver:
-    """Notes what it is sent. While `waits` is set it answers nothing and counts requests."""
+    """Notes what it is sent, and answers `status`. While `waits` is set it answers nothing and
+    counts requests.
+    """
 
     def __init__(self) -> None:
         self.received: list[tuple[dict[str, str], bytes]] = []
         self.asked = 0
         self.waits = False
+        self.status = 204
         self.url = ""
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -49,7 +52,7 @@ class Receiver:
             if self.waits:
                 await asyncio.Event().wait()
             self.received.append((headers, body))
-            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            writer.write(b"HTTP/1.1 %d \r\n\r\n" % self.status)
             await writer.drain()
         writer.close()
 
