@@ -21,7 +21,7 @@ async def _mail(services: Services, job: Job) -> None:
 def _reaction_kind(reaction: Reaction) -> Kind:
     async def react(services: Services, job: Job) -> None:
         async def work(uow: UnitOfWork) -> None:
-            await reaction(happened_of(job.payload), uow)
+            await reaction(happened_of(job), uow)
             # With its changes, so that they are made once. If another process has claimed the job
             # since, it is that one's to do.
             if await uow.jobs.remove(job):

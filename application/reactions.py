@@ -8,11 +8,10 @@ job.
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from application.notices import send_notice
-from application.ports.jobs import NewJob
+from application.ports.jobs import Job, NewJob
 from application.ports.storage import UnitOfWork
 from application.webhooks import send_to_webhooks
 from domain.events import Concerned, Event, Happened
@@ -60,31 +59,32 @@ def without(off: Reaction, reactions: Reactions = REACTIONS) -> Reactions:
 
 
 def jobs_for(event: Event, reactions: Reactions, *, concerned: User | None = None) -> list[NewJob]:
-    """A job for each reaction to `event`. Those to `ANY` do not learn whom it concerns."""
-    by_name, by_any = reactions.get(event.name, ()), reactions.get(ANY, ())
+    """A job for each reaction to `event`. Those to `ANY` do not learn whom it concerns.
+
+    None for `send_to_webhooks`: storages add that job, and only if a webhook subscribes.
+    """
+    by_name = reactions.get(event.name, ())
+    by_any = [each for each in reactions.get(ANY, ()) if each is not send_to_webhooks]
     if not by_name and not by_any:
         return []
-    payload = {
+    payload = payload_of(event)
+    whole = payload | ({"concerned": [concerned.id, concerned.email]} if concerned else {})
+    return [
+        NewJob(kind=name_of(each), payload=known, due_at=event.at)
+        for following, known in ((by_name, whole), (by_any, payload))
+        for each in following
+    ]
+
+
+def payload_of(event: Event) -> dict[str, Any]:
+    """What a job about `event` knows of it. The time is that at which the job was wanted."""
+    return {
         "id": secrets.token_hex(16),
         "name": event.name,
         "subject": event.subject,
         "actor_id": event.actor_id,
-        "at": event.at.isoformat(),
         "details": dict(event.details),
     }
-    whole = payload | ({"concerned": [concerned.id, concerned.email]} if concerned else {})
-    return [
-        *(NewJob(kind=name_of(each), payload=whole, due_at=event.at) for each in by_name),
-        *(
-            NewJob(
-                kind=name_of(each),
-                payload=payload,
-                due_at=event.at,
-                if_subscribed_to=event.name if each is send_to_webhooks else None,
-            )
-            for each in by_any
-        ),
-    ]
 
 
 def name_of(reaction: Reaction) -> str:
@@ -93,14 +93,15 @@ def name_of(reaction: Reaction) -> str:
     return name
 
 
-def happened_of(payload: Mapping[str, Any]) -> Happened:
-    """What a job of `jobs_for` is about, by its payload."""
+def happened_of(job: Job) -> Happened:
+    """What a job of `jobs_for` is about."""
+    payload = job.payload
     actor_id = payload["actor_id"]
     event = Event(
         name=payload["name"],
         subject=payload["subject"],
         actor_id=None if actor_id is None else UserId(actor_id),
-        at=datetime.fromisoformat(payload["at"]),
+        at=job.wanted_at,
         details=payload["details"],
     )
     concerned = None

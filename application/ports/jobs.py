@@ -36,8 +36,6 @@ class NewJob:
     """
     key: str | None = None
     """There is at most one job with this key."""
-    if_subscribed_to: str | None = None
-    """Add the job only if an active webhook subscribes to this event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, Select, bindparam, or_, select, text
+from sqlalchemy import ColumnElement, Index, Insert, Select, bindparam, or_, select, text
 from sqlmodel import Field
 
 from application.ports.queries import AuditEntry, EventList
@@ -86,11 +86,16 @@ def _newest(*conditions: str) -> Select[Any]:
     return statement.order_by(EVENTS.c.id.desc()).limit(limit)
 
 
-def record(transaction: Transaction, event: Event) -> None:
-    """Store `event` with the commit, and with it the request that the change came with."""
+_RECORD = EVENT.insert.returning(*(c for c in EVENTS.c if not c.primary_key))
+
+
+def record(transaction: Transaction, event: Event, *, then: Insert | None = None) -> None:
+    """Store `event` with the commit, and with it the request that the change came with. `then` is
+    a statement that follows, as `Transaction.defer` has it.
+    """
     info = REQUEST_INFO.get()
     entry = AuditEntry(id=EventId(0), event=event, request_id=info.request_id, ip=info.ip)
-    transaction.defer(EVENT.insert, **EVENT.values(entry))
+    transaction.defer(_RECORD, then=then, **EVENT.values(entry))
 
 
 def log(event: Event) -> None:

@@ -48,7 +48,6 @@ from infrastructure.database.driver.rows import (
 )
 from infrastructure.database.driver.statements import Database, Transaction
 from infrastructure.database.mail import LEFT_OVER, OUTBOX, left_over_message
-from infrastructure.database.webhooks import IS_SUBSCRIBED
 
 CHANNEL = "gatepost_jobs"
 """Where PostgreSQL tells all processes that there is a job (NOTIFY)."""
@@ -89,19 +88,19 @@ JOB = Mapping(JobRow, Job)
 JOBS = JOB.table
 
 
-class _Notified(FunctionElement[bool]):
+class Notified(FunctionElement[bool]):
     """Tells all processes about the row that a statement returns, when the statement commits."""
 
     type = Boolean()
     inherit_cache = True
 
 
-@compiles(_Notified)
+@compiles(Notified)
 def _unheard(*_: Any, **__: Any) -> str:
     return "NULL"
 
 
-@compiles(_Notified, "postgresql")
+@compiles(Notified, "postgresql")
 def _notified(*_: Any, **__: Any) -> str:
     return f"pg_notify('{CHANNEL}', '') IS NULL"
 
@@ -113,16 +112,7 @@ _ADD = (
         | {JOBS.c.attempts: bindparam("attempts", type_=BigId)}
     )
     .on_conflict_do_nothing()
-    .returning(JOBS.c.id, _Notified())
-)
-_VALUES = [c for c in JOB.columns if c is not JOBS.c.id]
-ADD_IF_SUBSCRIBED = (
-    insert(JOBS)
-    .from_select(
-        _VALUES,
-        select(*(bindparam(c.name, type_=c.type) for c in _VALUES)).where(IS_SUBSCRIBED),
-    )
-    .returning(JOBS.c.id, _Notified())
+    .returning(JOBS.c.id, Notified())
 )
 _KINDS = [f"kind_{number}" for number in range(BUSY_KINDS_MAX)]
 _LANES = [f"lane_{number}" for number in range(BUSY_LANES_MAX)]
@@ -173,7 +163,7 @@ _AGAIN = (
         attempts=case((JOBS.c.failed_at.is_(None), JOBS.c.attempts), else_=0),
     )
     .where(JOBS.c.id == bindparam("key_id", type_=BigId))
-    .returning(JOBS.c.id, _Notified())
+    .returning(JOBS.c.id, Notified())
 )
 
 _AFTER = bindparam("after", type_=Instant)
@@ -220,15 +210,11 @@ def stored(new: NewJob) -> Job:
     )
 
 
-def add(transaction: Transaction, job: Job, *, if_subscribed_to: str | None = None) -> None:
-    """Store `job` with the commit; only if a webhook is told of an event, if there is one."""
+def add(transaction: Transaction, job: Job) -> None:
+    """Store `job` with the commit."""
     values = JOB.values(job)
     del values["id"]
-    if if_subscribed_to is None:
-        transaction.defer(_ADD, **values)
-    else:
-        subscribed_to = f"% {if_subscribed_to} %"
-        transaction.defer(ADD_IF_SUBSCRIBED, subscribed_to=subscribed_to, **values)
+    transaction.defer(_ADD, **values)
 
 
 class SqlJobs(Jobs):
@@ -236,7 +222,7 @@ class SqlJobs(Jobs):
         self._transaction = transaction
 
     async def add(self, job: NewJob) -> None:
-        add(self._transaction, stored(job), if_subscribed_to=job.if_subscribed_to)
+        add(self._transaction, stored(job))
 
     async def claim(
         self,

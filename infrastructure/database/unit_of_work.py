@@ -10,11 +10,12 @@ from sqlalchemy import Delete, Insert, Select, Update
 from application.concepts import adapter, modules
 from application.outages import SerializationFailure
 from application.ports.storage import P, Storage, T, UnitOfWork
-from application.reactions import REACTIONS, Reactions, jobs_for
+from application.reactions import ANY, REACTIONS, Reactions, jobs_for
+from application.webhooks import send_to_webhooks
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import User
-from infrastructure.database import events, jobs
+from infrastructure.database import events, jobs, reactions
 from infrastructure.database.driver.lookups import Lookup, Part
 from infrastructure.database.driver.retries import retrying
 from infrastructure.database.driver.rows import Row
@@ -119,10 +120,12 @@ class SqlUnitOfWork(UnitOfWork):
             raise SerializationFailure if self._looked_up else stale
 
     def record(self, event: Event, *, concerned: User | None = None) -> None:
-        events.record(self._transaction, event)
+        has_webhooks = send_to_webhooks in self._reactions.get(ANY, ())
+        then = reactions.ADD_IF_SUBSCRIBED if has_webhooks else None
+        events.record(self._transaction, event, then=then)
+        self._adds_jobs |= has_webhooks
         for job in jobs_for(event, self._reactions, concerned=concerned):
-            job_ = jobs.stored(job)
-            jobs.add(self._transaction, job_, if_subscribed_to=job.if_subscribed_to)
+            jobs.add(self._transaction, jobs.stored(job))
             self._adds_jobs = True
         self._recorded.append(event)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String, bindparam, literal, or_, select, type_coerce
+from sqlalchemy import Index, bindparam, select
 from sqlmodel import Field
 
 from application.ports.webhooks import Deliveries, WebhookList, Webhooks
@@ -59,17 +59,6 @@ WEBHOOK = Mapping(WebhookRow, Webhook)
 WEBHOOKS = WEBHOOK.table
 DELIVERY = Mapping(DeliveryRow, Delivery)
 DELIVERIES = DELIVERY.table
-
-_WORDS = literal(" ") + type_coerce(WEBHOOKS.c.events, String) + " "
-IS_SUBSCRIBED = (
-    select(WEBHOOKS.c.id)
-    .where(
-        WEBHOOKS.c.active,
-        or_(_WORDS.like(f"% {EventName.ANY.value} %"), _WORDS.like(bindparam("subscribed_to"))),
-    )
-    .exists()
-)
-"""Whether there is a webhook for the event whose name stands in `subscribed_to`, as "% name %"."""
 
 _ALL = select(*WEBHOOK.columns).order_by(WEBHOOKS.c.id)
 _ACTIVE = _ALL.where(WEBHOOKS.c.active)

@@ -6,7 +6,7 @@ import pytest
 
 from application.ports.jobs import FailedForNow
 from application.ports.storage import UnitOfWork
-from application.reactions import Reactions, happened_of, jobs_for
+from application.reactions import ANY, Reactions, happened_of
 from application.services import Services, build_services
 from application.worker import Worker
 from domain.events import Concerned, Event, Happened
@@ -150,17 +150,25 @@ async def test_the_changes_of_a_process_that_lost_its_job_are_not_made(
     assert len(follower.votes) == 1
 
 
-def test_a_job_has_all_of_its_event() -> None:
+async def test_a_job_has_all_of_its_event_and_only_a_reaction_by_name_whom_it_concerns(
+    ports: FakePorts,
+) -> None:
     async def follow(happened: Happened, uow: UnitOfWork) -> None: ...
+
+    async def watch(happened: Happened, uow: UnitOfWork) -> None: ...
 
     event = Event.of("role_changed", "user:7", actor_id=None, at=NOON, role="admin", old=True)
     anna = UserFactory.build()
-    (new,) = jobs_for(event, {"role_changed": (follow,)}, concerned=anna)
-    (other,) = jobs_for(event, {"role_changed": (follow,)})
-    assert jobs_for(event, {"another": (follow,)}) == []
+    ports.storage.reactions = {"role_changed": (follow,), ANY: (watch,)}
+    async with ports.storage() as uow:
+        uow.record(event, concerned=anna)
+        await uow.commit()
 
-    assert (new.kind, new.due_at) == ("follow", NOON)
-    assert new.payload["id"] != other.payload["id"]
-    assert happened_of(new.payload).event == happened_of(other.payload).event == event
-    assert happened_of(new.payload).concerned == Concerned(anna.id, anna.email)
-    assert happened_of(other.payload).concerned is None
+    by_name, by_any = ports.storage.committed.jobs.values()
+    assert (by_name.kind, by_any.kind) == ("follow", "watch")
+    assert by_name.due_at == by_any.due_at == NOON
+    assert happened_of(by_name) == Happened(
+        id=happened_of(by_any).id, event=event, concerned=Concerned(anna.id, anna.email)
+    )
+    assert happened_of(by_any).event == event
+    assert happened_of(by_any).concerned is None

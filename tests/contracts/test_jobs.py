@@ -258,7 +258,7 @@ async def test_an_event_adds_a_job_for_each_reaction_with_its_commit(backend: Ba
 
     jobs = await listed(backend)
     assert [job.kind for job in jobs] == ["greet", "note"]
-    assert [happened_of(job.payload).event for job in jobs] == [event, event]
+    assert [happened_of(job).event for job in jobs] == [event, event]
 
 
 @pytest.mark.parametrize("backend_url", ["postgresql"], indirect=True)

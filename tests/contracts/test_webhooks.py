@@ -1,12 +1,16 @@
 """The contract of webhooks and deliveries, and of jobs that depend on a subscription."""
 
 import pytest
+from sqlalchemy import Dialect
 
-from application.ports.jobs import JobList, NewJob
+from application.ports.jobs import JobList
 from application.ports.webhooks import Deliveries, WebhookList, Webhooks
+from application.reactions import happened_of
+from application.request_info import REQUEST_INFO, RequestInfo
 from domain.errors import AlreadyGone
 from domain.events import Event
 from domain.pages import InvalidCursor
+from domain.users import UserId
 from domain.webhooks import (
     Delivery,
     DeliveryStatus,
@@ -16,6 +20,9 @@ from domain.webhooks import (
     Webhook,
     WebhookId,
 )
+from infrastructure.database.driver import connections, sqlite
+from infrastructure.database.driver.statements import compiled
+from infrastructure.database.reactions import ADD_IF_SUBSCRIBED
 from tests.contracts.backends import Backend
 from tests.fakes.clock import NOON
 
@@ -133,28 +140,48 @@ async def test_deliveries_go_with_their_webhook(backend: Backend) -> None:
         ((), True, False),
     ],
 )
-async def test_a_job_may_depend_on_a_subscription(
+async def test_an_event_adds_a_job_if_a_webhook_subscribes_to_it(
     backend: Backend, events: tuple[EventName, ...], active: bool, adds: bool
 ) -> None:
     if events:
         await add(backend, *events, active=active)
-    job = NewJob(kind="tell", payload={"a": 1}, due_at=NOON, if_subscribed_to="post_written")
+    event = Event.of("post_written", "post:7", actor_id=UserId(8), at=NOON, title="Ünïcödé", a=1)
+    info = RequestInfo("request-1", "192.0.2.1")
 
-    async with backend.storage() as uow:
-        await uow.jobs.add(job)
-        await uow.commit()
+    token = REQUEST_INFO.set(info)
+    try:
+        async with backend.storage() as uow:
+            uow.record(event)
+            await uow.commit()
+    finally:
+        REQUEST_INFO.reset(token)
 
     jobs = await backend.queries.of(JobList).jobs(10)
-    assert [(it.kind, it.payload, it.due_at) for it in jobs] == [("tell", {"a": 1}, NOON)] * adds
+    found = [(it.kind, happened_of(it).event, it.due_at, it.attempts, it.origin) for it in jobs]
+    assert found == [("send_to_webhooks", event, NOON, 0, info)] * adds
+    assert all(len(happened_of(job).id) == 32 for job in jobs)
 
 
-async def test_an_event_that_a_webhook_is_told_of_adds_one_job(backend: Backend) -> None:
+@pytest.mark.parametrize("dialect", [connections.DIALECT, sqlite.DIALECT], ids=lambda it: it.name)
+def test_an_event_sends_nothing_for_its_job(dialect: Dialect) -> None:
+    assert compiled(ADD_IF_SUBSCRIBED, dialect).parameters == ()
+
+
+@pytest.mark.parametrize("reads_first", [False, True])
+async def test_two_events_of_one_commit_add_a_job_each_for_all_their_webhooks(
+    backend: Backend, reads_first: bool
+) -> None:
     for _ in range(2):
         await add(backend, WRITTEN)
 
-    for name in ("post_written", "post_edited"):
-        async with backend.storage() as uow:
-            uow.record(Event.of(name, "post:7", actor_id=None, at=NOON))
-            await uow.commit()
+    async with backend.storage() as uow:
+        if reads_first:  # the transaction begins before the commit
+            await uow.of(Webhooks).active()
+        for name, subject in (("post_written", "post:7"), ("post_edited", "post:7")) * 2:
+            uow.record(Event.of(name, subject, actor_id=None, at=NOON))
+        await uow.commit()
 
-    assert [job.kind for job in await backend.queries.of(JobList).jobs(10)] == ["send_to_webhooks"]
+    jobs = await backend.queries.of(JobList).jobs(10)
+    assert [job.kind for job in jobs] == ["send_to_webhooks"] * 2
+    assert {happened_of(job).event.name for job in jobs} == {"post_written"}
+    assert len({happened_of(job).id for job in jobs}) == 2

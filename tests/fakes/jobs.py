@@ -15,7 +15,7 @@ class FakeJobs(Jobs):
     async def add(self, job: NewJob) -> None:
         self.put(job)
 
-    def put(self, job: NewJob) -> None:
+    def put(self, job: NewJob, *, if_subscribed_to: str | None = None) -> None:
         added = Job(
             id=JobId(self._uow.new_id()),
             kind=job.kind,
@@ -31,9 +31,8 @@ class FakeJobs(Jobs):
         )
 
         def change(state: State) -> None:
-            if job.if_subscribed_to is not None and not any(
-                webhook.is_told_of(job.if_subscribed_to) for webhook in state.rows(Webhook).values()
-            ):
+            webhooks = state.rows(Webhook).values()
+            if if_subscribed_to and not any(it.is_told_of(if_subscribed_to) for it in webhooks):
                 return
             if added.key is None or added.key not in {it.key for it in state.jobs.values()}:
                 state.put(added.id, added)

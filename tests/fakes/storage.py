@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from application.concepts import adapter
 from application.outages import DatabaseUnavailable, SerializationFailure
 from application.ports.idempotency import IdempotencyRecord
-from application.ports.jobs import Job, JobId, Jobs
+from application.ports.jobs import Job, JobId, Jobs, NewJob
 from application.ports.passwords import PasswordHash
 from application.ports.queries import AuditEntry, PostDetails
 from application.ports.storage import (
@@ -26,8 +26,9 @@ from application.ports.storage import (
     T,
     UnitOfWork,
 )
-from application.reactions import REACTIONS, Reactions, jobs_for
+from application.reactions import ANY, REACTIONS, Reactions, jobs_for, name_of, payload_of
 from application.request_info import REQUEST_INFO
+from application.webhooks import send_to_webhooks
 from domain.addresses import email_key
 from domain.errors import DomainError, Stale
 from domain.events import Event, EventId
@@ -281,6 +282,10 @@ class FakeUnitOfWork(UnitOfWork):
         jobs: Any = self.of(Jobs)
         for job in jobs_for(event, self._storage.reactions, concerned=concerned):
             jobs.put(job)
+        if send_to_webhooks in self._storage.reactions.get(ANY, ()):
+            kind = name_of(send_to_webhooks)
+            job = NewJob(kind=kind, payload=payload_of(event), due_at=event.at)
+            jobs.put(job, if_subscribed_to=event.name)
 
     async def commit(self) -> None:
         await self.reach()

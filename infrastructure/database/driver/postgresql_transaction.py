@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import asyncpg
-from sqlalchemy import Delete, Insert, Select, Update, bindparam, func, select
+from sqlalchemy import Insert, Select, bindparam, func, select
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import REGCLASS
 
@@ -19,7 +19,7 @@ from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.pool import ConnectionPool, is_loss
 from infrastructure.database.driver.rows import IDS
 from infrastructure.database.driver.shared_changes import SharedChanges, confirmed
-from infrastructure.database.driver.statements import Clause, Record, compiled
+from infrastructure.database.driver.statements import INSERTED, Change, Clause, Record, compiled
 
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 
@@ -36,6 +36,7 @@ class _Deferred(NamedTuple):
     guarded: bool
     key: int | None
     """Of the one row that it locks, 0 if it locks none; None: it may wait for others in any way."""
+    then: str | None
 
 
 class PostgresTransaction:
@@ -87,13 +88,20 @@ class PostgresTransaction:
         return new_id
 
     def defer(
-        self, clause: Insert | Update | Delete, *, guarded: bool = False, **values: Any
+        self,
+        clause: Change,
+        *,
+        guarded: bool = False,
+        then: Insert | None = None,
+        **values: Any,
     ) -> None:
         statement = compiled(clause, DIALECT)
         # ON CONFLICT waits for whoever inserts the same.
         locks_one = guarded or (isinstance(clause, Insert) and "ON CONFLICT" not in statement.sql)
         key = values.get("id", 0) if locks_one else None
-        self._unsent.append(_Deferred(statement.sql, statement.arguments(values), guarded, key))
+        following = None if then is None else compiled(then, DIALECT).sql
+        arguments = statement.arguments(values)
+        self._unsent.append(_Deferred(statement.sql, arguments, guarded, key, following))
         self._adds = True
 
     async def _begun(self) -> Connection:
@@ -102,9 +110,12 @@ class PostgresTransaction:
             self._connection = await self._begin()
         while self._unsent:
             deferred = self._unsent.pop(0)
-            rows = await self._connection.run(deferred.sql, deferred.arguments)
-            if deferred.guarded and not rows:
-                raise SerializationFailure
+            if deferred.then is None:
+                rows = await self._connection.run(deferred.sql, deferred.arguments)
+                if deferred.guarded and not rows:
+                    raise SerializationFailure
+            else:
+                await self._connection.run(*_together([deferred]))
         return self._connection
 
     async def _begin(self) -> Connection:
@@ -188,22 +199,31 @@ def new_ids(table: str) -> Select[Any]:
 
 def _together(statements: list[_Deferred]) -> tuple[str, list[Any]]:
     """The statements as one, which happens as a whole or not at all."""
-    if len(statements) == 1 and not statements[0].guarded:
-        return statements[0].sql, statements[0].arguments
-    parts: list[str] = []
-    arguments: list[Any] = []
-    guards: list[str] = []
-    for number, statement in enumerate(statements):
-        parts.append(f"s{number} AS ({_shifted(statement.sql, len(arguments))})")
-        arguments += statement.arguments
-        if statement.guarded:
-            # An error, because it undoes all parts. It is no number.
-            value = f"CASE WHEN EXISTS (SELECT FROM s{number}) THEN '1' ELSE '{_MISSED}' END"
-            guards.append(f"CAST({value} AS integer)")
-    return f"WITH {', '.join(parts)} SELECT {', '.join(guards)}", arguments
+    sql = _joined(tuple((it.sql, len(it.arguments), it.guarded, it.then) for it in statements))
+    return sql, [argument for it in statements for argument in it.arguments]
 
 
 @cache
+def _joined(statements: tuple[tuple[str, int, bool, str | None], ...]) -> str:
+    """The SQL of statements, of which each has so many arguments, may be guarded and followed."""
+    if len(statements) == 1 and not any(statements[0][2:]):
+        return statements[0][0]
+    parts: list[str] = []
+    guards: list[str] = []
+    before = 0
+    for number, (sql, arguments, guarded, then) in enumerate(statements):
+        name = f"s{number}" if then is None else INSERTED
+        parts.append(f"{name} AS ({_shifted(sql, before)})")
+        before += arguments
+        if then is not None:
+            parts.append(f"s{number} AS ({then})")
+        if guarded:
+            # An error, because it undoes all parts. It is no number.
+            value = f"CASE WHEN EXISTS (SELECT FROM {name}) THEN '1' ELSE '{_MISSED}' END"
+            guards.append(f"CAST({value} AS integer)")
+    return f"WITH {', '.join(parts)} SELECT {', '.join(guards)}"
+
+
 def _shifted(sql: str, by: int) -> str:
     """`sql` with all its placeholders counted from `by` + 1 on."""
     return _PLACEHOLDER.sub(lambda found: f"${int(found[1]) + by}", sql)

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from application.outages import (
 from infrastructure.database.driver.long_reads import LongReads
 from infrastructure.database.driver.outages import Failures
 from infrastructure.database.driver.statements import (
+    INSERTED,
+    Change,
     Clause,
     Compiled,
     ConstraintViolated,
@@ -213,7 +215,9 @@ class SqliteTransaction:
         """Its deadline, in the loop's time."""
         self._locked = False
         self._waiting = False
-        self._unsent: list[tuple[Clause, dict[str, Any], bool]] = []
+        self._unsent: list[
+            tuple[Insert | Update | Delete, dict[str, Any], bool, Insert | None]
+        ] = []
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
         with self._failures:
@@ -228,9 +232,14 @@ class SqliteTransaction:
         return new_id
 
     def defer(
-        self, clause: Insert | Update | Delete, *, guarded: bool = False, **values: Any
+        self,
+        clause: Change,
+        *,
+        guarded: bool = False,
+        then: Insert | None = None,
+        **values: Any,
     ) -> None:
-        self._unsent.append((clause, values, guarded))
+        self._unsent.append((clause, values, guarded, then))
 
     async def _send(self) -> None:
         """Begin the transaction if necessary, and run the deferred statements."""
@@ -238,9 +247,11 @@ class SqliteTransaction:
             await self._begin()
         with _writing():
             while self._unsent:
-                clause, values, guarded = self._unsent.pop(0)
+                clause, values, guarded, then = self._unsent.pop(0)
                 if not _run(self._connection, compiled(clause, DIALECT), values) and guarded:
                     raise SerializationFailure
+                if then is not None:
+                    self._connection.execute(_following(then, str(clause.table))).fetchall()
 
     async def commit(self) -> None:
         if self._unsent:
@@ -308,6 +319,13 @@ class SqliteTransaction:
             async with asyncio.timeout_at(self._until):
                 await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         self._waiting = False
+
+
+@cache
+def _following(clause: Insert, table: str) -> str:
+    """`clause`, with the last row that was inserted into `table` as its `INSERTED`."""
+    last = f"SELECT * FROM {table} WHERE id = last_insert_rowid()"  # noqa: S608  no input
+    return f"WITH {INSERTED} AS ({last}) {compiled(clause, DIALECT).sql}"
 
 
 def _run(

@@ -18,7 +18,11 @@ from application.ports.adapter import Reading
 Record = Sequence[Any]
 """One row of an answer, columns in the statement's order."""
 
-Clause = Select[Any] | Insert | Update | Delete
+INSERTED = "inserted"
+"""The name by which a statement reads the row that the one before it has inserted."""
+
+Change = Insert | Update | Delete
+Clause = Select[Any] | Change
 _Processor = Callable[[Any], Any] | None
 
 
@@ -103,11 +107,19 @@ class Transaction(Protocol):
         ...
 
     def defer(
-        self, clause: Insert | Update | Delete, *, guarded: bool = False, **values: Any
+        self,
+        clause: Change,
+        *,
+        guarded: bool = False,
+        then: Insert | None = None,
+        **values: Any,
     ) -> None:
         """Run a `clause` whose answer nobody needs before the next statement, or with the commit.
         That call raises `ConstraintViolated`, and `SerializationFailure` if the clause is `guarded`
         and returns no row.
+
+        `then` runs right after a `clause` that inserts a row. It has no parameters: it selects from
+        a table `INSERTED`, which has the columns that the clause returns.
         """
         ...
 
