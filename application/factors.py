@@ -136,7 +136,8 @@ class FactorService:
     async def confirm_totp(self, user: User, code: str) -> list[str]:
         """Put the authenticator app in force, and return new recovery codes.
 
-        Raises `WrongCode`, also without a `start_totp` before, and `TotpExists`.
+        Raises `WrongCode`, also without a `start_totp` since the account has had a second factor,
+        and `TotpExists`.
         """
         now = self._clock()
         codes = _new_codes()
@@ -148,6 +149,8 @@ class FactorService:
                 raise WrongCode
             if totp.confirmed_at is not None:
                 raise TotpExists
+            if not totp.can_be_confirmed_for(owner):
+                raise WrongCode
             digits = totp_code(code)
             step = None if digits is None else self._codes.step_of(totp, digits, now)
             if step is None:

@@ -101,6 +101,13 @@ class Totp:
     last_step: int
     """The step of the last code that was used. No code of it or of an earlier one is accepted."""
 
+    def can_be_confirmed_for(self, user: User) -> bool:
+        """Whether `user` had today's factors when it was started. Before the account had one, a
+        password alone was enough to start it.
+        """
+        since = user.second_factor_since
+        return since is None or self.created_at >= since
+
 
 def totp_context(user_id: UserId) -> str:
     return f"totp of user:{user_id}"

@@ -116,6 +116,20 @@ async def test_the_first_enrolment_counts_for_freshness(
     assert (await now_stored(services, anna.user)).second_factor_since == since
 
 
+async def test_an_app_that_a_password_alone_started_is_void_once_there_is_a_passkey(
+    ports: FakePorts, services: Services, anna: Login
+) -> None:
+    factors = services.of(FactorService)
+    enrolment = await factors.start_totp(anna.user, anna.session)
+    ports.clock.advance(timedelta(seconds=1))
+    ports.storage.change_user(anna.user.id, second_factor_since=ports.clock.now)
+
+    with pytest.raises(WrongCode):
+        await factors.confirm_totp(anna.user, ports.totp.code(enrolment.secret, ports.clock()))
+    status = await factors.status(anna.user)
+    assert status.totp_confirmed_at is None
+
+
 async def test_the_account_keeps_its_factor_while_one_is_left(
     ports: FakePorts, services: Services, anna: Login
 ) -> None:

@@ -1,258 +1,176 @@
-"""An account and its second factor, in any order of what can happen to it, beside a model."""
+"""An account with second factors of all kinds, in any order of what can happen to it."""
 
-import asyncio
-from collections.abc import Coroutine
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from application.challenges import Challenge, FactorKind
-from application.factors import FactorService
 from application.logins import ClientInfo, Login
+from application.passkeys import PasskeyService
 from application.proofs import ProofService
-from application.services import build_services
 from domain.challenges import WrongSecondStep
-from domain.errors import DomainError
-from domain.factors import NoSecondFactor, StaleLogin, TotpExists, WrongCode
-from domain.users import Role
-from tests.factories import UserDraftFactory
-from tests.fakes.ports import fake_ports
+from domain.factors import StaleLogin
+from domain.passkeys import Assertion, BadPasskey, Passkey, PasskeyNotFound
+from domain.sessions import InvalidCredentials
+from tests.application.account_model import SELDOM, Account
+from tests.authenticator import Flaws, SoftwareAuthenticator
 
-PASSWORDS = ("correct horse battery", "staple battery horse")
-FRESH = timedelta(seconds=600)
-T = TypeVar("T")
+FLAWS = {
+    "none": Flaws(),
+    "signature": Flaws(signature=b"bogus"),
+    "unverified": Flaws(is_verified=False),
+    "handle": Flaws(user_handle=b"another"),
+    "counter": Flaws(sign_count=0),
+}
+"""How an authenticator answers. The counter is one that a use has already had."""
+ANSWERS = st.sampled_from(["none"] * len(FLAWS) + list(FLAWS))
 
 
-class Account(RuleBasedStateMachine):
-    """The model knows of the account: the app in force, codes left, what was used, and for each
-    session when it proved what.
-    """
+class AccountWithPasskeys(Account):
+    """The model knows of passkeys: which are in force, which were deleted, and their counters."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.Runner()
-        self.ports = fake_ports()
-        self.services = build_services(self.ports)
-        self.secret: str | None = None
-        self.pending: str | None = None
-        self.since: datetime | None = None
-        self.codes: list[str] = []
-        self.void: list[str] = []
-        self.last_step = 0
-        self.password = PASSWORDS[0]
-        self.sessions: list[Login] = []
-        self.proofs: dict[int, tuple[datetime, datetime | None]] = {}
-        """For each live session, its last proof and its last proof by a factor."""
-
-    def teardown(self) -> None:
-        self.loop.close()
-
-    def run_(self, work: Coroutine[Any, Any, T]) -> T | type[DomainError]:
-        try:
-            return self.loop.run(work)
-        except DomainError as error:
-            return type(error)
+        self.phones: dict[int, SoftwareAuthenticator] = {}
+        self.counts: dict[int, int] = {}
+        self.gone: list[tuple[int, SoftwareAuthenticator]] = []
 
     @property
-    def now(self) -> datetime:
-        return self.ports.clock.now
+    def passkeys(self) -> PasskeyService:
+        return self.services.of(PasskeyService)
 
-    def is_fresh(self, login: Login) -> bool:
-        proved_at, factor_at = self.proofs[login.session.id]
-        if self.since is not None:
-            return (
-                factor_at is not None and factor_at >= self.since and self.now - factor_at < FRESH
-            )
-        return self.now - proved_at < FRESH
-
-    def current(self, index: int) -> Login:
-        return self.sessions[index % len(self.sessions)]
-
-    def context(self, index: int) -> tuple[Login, Any, Any]:
-        """A session of the model, with user and session as a request would have them."""
-        login = self.current(index)
-        found = self.loop.run(self.ports.queries.session_user(login.session.id))
-        assert found is not None
-        session, user = found
-        return login, user, session
-
-    @initialize()
-    def register(self) -> None:
-        user = self.loop.run(
-            self.services.accounts.register(UserDraftFactory.build(), self.password)
-        )
-        admin = self.loop.run(
-            self.services.accounts.register(UserDraftFactory.build(), self.password, Role.ADMIN)
-        )
-        self.email, self.user_id, self.admin_email = user.email, user.id, admin.email
-        self.log_in(wrong=False)
-
-    @rule(seconds=st.sampled_from([0, 29, 30, 31, 300, 599, 600, 3000]))
-    def wait(self, seconds: int) -> None:
-        self.ports.clock.advance(timedelta(seconds=seconds))
-
-    @rule(wrong=st.booleans())
-    def log_in(self, wrong: bool) -> None:
-        password = "wrong horse" if wrong else self.password
-        result = self.run_(self.services.auth.login(self.email, password, ClientInfo()))
-        if wrong:
-            assert isinstance(result, type)
-        elif self.secret is None:
-            assert isinstance(result, Login)
-            self.sessions.append(result)
-            self.proofs[result.session.id] = (self.now, None)
-        else:
-            assert isinstance(result, Challenge)
-            self.challenge = result
-
-    def answer(self, kind: str) -> tuple[str, bool]:
-        """A code of this kind, and whether the model takes it. One that is right is then used."""
-        if kind == "code" and self.secret:
-            step = int(self.now.timestamp()) // 30
-            is_right = step > self.last_step
-            self.last_step = max(step, self.last_step)
-            return self.ports.totp.code(self.secret, self.now), is_right
-        if kind == "replay" and self.secret:
-            at = datetime.fromtimestamp(self.last_step * 30, self.now.tzinfo)
-            return self.ports.totp.code(self.secret, at), False
-        if kind == "recovery" and self.codes:
-            code = self.codes.pop()
-            self.void.append(code)
-            return code, True
-        if kind == "void" and self.void:
-            return self.void[-1], False
-        return "000000" if kind in ("code", "replay") else "aaaa-bbbb-cccc-dddd", False
-
-    @precondition(lambda self: self.secret)
-    @rule(kind=st.sampled_from(["code", "replay", "recovery", "void"]), waits=st.booleans())
-    def log_in_with_a_factor(self, kind: str, waits: bool) -> None:
-        self.log_in(wrong=False)
-        self.ports.clock.advance(timedelta(seconds=299 if waits else 0))
-        code, is_right = self.answer(kind)
-        challenge = self.challenge
-        result = self.run_(
-            self.services.of(ProofService).second_step(
-                challenge.token, FactorKind.CODE, code, ClientInfo()
-            )
-        )
-        if is_right:
-            assert isinstance(result, Login)
-            self.sessions.append(result)
-            self.proofs[result.session.id] = (self.now, self.now)
-        else:
-            assert result is WrongSecondStep
-
-    @precondition(lambda self: self.sessions)
-    @rule(index=st.integers(0, 9), kind=st.sampled_from(["password", "code", "replay", "recovery"]))
-    def prove(self, index: int, kind: str) -> None:
-        login, user, session = self.context(index)
-        proofs = self.services.of(ProofService)
-        if kind == "password":
-            work = proofs.prove_password(user, session, self.password, ip=None)
-            assert self.run_(work) is None
-            self.proofs[login.session.id] = (self.now, self.proofs[login.session.id][1])
-            return
-        code, is_right = self.answer(kind)
-        result = self.run_(proofs.prove_factor(user, session, FactorKind.CODE, code, ip=None))
-        assert result is (None if is_right else WrongCode)
-        if is_right:
-            self.proofs[login.session.id] = (self.now, self.now)
-
-    @precondition(lambda self: self.sessions)
-    @rule(index=st.integers(0, 9))
-    def start_an_app(self, index: int) -> None:
-        login, user, session = self.context(index)
-        result = self.run_(self.services.of(FactorService).start_totp(user, session))
-        if not self.is_fresh(login):
-            assert result is StaleLogin
-        elif self.secret:
-            assert result is TotpExists
-        else:
-            assert not isinstance(result, type)
-            self.pending = result.secret
-
-    @precondition(lambda self: self.sessions and self.pending)
-    @rule(index=st.integers(0, 9), wrong=st.booleans())
-    def confirm_the_app(self, index: int, wrong: bool) -> None:
-        _, user, _ = self.context(index)
-        assert self.pending
-        code = "000000" if wrong else self.ports.totp.code(self.pending, self.now)
-        result = self.run_(self.services.of(FactorService).confirm_totp(user, code))
-        if wrong:
-            assert result is WrongCode
-            return
-        assert isinstance(result, list)
-        self.secret, self.pending, self.since = self.pending, None, self.now
-        self.codes, self.void = list(result), []
-        self.last_step = int(self.now.timestamp()) // 30
-
-    @precondition(lambda self: self.sessions)
-    @rule(index=st.integers(0, 9))
-    def make_recovery_codes(self, index: int) -> None:
-        login, user, session = self.context(index)
-        result = self.run_(self.services.of(FactorService).new_recovery_codes(user, session))
-        if not self.is_fresh(login):
-            assert result is StaleLogin
-        elif self.secret is None:
-            assert result is NoSecondFactor
-        else:
-            assert isinstance(result, list)
-            self.void += self.codes
-            self.codes = list(result)
-
-    @precondition(lambda self: self.sessions)
-    @rule(index=st.integers(0, 9))
-    def remove_the_app(self, index: int) -> None:
-        login, user, session = self.context(index)
-        result = self.run_(self.services.of(FactorService).remove_totp(user, session))
-        if not self.is_fresh(login):
-            assert result is StaleLogin
-            return
-        assert result is None
-        self.forget_factors()
-
-    @rule()
-    def an_admin_removes_the_factors(self) -> None:
-        login = self.loop.run(
-            self.services.auth.login(self.admin_email, PASSWORDS[0], ClientInfo())
-        )
-        assert isinstance(login, Login)
-        work = self.services.of(FactorService).remove_all(login.user, login.session, self.user_id)
-        assert self.run_(work) is None
-        self.forget_factors()
-        self.forget_sessions()
-
-    @rule()
-    def the_operator_resets_the_password(self) -> None:
-        self.password = PASSWORDS[self.password == PASSWORDS[0]]
-        work = self.services.administration.make_admin(
-            self.email, unverified=True, password=self.password
-        )
-        assert not isinstance(self.run_(work), type)
-        self.forget_sessions()
+    def has_factor(self) -> bool:
+        return super().has_factor() or bool(self.phones)
 
     def forget_factors(self) -> None:
-        self.secret = self.pending = self.since = None
-        self.codes, self.void = [], []
+        super().forget_factors()
+        self.gone += self.phones.items()
+        self.phones, self.counts = {}, {}
 
-    def forget_sessions(self) -> None:
-        self.sessions, self.proofs = [], {}
+    @precondition(lambda self: self.sessions)
+    @rule(
+        index=st.integers(0, 9),
+        seconds=st.sampled_from([0, 0, 1, 299, 300]),
+        flawed=SELDOM,
+    )
+    def enrol(self, index: int, seconds: int, flawed: bool) -> None:
+        login, user, session = self.context(index)
+        options: Any = self.run_(self.passkeys.enrolment_options(user, session))
+        if not self.is_fresh(login):
+            assert options is StaleLogin
+            return
+        phone = SoftwareAuthenticator()
+        attestation = phone.create(options, Flaws(is_verified=not flawed))
+        self.ports.clock.advance(timedelta(seconds=seconds))
+        result = self.run_(self.passkeys.enrol(user, session, "Phone", attestation))
+        if not self.is_fresh(login):
+            assert result is StaleLogin
+        elif flawed or seconds >= 300:
+            assert result is BadPasskey
+        else:
+            assert isinstance(result, Passkey)
+            self.phones[result.id], self.counts[result.id] = phone, 0
+            self.since = self.since or self.now
+
+    def assertion(self, index: int, flaw: str) -> tuple[Assertion, int | None]:
+        """The answer of an authenticator, whose passkey may be deleted, to new options; and the
+        passkey, if the model takes it.
+        """
+        known = [*self.phones.items(), *self.gone]
+        passkey_id, phone = known[index % len(known)]
+        options: Any = self.run_(self.passkeys.login_options())
+        flaws = FLAWS[flaw]
+        if flaw == "counter":
+            flaws = Flaws(sign_count=self.counts.get(passkey_id, 0))
+        assertion = phone.get(options, flaws)
+        # Until there was a use, 0 is a counter that an authenticator without one would have.
+        is_right = flaw == "none" or (flaw == "counter" and not self.counts.get(passkey_id))
+        return assertion, passkey_id if is_right and passkey_id in self.phones else None
+
+    def note_use(self, passkey_id: int, flaw: str) -> None:
+        if flaw == "none":
+            self.counts[passkey_id] = self.phones[passkey_id].sign_count
+
+    @precondition(lambda self: self.phones or self.gone)
+    @rule(index=st.integers(0, 9), flaw=ANSWERS)
+    def log_in_by_passkey(self, index: int, flaw: str) -> None:
+        assertion, passkey_id = self.assertion(index, flaw)
+        result = self.run_(self.passkeys.login(assertion, ClientInfo()))
+        if passkey_id is None:
+            assert result is InvalidCredentials
+        else:
+            assert isinstance(result, Login)
+            self.note_use(passkey_id, flaw)
+            self.sessions.append(result)
+            self.proofs[result.session.id] = (self.now, self.now)
+        # The same answer again, and if there was a use one with the counter of that use.
+        assert self.run_(self.passkeys.login(assertion, ClientInfo())) is InvalidCredentials
+        if self.counts.get(passkey_id or 0):
+            copied, _ = self.assertion(index, "counter")
+            assert self.run_(self.passkeys.login(copied, ClientInfo())) is InvalidCredentials
+
+    @precondition(lambda self: self.since and (self.phones or self.gone))
+    @rule(index=st.integers(0, 9), flaw=ANSWERS)
+    def log_in_with_a_passkey_after_the_password(self, index: int, flaw: str) -> None:
+        self.log_in(wrong=False)
+        assert isinstance(self.challenge, Challenge)
+        assert ("passkey" in self.challenge.methods) is bool(self.phones)
+        assertion, passkey_id = self.assertion(index, flaw)
+        work = self.services.of(ProofService).second_step(
+            self.challenge.token, FactorKind.CREDENTIAL, assertion, ClientInfo()
+        )
+        result = self.run_(work)
+        if passkey_id is None:
+            assert result is WrongSecondStep
+            return
+        assert isinstance(result, Login)
+        self.note_use(passkey_id, flaw)
+        self.sessions.append(result)
+        self.proofs[result.session.id] = (self.now, self.now)
+
+    @precondition(lambda self: self.sessions and (self.phones or self.gone))
+    @rule(at=st.integers(0, 9), index=st.integers(0, 9), flaw=ANSWERS)
+    def prove_by_passkey(self, at: int, index: int, flaw: str) -> None:
+        login, user, session = self.context(at)
+        assertion, passkey_id = self.assertion(index, flaw)
+        proofs = self.services.of(ProofService)
+        work = proofs.prove_factor(user, session, FactorKind.CREDENTIAL, assertion, ip=None)
+        result = self.run_(work)
+        if passkey_id is None:
+            assert result is BadPasskey
+            return
+        assert result is None
+        self.note_use(passkey_id, flaw)
+        self.proofs[login.session.id] = (self.now, self.now)
+
+    @precondition(lambda self: self.sessions and (self.phones or self.gone))
+    @rule(at=st.integers(0, 9), index=st.integers(0, 9))
+    def delete_a_passkey(self, at: int, index: int) -> None:
+        login, user, session = self.context(at)
+        known: list[Any] = [*self.phones.items(), *self.gone]
+        passkey_id, phone = known[index % len(known)]
+        result = self.run_(self.passkeys.remove(user, session, passkey_id))
+        if not self.is_fresh(login):
+            assert result is StaleLogin
+        elif passkey_id not in self.phones:
+            assert result is PasskeyNotFound
+        else:
+            assert result is None
+            del self.phones[passkey_id], self.counts[passkey_id]
+            self.gone.append((passkey_id, phone))
+            self.settle()
 
     @invariant()
-    def the_account_is_as_the_model_says(self) -> None:
+    def the_passkeys_are_those_of_the_model(self) -> None:
         if not hasattr(self, "user_id"):
             return
         user = self.loop.run(self.services.accounts.user(self.user_id))
-        assert user.second_factor_since == self.since
-        status = self.loop.run(self.services.of(FactorService).status(user))
-        assert status.totp_confirmed_at == self.since
-        assert status.recovery_codes_left == len(self.codes)
-        live = {session.id for session in self.loop.run(self.services.auth.sessions(user))}
-        assert live == {login.session.id for login in self.sessions}
+        stored = self.loop.run(self.passkeys.passkeys(user))
+        assert {each.id: each.state.sign_count for each in stored} == self.counts
 
 
-TestAccount = Account.TestCase
-TestAccount.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
+TestAccount = AccountWithPasskeys.TestCase
+TestAccount.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
