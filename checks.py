@@ -16,6 +16,7 @@ from application.services import Ports
 from infrastructure.common_passwords import is_common
 from infrastructure.database import schema
 from infrastructure.database.driver.addresses import sqlite_path
+from infrastructure.database.driver.notifications import LISTENERS
 from infrastructure.database.driver.postgresql import PostgresDatabase
 from infrastructure.database.driver.server_limits import server_limits
 from infrastructure.database.driver.statements import Database
@@ -61,7 +62,7 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
     else:
         found += _database_password(settings.database)
         if "database" not in down:
-            found += await _database_role(database, settings.database_connections)
+            found += await _database_role(database, settings.database_connections + LISTENERS)
     if settings.replica:
         found += await _replica(settings.replica)
     if not down:

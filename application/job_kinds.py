@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from itertools import chain
 
 from application.concepts import modules
@@ -12,6 +14,7 @@ from application.ports.storage import UnitOfWork
 from application.reactions import Reaction, Reactions, happened_of, name_of
 from application.services import Services
 from domain.errors import AlreadyGone
+from domain.jobs import pause_after
 
 
 async def _mail(services: Services, job: Job) -> None:
@@ -34,9 +37,8 @@ def _reaction_kind(reaction: Reaction) -> Kind:
     return Kind(name=name_of(reaction), work=react)
 
 
-# As many lanes and kinds as a claim can skip.
-MAIL = Kind(name=MAIL_JOB, work=_mail, attempts=200)
-"""Mails are tried for as long as their codes would live; at one attempt an hour at least."""
+MAIL = Kind(name=MAIL_JOB, work=_mail, pause=partial(pause_after, longest=timedelta(hours=12)))
+"""The attempts at a mail are spread over 66 hours. One that is of no use any more ends earlier."""
 
 
 class JobKinds:

@@ -8,13 +8,13 @@ ATTEMPTS_MAX = 20
 FAILED_DAYS = 30
 """Days that failed jobs are kept."""
 
-_PAUSE_MAX = 3600
+_PAUSE_MAX = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many attempts: 2 seconds, 4, 8 ... an hour."""
-    return timedelta(seconds=min(2 ** min(attempts, 12), _PAUSE_MAX))
+def pause_after(attempts: int, longest: timedelta = _PAUSE_MAX) -> timedelta:
+    """How long to wait after so many attempts: 2 seconds, 4, 8 ... `longest`."""
+    return min(timedelta(seconds=2 ** min(attempts, 20)), longest)
 
 
 def next_time(period: timedelta, at: time, now: datetime) -> datetime:

@@ -15,6 +15,7 @@ from application.worker import LEASE
 from domain.one_time_codes import LIFETIMES, Purpose
 from domain.users import User
 from tests.factories import UserDraftFactory
+from tests.fakes.clock import NOON
 from tests.fakes.ports import FakePorts
 from tests.jobs import do_next, worker_of
 
@@ -168,6 +169,25 @@ async def test_a_message_older_than_the_lifetime_of_its_code_is_given_up(
         ports.clock(),
         "it waited for longer than anybody needs it",
     )
+
+
+async def test_a_message_that_failed_twenty_times_in_66_hours_is_given_up(
+    ports: FakePorts, services: Services, anna: User
+) -> None:
+    async with ports.storage() as uow:
+        await uow.outbox.add(Purpose.EMAIL_CHANGE_UNDO, EMAIL, NOON, user_id=anna.id)
+        await uow.commit()
+    ports.mailer.trouble = MailNotSent("no answer")
+    attempts = 0
+    while await do_next(services):
+        attempts += 1
+        (job,) = ports.storage.committed.jobs.values()
+        if job.failed_at is None:
+            ports.clock.now = job.due_at
+
+    assert attempts == job.attempts == 20
+    assert (job.state, job.error) == ("failed", "no answer")
+    assert timedelta(hours=66) < ports.clock() - NOON < LIFETIMES[Purpose.EMAIL_CHANGE_UNDO]
 
 
 async def test_a_refused_message_is_not_retried(

@@ -208,7 +208,7 @@ def test_the_events_of_notices_and_no_others_have_the_reaction_that_sends_them()
 
 
 @pytest.mark.parametrize(("age", "sent"), [(-timedelta(seconds=1), 1), (timedelta(0), 0)])
-async def test_a_notice_is_retried_for_three_days(
+async def test_a_notice_that_is_three_days_old_is_not_sent(
     ports: FakePorts, services: Services, anna: User, age: timedelta, sent: int
 ) -> None:
     await services.accounts.change_password(anna, current=PASSWORD, new=NEW, keep=None)

@@ -4,12 +4,15 @@ import pytest
 
 from domain.jobs import next_time, pause_after
 
+HOUR = timedelta(hours=1)
 
-def test_the_pauses_grow_to_an_hour() -> None:
-    pauses = [pause_after(attempts) for attempts in range(1, 100)]
+
+@pytest.mark.parametrize(("given", "longest"), [((), HOUR), ((12 * HOUR,), 12 * HOUR)])
+def test_the_pauses_grow_to_the_longest(given: tuple[timedelta, ...], longest: timedelta) -> None:
+    pauses = [pause_after(attempts, *given) for attempts in range(1, 100)]
 
     assert pauses == sorted(pauses)
-    assert pauses[-1] == timedelta(hours=1)
+    assert (pauses[0], pauses[-1]) == (timedelta(seconds=2), longest)
 
 
 @pytest.mark.parametrize(

@@ -170,15 +170,15 @@ def test_more_connections_than_the_server_allows_are_an_error(
 ) -> None:
     production.settings["DATABASE_CONNECTIONS"] = "50"
     room = found(production, "warning")["GATEPOST_DATABASE_CONNECTIONS"]
-    # Of the 200, three are kept for superusers.
-    assert room == "50 for each worker, of 197 that the server allows: room for 3 workers"
+    # One of the worker's listens. Of the 200, three are kept for superusers.
+    assert room == "51 for each worker, of 197 that the server allows: room for 3 workers"
 
     name = production.database_url.rpartition("/")[2]
-    postgres.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 49')
+    postgres.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 50')
 
     errors = found(production)
     assert errors == {
-        "GATEPOST_DATABASE_CONNECTIONS": "50 for each worker, of 49 that the server allows"
+        "GATEPOST_DATABASE_CONNECTIONS": "51 for each worker, of 50 that the server allows"
     }
 
 

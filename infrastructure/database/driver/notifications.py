@@ -8,6 +8,9 @@ from typing import NoReturn
 from infrastructure.database.driver.addresses import PostgresAddress
 from infrastructure.database.driver.connections import DOWN, connect
 
+LISTENERS = 1
+"""Connections of a process that listens, beside those of its pool."""
+
 _PAUSE = 10.0
 """Seconds between two attempts to connect."""
 
