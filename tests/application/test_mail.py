@@ -12,6 +12,7 @@ from application.job_kinds import MAIL
 from application.ports.mail import Mail, MailNotSent, MailRefused
 from application.services import Services, build_services
 from application.worker import LEASE
+from domain.notices import NOTICE_LIFETIME, Notice
 from domain.one_time_codes import LIFETIMES, Purpose
 from domain.users import User
 from tests.factories import UserDraftFactory
@@ -175,7 +176,7 @@ async def test_a_message_that_failed_twenty_times_in_66_hours_is_given_up(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     async with ports.storage() as uow:
-        await uow.outbox.add(Purpose.EMAIL_CHANGE_UNDO, EMAIL, NOON, user_id=anna.id)
+        await uow.outbox.add(Notice.TOKEN_MADE, EMAIL, NOON, user_id=anna.id)
         await uow.commit()
     ports.mailer.trouble = MailNotSent("no answer")
     attempts = 0
@@ -187,7 +188,7 @@ async def test_a_message_that_failed_twenty_times_in_66_hours_is_given_up(
 
     assert attempts == job.attempts == 20
     assert (job.state, job.error) == ("failed", "no answer")
-    assert timedelta(hours=66) < ports.clock() - NOON < LIFETIMES[Purpose.EMAIL_CHANGE_UNDO]
+    assert timedelta(hours=66) < ports.clock() - NOON < NOTICE_LIFETIME
 
 
 async def test_a_refused_message_is_not_retried(
