@@ -29,7 +29,7 @@ class ErrorCode:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     rules: str
-    """The tuple that the rule stands in: `posts.WRITING_RULES`."""
+    """The tuple that the rule stands in: `users.REGISTRATION_RULES`."""
     name: str
     errors: list[str]
     """Codes of the errors that it names; a rule that only changes the content has none."""

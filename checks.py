@@ -11,13 +11,16 @@ from stat import S_ISVTX
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from application.outages import DatabaseUnavailable, TakesNoChanges
+from application.outages import (
+    DatabaseUnavailable,
+    TakesNoChanges,  # posts only
+)
 from application.services import Ports
 from infrastructure.common_passwords import is_common
 from infrastructure.database import schema
 from infrastructure.database.driver.addresses import sqlite_path
 from infrastructure.database.driver.notifications import LISTENERS
-from infrastructure.database.driver.postgresql import PostgresDatabase
+from infrastructure.database.driver.postgresql import PostgresDatabase  # posts only
 from infrastructure.database.driver.server_limits import server_limits
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.users import admins_without_factor, password_prefixes
@@ -63,7 +66,7 @@ async def findings(settings: Settings, ports: Ports, database: Database) -> list
         found += _database_password(settings.database)
         if "database" not in down:
             found += await _database_role(database, settings.database_connections + LISTENERS)
-    if settings.replica:
+    if settings.replica:  # posts only
         found += await _replica(settings.replica)
     if not down:
         found += await _peppers(database, settings.peppers)
@@ -190,7 +193,7 @@ async def _peppers(database: Database, configured: Sequence[str]) -> list[Findin
     return [_error("PEPPER", text)] if lost else []
 
 
-async def _replica(url: str) -> list[Finding]:
+async def _replica(url: str) -> list[Finding]:  # posts only
     replica = PostgresDatabase(url, size=1)
     try:
         await replica.check()

@@ -38,7 +38,7 @@ from main import build, build_ports, with_database
 
 if TYPE_CHECKING:
     from checks import Finding
-    from demo.seeds import Seeded
+    from demo.seeds import Seeded  # posts only
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -63,7 +63,7 @@ def gatepost(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Gatepost: users, sessions and posts over HTTP.
+    """Gatepost: users, sessions and more over HTTP.
 
     Settings come from the environment and from .env, as GATEPOST_….
 
@@ -281,7 +281,7 @@ def list_errors(as_json: AsJson = False) -> None:
     _output(as_json, [asdict(error) for error in found], *lines)
 
 
-@app.command()
+@app.command()  # posts only
 def seed(
     users: Annotated[int, typer.Option(min=3, help="How many users to add.")] = 100,
     posts: Annotated[int, typer.Option(min=0, help="How many posts to add.")] = 1000,
@@ -363,7 +363,7 @@ def show_jobs(
 
 @app.command("purge")
 def purge_database(as_json: AsJson = False) -> None:
-    """Delete expired sessions, one-time codes, idempotency keys and audit events.
+    """Delete what has expired: sessions, codes, tokens, audit events and more.
 
     It is safe to run while the service runs, which does the same once a day by itself.
     """

@@ -6,7 +6,11 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import (
+    TYPE_CHECKING,  # posts only
+    Any,
+    TypeVar,
+)
 
 from fastapi import FastAPI
 
@@ -18,14 +22,14 @@ from application.ports.jobs import Job
 from application.ports.limits import Limit, Limits
 from application.ports.mail import Mailer
 from application.ports.passkeys import Passkeys
-from application.ports.queries import PostQueries
+from application.ports.queries import PostQueries  # posts only
 from application.ports.tokens import Tokens
 from application.reactions import REACTIONS, without
 from application.services import Ports, Services
 from application.worker import Worker
 from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
-from domain.posts import PostOptions
+from domain.posts import PostOptions  # posts only
 from domain.sessions import Lifetimes
 from infrastructure.clock import system_clock
 from infrastructure.common_passwords import is_common
@@ -55,7 +59,7 @@ from infrastructure.tokens.personal import WithPersonalTokens
 from infrastructure.totp import PyotpCodes
 from infrastructure.tracing import close_tracing, open_tracing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # posts only
     from infrastructure.database.replica import Replica
 
 T = TypeVar("T")
@@ -114,8 +118,12 @@ def build(settings: Settings | None = None) -> FastAPI:
     settings = settings or load()
     logs = set_up_logs(settings.log_format or ("json" if settings.in_production else "console"))
     database = build_database(settings)
-    replica = build_replica(settings, database)
-    ports = build_ports(settings, database, replica=replica)
+    replica = build_replica(settings, database)  # posts only
+    ports = build_ports(
+        settings,
+        database,
+        replica=replica,  # posts only
+    )
     metrics = (
         Metrics(
             [
@@ -141,7 +149,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         if metrics:
             metrics.add(worker.readings())
             work.append(metrics.read_forever())
-        if replica:
+        if replica:  # posts only
             work.append(replica.watch())
         tasks = [asyncio.create_task(each) for each in work]
         _settle_garbage_collector()
@@ -151,7 +159,7 @@ def build(settings: Settings | None = None) -> FastAPI:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        if replica:
+        if replica:  # posts only
             await replica.close()
         await database.close()
         for adapter in ports.adapters:
@@ -219,7 +227,7 @@ async def with_database(settings: Settings, use: Callable[[Database], Awaitable[
         await database.close()
 
 
-def build_replica(settings: Settings, database: Database) -> "Replica | None":
+def build_replica(settings: Settings, database: Database) -> "Replica | None":  # posts only
     if settings.replica is None:
         return None
     from infrastructure.database.driver.postgresql import PostgresDatabase
@@ -233,7 +241,7 @@ def build_ports(
     settings: Settings,
     database: Database,
     *,
-    replica: "Replica | None" = None,
+    replica: "Replica | None" = None,  # posts only
     technologies: Technologies = TOKENS,
 ) -> Ports:
     """Build every adapter. Raises `BadSettings`, and `UnfitKey` for unfit signing keys."""
@@ -247,10 +255,10 @@ def build_ports(
         queries=queries,
         storage=SqlStorage(
             database,
-            counts_writes=settings.replica is not None,
+            counts_writes=settings.replica is not None,  # posts only
             reactions=REACTIONS if settings.notices == "on" else without(send_notice),
         ),
-        replica=_replica_posts(replica, queries),
+        replica=_replica_posts(replica, queries),  # posts only
         tokens=tokens,
         passwords=BcryptPasswords(
             cost=settings.bcrypt_cost, peppers=settings.peppers, threads=hashing_threads()
@@ -278,14 +286,16 @@ def build_ports(
             fresh_for=settings.fresh_for, required_of=settings.second_factor_roles
         ),
         password_policy=PasswordPolicy(minimum=settings.password_min, is_common=is_common),
-        post_options=PostOptions(
+        post_options=PostOptions(  # posts only
             per_day=settings.posts_per_day,
             drafts_until_verified=settings.drafts_until_verified,
         ),
     )
 
 
-def _replica_posts(replica: "Replica | None", primary: PostQueries) -> PostQueries | None:
+def _replica_posts(  # posts only
+    replica: "Replica | None", primary: PostQueries
+) -> PostQueries | None:
     if replica is None:
         return None
     from infrastructure.database.replica import ReplicaPosts

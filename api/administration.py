@@ -34,9 +34,9 @@ class EventView(BaseModel):
 
     id: int = Field(examples=[11])
     at: datetime
-    name: str = Field(examples=["post_edited"])
+    name: str = Field(examples=["user_renamed"])
     actor_id: int | None = Field(description="The user who did it; null if unknown", examples=[1])
-    subject: str = Field(description="Kind and id", examples=["post:7"])
+    subject: str = Field(description="Kind and id", examples=["user:7"])
     details: dict[str, str | int | bool | None]
     request_id: str | None
     ip: str | None = Field(examples=["192.0.2.1"])
@@ -101,7 +101,7 @@ class EventsQuery(PageQuery):
         None,
         pattern=r"^[!-~]{1,200}$",
         description="Only what was done to this, kind and id",
-        examples=["post:7"],
+        examples=["user:7"],
     )
     name: str | None = Field(
         None, pattern=r"^[a-z_]{1,50}$", description="Only events of this name"

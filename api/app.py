@@ -43,7 +43,7 @@ PASSKEYS: tuple[APIRouter, ...] = (passkeys.public, passkeys.protected)
 STRONG_LOGIN = ("api.factors", "api.proofs", "api.passkeys")
 """Modules whose routes are left out when strong login is off."""
 
-DESCRIPTION = "Users, sessions and posts, with the current user at hand in every route."
+DESCRIPTION = "A REST API with the current user at hand in every route."
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
 """Its state may have `draining`, an `asyncio.Event` that is set before the service stops."""

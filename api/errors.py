@@ -77,8 +77,8 @@ class Problem(BaseModel):
     type: str = Field("about:blank", examples=["about:blank"])
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
-    detail: str = Field(examples=["Post with id: 7 was not found"])
-    code: str = Field(description="Stable name of the error", examples=["post_not_found"])
+    detail: str = Field(examples=["User with id: 7 was not found"])
+    code: str = Field(description="Stable name of the error", examples=["user_not_found"])
     request_id: str = Field(examples=["5f0c6e1d8a9b4c7e"])
     errors: list[FieldError] = Field(
         default=[], description="Each error and its location, for an invalid body or query"

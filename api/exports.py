@@ -26,7 +26,7 @@ _SCHEMA = {
 _DOCUMENTED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The account, and a list for each kind of thing that is stored of it:"
-        " `posts`, `votes`, `sessions`, `events`...",
+        " `sessions`, `events`...",
         "content": {"application/json": {"schema": _SCHEMA}},
     }
 }

@@ -27,8 +27,10 @@ from application.request_info import REQUEST_INFO, RequestInfo
 
 BODY_MAX = 16 * 1024
 """Bytes of a request's body."""
-POST_BODY_MAX = 2 * 1024 * 1024
-"""The same below `/posts`."""
+BODY_MAX_BELOW: dict[str, int] = {
+    "posts": 2 * 1024 * 1024,  # posts only
+}
+"""The same, by the first segment of the path."""
 HEAD_MAX = 32 * 1024
 """Bytes of a request's head."""
 FIELDS_MAX = 100
@@ -266,7 +268,7 @@ def _complete(headers: list[tuple[bytes, bytes]], context: RequestContext, scope
 
 def _body_max(scope: Scope) -> int:
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return POST_BODY_MAX if path == "/posts" or path.startswith("/posts/") else BODY_MAX
+    return BODY_MAX_BELOW.get(path[1:].partition("/")[0], BODY_MAX)
 
 
 def _checked(scope: Scope, receive: Receive) -> Receive:

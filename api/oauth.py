@@ -29,7 +29,7 @@ class IntrospectionView(BaseModel):
 
     active: bool
     sub: str | None = Field(None, description="The user's id", examples=["1"])
-    scope: str | None = Field(None, examples=["posts:read posts:write"])
+    scope: str | None = Field(None, examples=["account:read account:write"])
     exp: int | None = Field(None, description="Seconds since 1970", examples=[1_800_000_000])
     iat: int | None = Field(None, description="Seconds since 1970", examples=[1_799_996_400])
     token_type: Literal["bearer", "refresh_token"] | None = Field(
@@ -59,7 +59,7 @@ class ProtectedResourceView(BaseModel):
     authorization_servers: list[str] | None = Field(
         None, description="Only where an outside provider issues the tokens"
     )
-    scopes_supported: list[str] = Field(examples=[["posts:read"]])
+    scopes_supported: list[str] = Field(examples=[["account:read"]])
     bearer_methods_supported: list[Literal["header"]]
 
 

@@ -121,6 +121,6 @@ LINK = {
     "Link": {
         "description": 'Path of the next page as `rel="next"` (RFC 8288); absent on the last one',
         "schema": {"type": "string"},
-        "example": '</posts?limit=20&after=AAECAwQFBgcICQ>; rel="next"',
+        "example": '</users?limit=20&after=AAECAwQFBgcICQ>; rel="next"',
     }
 }

@@ -31,7 +31,9 @@ def _scope(value: str) -> str:
 
 
 TokenScope = Annotated[
-    str, AfterValidator(_scope), Field(json_schema_extra={"enum": _SCOPES}, examples=["posts:read"])
+    str,
+    AfterValidator(_scope),
+    Field(json_schema_extra={"enum": _SCOPES}, examples=["account:read"]),
 ]
 Seconds = Annotated[int, Field(ge=1, le=int(LIFE_MAX.total_seconds()))]
 
@@ -40,7 +42,7 @@ class TokenBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Name = Field(examples=["nightly backup"])
-    scopes: list[TokenScope] = Field(min_length=1, examples=[["posts:read"]])
+    scopes: list[TokenScope] = Field(min_length=1, examples=[["account:read"]])
     expires_in: Annotated[
         Seconds | None,
         *OMITTABLE,
@@ -55,7 +57,7 @@ class TokenBody(BaseModel):
 class TokenView(BaseModel):
     id: int = Field(examples=[1])
     name: str = Field(examples=["nightly backup"])
-    scopes: list[str] = Field(examples=[["posts:read"]])
+    scopes: list[str] = Field(examples=[["account:read"]])
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None = Field(description="To the hour; null: never used")

@@ -102,7 +102,7 @@ class ProtectedRoute(Route):
             if isinstance(each, _Scoped):
                 return each.required
         raise TypeError(
-            f"{self.path} names no scope: declare it with scope=Scope.POSTS_READ or another one,"
+            f"{self.path} names no scope: declare it with scope=Scope.ACCOUNT_READ or another one,"
             " or with Scope.SESSION_ONLY"
         )
 
@@ -163,7 +163,7 @@ Declare = Callable[[DecoratedCallable], DecoratedCallable]
 class ProtectedRouter(APIRouter):
     """Its routes authenticate, whether or not they ask for the `CurrentUser`.
 
-    Each one names its scope: `@protected.get("/posts", scope=Scope.POSTS_READ)`. The service does
+    Each one names its scope: `@protected.get("/users", scope=Scope.ACCOUNT_READ)`. The service does
     not start with one that names none. `without_factor=True`: also for users who lack a second
     factor that they must have.
     """

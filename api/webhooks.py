@@ -27,7 +27,7 @@ Events = Annotated[
         min_length=1,
         max_length=100,
         description="Names as in the audit; `*` is every event",
-        examples=[["post_written"]],
+        examples=[["user_registered"]],
     ),
 ]
 WebhookPath = Annotated[Id, Path()]
@@ -87,7 +87,7 @@ class NewWebhookView(WebhookView):
 
 class DeliveryView(BaseModel):
     id: int = Field(examples=[1])
-    type: str = Field(description="The name of the event", examples=["post_written"])
+    type: str = Field(description="The name of the event", examples=["user_registered"])
     status: Literal["waiting", "delivered", "failed"]
     attempts: int
     status_code: int | None = Field(description="Of the last answer", examples=[204])

@@ -15,8 +15,8 @@ P = TypeVar("P")
 CONCEPTS = (
     # Routes are tried in this order: those that are asked for most come first.
     "users",
-    "posts",
-    "votes",
+    "posts",  # posts only
+    "votes",  # posts only
     "auth",
     "sessions",
     "browser",
@@ -34,7 +34,7 @@ CONCEPTS = (
     "mail",
     "events",
     "webhooks",
-    "idempotency",
+    "idempotency",  # posts only
     "administration",
     "exports",
     "health",

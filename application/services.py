@@ -21,17 +21,20 @@ from application.ports.mail import Mailer
 from application.ports.outgoing import Outgoing
 from application.ports.passkeys import Passkeys
 from application.ports.passwords import Passwords
-from application.ports.queries import PostQueries, Queries
+from application.ports.queries import (
+    PostQueries,  # posts only
+    Queries,
+)
 from application.ports.sealer import Sealer
 from application.ports.storage import Storage
 from application.ports.tokens import Tokens
 from application.ports.totp import TotpCodes
-from application.posts import PostService
+from application.posts import PostService  # posts only
 from application.security_events import RecordedLimits, SecurityEvents
-from application.votes import VoteService
+from application.votes import VoteService  # posts only
 from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
-from domain.posts import DEFAULT_OPTIONS, PostOptions
+from domain.posts import DEFAULT_OPTIONS, PostOptions  # posts only
 from domain.registrations import RegistrationMode
 from domain.sessions import Lifetimes
 
@@ -54,7 +57,7 @@ class Ports:
     clock: Clock
     passkeys: Passkeys | None = None
     """None: there is no relying party, and nobody has passkeys."""
-    replica: PostQueries | None = None
+    replica: PostQueries | None = None  # posts only
     """Where posts are shown from; None: from `queries`. It is never used for decisions."""
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     public_url: str | None = None
@@ -66,7 +69,7 @@ class Ports:
     registration: RegistrationMode = RegistrationMode.OPEN
     """Who can register, and what others learn from it."""
     password_policy: PasswordPolicy = field(default_factory=PasswordPolicy)
-    post_options: PostOptions = DEFAULT_OPTIONS
+    post_options: PostOptions = DEFAULT_OPTIONS  # posts only
     factor_policy: FactorPolicy = field(default_factory=FactorPolicy)
 
     @property
@@ -98,8 +101,8 @@ class Services:
     codes: OneTimeCodeService
     mail: MailService
     personal_tokens: PersonalTokenService
-    posts: PostService
-    votes: VoteService
+    posts: PostService  # posts only
+    votes: VoteService  # posts only
     public_keys: Sequence[Mapping[str, str]]
     """The keys that others verify our tokens with, as JWKs (RFC 7517)."""
     limits: Limits
@@ -168,13 +171,15 @@ def build_services(ports: Ports) -> Services:
         ),
         mail=mail,
         personal_tokens=personal_tokens,
-        posts=PostService(
+        posts=PostService(  # posts only
             queries=ports.replica or ports.queries,
             storage=ports.storage,
             clock=ports.clock,
             options=ports.post_options,
         ),
-        votes=VoteService(queries=ports.queries, storage=ports.storage, clock=ports.clock),
+        votes=VoteService(  # posts only
+            queries=ports.queries, storage=ports.storage, clock=ports.clock
+        ),
         public_keys=ports.tokens.public_keys,
         limits=limits,
         readiness=ports.queries.ready,

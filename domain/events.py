@@ -21,9 +21,9 @@ Detail = str | int | bool | None
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     name: str
-    """In the past tense, as in "post_edited"."""
+    """In the past tense, as in "user_renamed"."""
     subject: str
-    """Kind and id of what was changed, as in "post:7"."""
+    """Kind and id of what was changed, as in "user:7"."""
     actor_id: UserId | None
     """Who did it. None: the service itself, or an unauthenticated client."""
     at: datetime

@@ -19,7 +19,7 @@ def field_paths(kind: type[Any]) -> dict[str, str]:
     """The attribute path of each stored field of the dataclass `kind`, by the field's name.
 
     A field that holds a dataclass is replaced by the fields of that dataclass: with `content:
-    PostContent` in `Post`, "title" leads to "content.title". Raises TypeError for a name that two
+    Content` in an entity, "title" leads to "content.title". Raises TypeError for a name that two
     fields have.
     """
     hints = get_type_hints(kind)

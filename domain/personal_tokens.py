@@ -1,7 +1,7 @@
 """Personal tokens: what scripts, CI and agents authenticate with instead of a session.
 
 A token is `gp_`, 43 random characters of base62 and six of a CRC-32 of these. A rule is a function
-of a `TokenContext`, as in `domain.posts`.
+of a `TokenContext`.
 """
 
 import unicodedata

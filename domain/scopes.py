@@ -25,8 +25,8 @@ class Scope(StrEnum):
         "Read and export the own account, see the names of others",
     )
     ACCOUNT_WRITE = "account:write", "Change the own profile and end the own sessions"
-    POSTS_READ = "posts:read", "Read posts, and the own drafts"
-    POSTS_WRITE = "posts:write", "Write, change, delete and vote for posts"
+    POSTS_READ = "posts:read", "Read posts, and the own drafts"  # posts only
+    POSTS_WRITE = "posts:write", "Write, change, delete and vote for posts"  # posts only
     ADMIN = "admin", "Administer users and read the audit, as an admin"
     SESSION_ONLY = "session", "What only a session may do: no token can have it"
 

@@ -92,9 +92,9 @@ class EventName(StrEnum):
     PASSKEY_ADDED = "passkey_added"
     PASSKEY_REMOVED = "passkey_removed"
     PASSKEY_RENAMED = "passkey_renamed"
-    POST_DELETED = "post_deleted"
-    POST_EDITED = "post_edited"
-    POST_WRITTEN = "post_written"
+    POST_DELETED = "post_deleted"  # posts only
+    POST_EDITED = "post_edited"  # posts only
+    POST_WRITTEN = "post_written"  # posts only
     RECOVERY_CODE_USED = "recovery_code_used"
     RECOVERY_CODES_MADE = "recovery_codes_made"
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105  no token

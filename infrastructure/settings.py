@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr(
         "sqlite:///gatepost.db"
     )
-    database_replica_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = None
+    database_replica_url: (  # posts only
+        Annotated[SecretStr, AfterValidator(_database_url)] | None
+    ) = None
     """A PostgreSQL standby that posts are shown from; the same for all instances."""
     database_connections: int = Field(default=16, ge=2, le=100)
     """At most, for each worker."""
@@ -162,9 +164,9 @@ class Settings(BaseSettings):
     registration: RegistrationMode = RegistrationMode.OPEN
     notices: Literal["on", "off"] = "on"
     """Whether users are told by mail of changes to their account."""
-    posts_per_day: int | None = Field(default=None, ge=1)
+    posts_per_day: int | None = Field(default=None, ge=1)  # posts only
     """Posts of a member in 24 hours; unset: no limit."""
-    drafts_until_verified: bool = False
+    drafts_until_verified: bool = False  # posts only
     """Whether what members write stays a draft until they have verified their address."""
     trusted_proxies: Annotated[list[_Network], *_CommaSeparated] = []
     root_path: _RootPath = ""
@@ -243,7 +245,7 @@ class Settings(BaseSettings):
         """The database's URL, password and all."""
         return self.database_url.get_secret_value()
 
-    @property
+    @property  # posts only
     def replica(self) -> str | None:
         """The replica's URL. Raises `BadSettings` unless it and the database are PostgreSQL."""
         if self.database_replica_url is None:

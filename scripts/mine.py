@@ -14,6 +14,7 @@ from pathlib import Path
 from scripts.rendering import (
     BASE_ONLY,
     MANIFEST,
+    STARTING,
     Answers,
     git,
     render,
@@ -53,7 +54,7 @@ def _file_with(tree: Path, name: str) -> str | None:
     """A file that has `name` as a word: nobody could tell the two meanings apart later."""
     word = re.compile(rf"(?<![a-z0-9]){name}(?![a-z0-9])", re.IGNORECASE)
     for path in tracked(tree):
-        text = None if path.startswith(BASE_ONLY) else text_of(tree / path)
+        text = None if path.startswith(BASE_ONLY) or path in STARTING else text_of(tree / path)
         if text and word.search(unmarked(text, ["base"], is_python=path.endswith(".py"))):
             return path
     return None

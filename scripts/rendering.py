@@ -13,6 +13,7 @@ list. Markdown and HTML have the marks in comments, `<!-- begin: base only -->`.
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+
+from scripts import example
 
 MANIFEST = ".gatepost.json"
 LICENSE = "LICENSE"
@@ -36,6 +39,7 @@ KEPT = (
 
 BASE_ONLY = (
     "benchmarks/",
+    "scripts/example.py",
     "scripts/mine.py",
     "scripts/rendering.py",
     "scripts/starting/",
@@ -124,15 +128,17 @@ def renamed(text: str, name: str) -> str:
 def unmarked(text: str, leaving: Iterable[str], *, is_python: bool) -> str:
     """`text` without what is marked for one of `leaving`, and without the marks of the rest.
 
-    Raises ValueError for a block that does not end.
+    Raises ValueError for a block that does not end, and for a mark where something ends.
     """
     lines = text.splitlines(keepends=True)
     cut = set(_cut_blocks(lines, set(leaving)))
-    starts = {
-        number
-        for number, line in enumerate(lines, 1)
-        if (mark := _MARK.search(line.rstrip("\n"))) and mark["what"] in leaving
-    }
+    starts = set()
+    for number, line in enumerate(lines, 1):
+        mark = _MARK.search(line.rstrip("\n"))
+        if mark and line.lstrip()[0] in ")]}":
+            raise ValueError(f"line {number}: a mark stands where something begins")
+        if mark and mark["what"] in leaving:
+            starts.add(number)
     cut |= set(_spans(text, starts)) if is_python and starts else starts
     kept = [line for number, line in enumerate(lines, 1) if number not in cut]
     return "".join(
@@ -217,6 +223,9 @@ def render(tree: Path, answers: Answers) -> None:
     remove(tree, BASE_ONLY)
     left = [path for path in tracked(tree) if (tree / path).exists()]
     change(tree, left, lambda path, text: _unmarked_file(path, text, leaving))
+    if "posts" in leaving:
+        without_posts(tree)
+        left = [path for path in tracked(tree) if (tree / path).exists()]
     change(
         tree,
         (path for path in left if path != LICENSE),
@@ -225,6 +234,40 @@ def render(tree: Path, answers: Answers) -> None:
     for command in (("format",), ("check", "--fix"), ("format",)):
         _ruff(tree, *command, "--quiet", ".")
     (tree / MANIFEST).write_text(answers.text())
+
+
+def without_posts(tree: Path) -> None:
+    """Take the example out of a tree without its marked lines, and begin with a first revision."""
+    remove(tree, example.FILES)
+    paths = [path for path in tracked(tree) if path.startswith("tests/") and path.endswith(".py")]
+    texts = {path: (tree / path).read_text() for path in paths if (tree / path).exists()}
+    missing = {path.removesuffix(".py").replace("/", ".") for path in example.FILES}
+    for path, text in example.cut_tests(texts, missing).items():
+        if text is None:
+            (tree / path).unlink()
+        else:
+            (tree / path).write_text(text)
+    for revision in tree.glob("infrastructure/database/migrations/versions/*.py"):
+        revision.unlink()
+    for command in (("format",), ("check", "--fix")):
+        _ruff(tree, *command, "--quiet", ".")
+    _python(tree, "-m", "infrastructure.database.migrations.generate", "first")
+    git(tree, "add", "--all")
+    (tree / "tests/openapi.json").write_text(
+        _python(tree, "-c", "import start; start.main()", "openapi")
+    )
+
+
+def _python(tree: Path, *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 # our own programs
+        [sys.executable, *arguments],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout
 
 
 def _unmarked_file(path: str, text: str, leaving: set[str]) -> str:

@@ -29,7 +29,7 @@ INSIDE = (
     "tokens",
     "data",
     "users",
-    "users/3",
+    "users/3",  # posts only
     "users/find?q=nobody@example.com",
     "audit",
 )
@@ -112,7 +112,7 @@ def main() -> None:
         directory = Path(name)
         gatepost(directory, "migrate")
         gatepost(directory, "create-admin", EMAIL, "--password-stdin", given=f"{PASSWORD}\n")
-        gatepost(directory, "seed", "--users", "30", "--posts", "40")
+        gatepost(directory, "seed", "--users", "30", "--posts", "40")  # posts only
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )

@@ -9,7 +9,7 @@ from factory.base import Factory
 from factory.declarations import LazyAttribute, SelfAttribute, Sequence, SubFactory
 
 from domain.passkeys import AuthenticatorState, NewPasskey, Passkey, VerifiedCredential
-from domain.posts import NewPost, Post, PostContent, PostPatch
+from domain.posts import NewPost, Post, PostContent, PostPatch  # posts only
 from domain.sessions import Method, NewSession, Session, refresh_hash
 from domain.users import NewUser, Role, User, UserDraft
 from tests.fakes.clock import NOON
@@ -74,7 +74,7 @@ class NewSessionFactory(Factory[NewSession]):
     ip = "192.0.2.1"
 
 
-class PostContentFactory(Factory[PostContent]):
+class PostContentFactory(Factory[PostContent]):  # posts only
     class Meta:
         model = PostContent
 
@@ -83,12 +83,12 @@ class PostContentFactory(Factory[PostContent]):
     published = True
 
 
-def post_patch(**content: Any) -> PostPatch:
+def post_patch(**content: Any) -> PostPatch:  # posts only
     """A patch of every field."""
     return PostPatch(asdict(PostContentFactory.build(**content)))
 
 
-class NewPostFactory(Factory[NewPost]):
+class NewPostFactory(Factory[NewPost]):  # posts only
     """Fields of the content are named `content__title` and so on."""
 
     class Meta:
@@ -99,7 +99,7 @@ class NewPostFactory(Factory[NewPost]):
     created_at = NOON
 
 
-class PostFactory(Factory[Post]):
+class PostFactory(Factory[Post]):  # posts only
     """Fields of the content are named `content__title` and so on."""
 
     class Meta:

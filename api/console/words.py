@@ -62,5 +62,5 @@ def _named(user_agent: str, names: tuple[tuple[re.Pattern[str], str], ...]) -> s
 
 
 def event(name: str) -> str:
-    """The name of an event as a sentence's beginning: "Post written"."""
+    """The name of an event as a sentence's beginning: "User renamed"."""
     return name.replace("_", " ").capitalize()

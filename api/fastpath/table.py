@@ -85,7 +85,7 @@ class RouteTable:
 
 
 def _first_segment(path: str) -> str:
-    """`posts` of `/posts/7`: only routes that begin with it are asked."""
+    """`users` of `/users/7`: only routes that begin with it are asked."""
     return path[1:].partition("/")[0]
 
 

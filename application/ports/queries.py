@@ -6,16 +6,16 @@ method raises `domain.errors.Unavailable` if the database does not answer.
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import StrEnum  # posts only
 from typing import Protocol, TypeVar
 
 from application.ports.passwords import PasswordHash
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode
 from domain.pages import Page
-from domain.policies import Visibility
-from domain.posts import Post, PostId
-from domain.search import Term
+from domain.policies import Visibility  # posts only
+from domain.posts import Post, PostId  # posts only
+from domain.search import Term  # posts only
 from domain.sessions import RefreshChain, Session, SessionId
 from domain.users import User, UserId
 
@@ -28,7 +28,7 @@ class Credentials:
     password: PasswordHash = field(repr=False)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # posts only
 class PostDetails:
     """A post as one viewer sees it at a given time."""
 
@@ -41,7 +41,7 @@ class PostDetails:
     """Whether the viewer voted for it."""
 
 
-class Sort(StrEnum):
+class Sort(StrEnum):  # posts only
     NEWEST = "newest"
     OLDEST = "oldest"
     TOP = "top"
@@ -53,7 +53,7 @@ class Sort(StrEnum):
         return (details.votes, post_id) if self is Sort.TOP else (post_id,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)  # posts only
 class PostList:
     """A list of posts for `viewer`: at most `limit` posts, after the sort key `after`."""
 
@@ -102,7 +102,7 @@ class RefreshLookup:
         return self.chain.rotated_at is not None
 
 
-class PostQueries(Protocol):
+class PostQueries(Protocol):  # posts only
     """Reads that a replica can serve.
 
     A result may lag some seconds behind the changes of other users. It shows every change that was
@@ -122,7 +122,10 @@ class PostQueries(Protocol):
         ...
 
 
-class Queries(PostQueries, Protocol):
+class Queries(
+    PostQueries,  # posts only
+    Protocol,
+):
     def of(self, port: type[P], /) -> P:
         """The adapter of this port: for concepts whose reads are not listed here."""
         ...

@@ -4,19 +4,26 @@ Every method raises `domain.errors.Unavailable` if the database does not answer,
 transaction because of concurrent ones.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Sequence,  # posts only
+)
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from application.ports.idempotency import Idempotency
+from application.ports.idempotency import Idempotency  # posts only
 from application.ports.jobs import Jobs
 from application.ports.mail import Outbox
 from application.ports.passwords import PasswordHash
-from application.ports.queries import Credentials, PostDetails
+from application.ports.queries import (
+    Credentials,
+    PostDetails,  # posts only
+)
 from domain.events import Event
 from domain.one_time_codes import OneTimeCode
-from domain.posts import NewPost, Post, PostId
+from domain.posts import NewPost, Post, PostId  # posts only
 from domain.sessions import NewSession, Session, SessionId
 from domain.users import NewUser, User, UserId
 
@@ -44,7 +51,7 @@ class Users(Protocol):
 
     async def remove(self, user: User) -> None:
         """Remove the user. After the commit, no read returns the user or their content, and
-        their address is free. Rows may be deleted later; votes are counted until then.
+        their address is free. Rows may be deleted later.
         """
         ...
 
@@ -134,7 +141,7 @@ class Identities(Protocol):
         ...
 
 
-class Posts(Protocol):
+class Posts(Protocol):  # posts only
     async def add(self, post: NewPost) -> Post:
         """Returns the stored post. The commit raises `AlreadyGone` if the owner was deleted."""
         ...
@@ -190,7 +197,7 @@ class OneTimeCodes(Protocol):
         ...
 
 
-class Votes(Protocol):
+class Votes(Protocol):  # posts only
     """One vote for each user and post. The commit updates the post's number of votes."""
 
     async def add(self, post_id: PostId, voter: UserId) -> None:
@@ -236,7 +243,7 @@ class UnitOfWork(Protocol):
     def identities(self) -> Identities:
         return self.of(Identities)
 
-    @property
+    @property  # posts only
     def posts(self) -> Posts:
         return self.of(Posts)
 
@@ -252,11 +259,11 @@ class UnitOfWork(Protocol):
     def outbox(self) -> Outbox:
         return Outbox(self.jobs)
 
-    @property
+    @property  # posts only
     def votes(self) -> Votes:
         return self.of(Votes)
 
-    @property
+    @property  # posts only
     def idempotency(self) -> Idempotency:
         return self.of(Idempotency)
 

@@ -12,7 +12,7 @@ from application.ports.queries import AuditEntry, EventList
 from application.request_info import REQUEST_INFO
 from domain.events import Event, EventId
 from domain.pages import InvalidCursor, Page
-from domain.posts import POST_WRITTEN
+from domain.posts import POST_WRITTEN  # posts only
 from infrastructure.database.driver.exported import OWNER, SUBJECT, Exported
 from infrastructure.database.driver.mapping import Mapping
 from infrastructure.database.driver.rows import BigId, Json, Row, primary_key, timestamp_column
@@ -24,8 +24,8 @@ _LOG = logging.getLogger("gatepost.audit")
 class EventRow(Row, table=True):
     __tablename__ = "events"
     __table_args__ = (
-        # For quotas: deleting a post leaves its event.
-        Index(
+        # For quotas: deleting a post leaves its event.  # posts only
+        Index(  # posts only
             "ix_events_post_written",
             "actor_id",
             "id",

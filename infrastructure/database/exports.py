@@ -9,7 +9,7 @@ from infrastructure.database.driver.exported import Exported
 from infrastructure.database.driver.statements import Database
 
 BATCH = 20
-"""Rows of a batch. The largest are posts, of up to 400 KB each."""
+"""Rows of a batch. The largest have 400 KB each."""
 
 
 def exported() -> list[Exported]:

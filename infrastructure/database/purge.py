@@ -16,7 +16,7 @@ from sqlalchemy import Select, Table, and_, bindparam, delete, func, select, tup
 from sqlalchemy.sql.dml import ReturningDelete
 
 from domain.events import AUDIT_DAYS
-from domain.idempotency import LIFE
+from domain.idempotency import LIFE  # posts only
 from domain.jobs import FAILED_DAYS
 from domain.sessions import NETWORK_RETENTION
 from domain.webhooks import DELIVERY_DAYS
@@ -25,19 +25,19 @@ from infrastructure.database.driver.rows import BigId, Instant
 from infrastructure.database.driver.statements import Database
 from infrastructure.database.events import EVENTS
 from infrastructure.database.external_identities import ENDED_IDENTITIES
-from infrastructure.database.idempotency import IDEMPOTENCY_KEYS
+from infrastructure.database.idempotency import IDEMPOTENCY_KEYS  # posts only
 from infrastructure.database.jobs import JOBS
 from infrastructure.database.one_time_codes import CODES
 from infrastructure.database.passkeys import CHALLENGES as PASSKEY_CHALLENGES
 from infrastructure.database.personal_tokens import PERSONAL_TOKENS
-from infrastructure.database.posts import POSTS
+from infrastructure.database.posts import POSTS  # posts only
 from infrastructure.database.sessions import ROTATED_TOKENS, SESSIONS
 from infrastructure.database.users import USERS
-from infrastructure.database.votes import VOTES
+from infrastructure.database.votes import VOTES  # posts only
 from infrastructure.database.webhooks import DELIVERIES
 
 ACCOUNT_BATCH = 100
-"""Rows of a closed account for each statement. Deleting a post also deletes its search entry."""
+"""Rows of a closed account for each statement."""
 
 BATCH = 2000
 """Rows for each statement."""
@@ -56,7 +56,7 @@ class Purged:
     codes: int = 0
     passkey_challenges: int = 0
     login_challenges: int = 0
-    idempotency_keys: int = 0
+    idempotency_keys: int = 0  # posts only
     events: int = 0
     ended_identities: int = 0
     failed_jobs: int = 0
@@ -150,7 +150,7 @@ _PASSKEY_CHALLENGES = (
     )
     .returning(PASSKEY_CHALLENGES.c.challenge_hash)
 )
-_IDEMPOTENCY_KEYS = (
+_IDEMPOTENCY_KEYS = (  # posts only
     delete(IDEMPOTENCY_KEYS)
     .where(
         tuple_(IDEMPOTENCY_KEYS.c.user_id, IDEMPOTENCY_KEYS.c.key).in_(
@@ -243,13 +243,13 @@ def _batch_of(table: Table, rows: Select[Any]) -> ReturningDelete[Any]:
 
 # In this order, so that deleting a row does not cascade to many others.
 _BELONGING_TO_ACCOUNT = (
-    _batch_of(VOTES, select(VOTES).where(VOTES.c.user_id == _OWNER)),
-    _batch_of(
+    _batch_of(VOTES, select(VOTES).where(VOTES.c.user_id == _OWNER)),  # posts only
+    _batch_of(  # posts only
         VOTES,
         select(VOTES).join(POSTS, POSTS.c.id == VOTES.c.post_id).where(POSTS.c.owner_id == _OWNER),
     ),
-    _batch_of(POSTS, select(POSTS).where(POSTS.c.owner_id == _OWNER)),
-    _batch_of(
+    _batch_of(POSTS, select(POSTS).where(POSTS.c.owner_id == _OWNER)),  # posts only
+    _batch_of(  # posts only
         IDEMPOTENCY_KEYS, select(IDEMPOTENCY_KEYS).where(IDEMPOTENCY_KEYS.c.user_id == _OWNER)
     ),
     _batch_of(
@@ -284,7 +284,7 @@ async def purge(
       `domain.sessions.NETWORK_RETENTION`, with their tokens;
     - expired one-time codes and challenges (used ones and sent mails are deleted at once);
     - expired personal tokens;
-    - idempotency records that are older than `domain.idempotency.LIFE`;
+    - records of idempotency keys, after their life;
     - audit events that are older than `audit_days`;
     - identities whose user deleted the account, after `ENDED_IDENTITY_LIFE`;
     - jobs that failed longer ago than `domain.jobs.FAILED_DAYS`;
@@ -315,7 +315,7 @@ async def purge(
     purged.login_challenges = await _delete_all(
         database, _CHALLENGES, expired_before=expired_before, batch=batch
     )
-    purged.idempotency_keys = await _delete_all(
+    purged.idempotency_keys = await _delete_all(  # posts only
         database, _IDEMPOTENCY_KEYS, expired_before=expired_before - LIFE, batch=batch
     )
     events_expired_before = expired_before - timedelta(days=audit_days)

@@ -9,22 +9,22 @@ from application.ports.queries import (
     Credentials,
     EventList,
     P,
-    PostDetails,
-    PostList,
+    PostDetails,  # posts only
+    PostList,  # posts only
     Queries,
     RefreshLookup,
 )
 from domain.one_time_codes import OneTimeCode
 from domain.pages import Page
-from domain.posts import PostId
+from domain.posts import PostId  # posts only
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
 from infrastructure.database import (
     events,
     external_identities,
     one_time_codes,
-    post_lists,
-    posts,
+    post_lists,  # posts only
+    posts,  # posts only
     sessions,
     users,
 )
@@ -37,7 +37,7 @@ class SqlQueries(Queries):
         self._database = database
         self._reads: dict[object, object] = {}
         self._session = sessions.session_lookup(database)
-        self._post = posts.post_lookup(database)
+        self._post = posts.post_lookup(database)  # posts only
         self._identity = external_identities.identity_lookup(database)
         self._readiness = Readiness(database)
 
@@ -77,11 +77,13 @@ class SqlQueries(Queries):
     async def code(self, code_hash: str) -> tuple[OneTimeCode, User] | None:
         return await one_time_codes.code(self._database, code_hash)
 
-    async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
+    async def post(  # posts only
+        self, post_id: PostId, viewer: User, now: datetime
+    ) -> PostDetails | None:
         record = await self._post(post_id, viewer.id)
         return None if record is None else posts.post_details_of(record, now)
 
-    async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
+    async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:  # posts only
         return await post_lists.posts(self._database, wanted, now)
 
     async def events(self, wanted: EventList) -> Page[AuditEntry]:

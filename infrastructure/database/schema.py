@@ -54,7 +54,8 @@ def config() -> "Config":
 @cache
 def newest() -> str:
     """The revision that this code is written for: the last of the numbered files."""
-    return max(file.name for file in MIGRATIONS.glob("versions/*.py")).partition("_")[0]
+    files = (file.name for file in MIGRATIONS.glob("versions/*.py"))
+    return max(files, default="0000").partition("_")[0]
 
 
 class MigrationFailed(Exception):

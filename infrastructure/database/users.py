@@ -138,11 +138,12 @@ _WAYS_IN = [
     delete(rows).where(rows.c.user_id == bindparam("owner", type_=BigId))
     for rows in (sql_table(name, column("user_id")) for name in _TABLES_OF_WAYS_IN)
 ]
-VOTES_AT_ONCE = 1000
-_VOTES = sql_table("votes", column("post_id"), column("user_id"))
-_THEIR_VOTES = _VOTES.c.user_id == bindparam("owner", type_=BigId)
-_SOME_VOTES = select(_VOTES.c.post_id).where(_THEIR_VOTES).limit(VOTES_AT_ONCE)
-_WITHDRAW = delete(_VOTES).where(_THEIR_VOTES, _VOTES.c.post_id.in_(_SOME_VOTES))
+VOTES_AT_ONCE = 1000  # posts only
+"""More are counted until `purge.remove_closed_accounts` has deleted them."""
+_VOTES = sql_table("votes", column("post_id"), column("user_id"))  # posts only
+_THEIR_VOTES = _VOTES.c.user_id == bindparam("owner", type_=BigId)  # posts only
+_SOME_VOTES = select(_VOTES.c.post_id).where(_THEIR_VOTES).limit(VOTES_AT_ONCE)  # posts only
+_WITHDRAW = delete(_VOTES).where(_THEIR_VOTES, _VOTES.c.post_id.in_(_SOME_VOTES))  # posts only
 _ADMINS = (
     select(USERS.c.id)
     .where(USERS.c.role == Role.ADMIN.value, USERS.c.is_active)
@@ -232,11 +233,12 @@ class SqlUsers(Users):
         return bool(changed)
 
     async def remove(self, user: User) -> None:
-        """The same work however much is theirs: `purge.remove_closed_accounts` deletes the rest.
-        That includes votes of more than `VOTES_AT_ONCE`, which are counted until then.
-        """
+        """The same work however much is theirs: `purge.remove_closed_accounts` deletes the rest."""
         await self._transaction.fetch(_CLOSE, key=user.id, no_key=f"closed {user.id}")
-        for rows in (*_WAYS_IN, _WITHDRAW):
+        for rows in (
+            *_WAYS_IN,
+            _WITHDRAW,  # posts only
+        ):
             await self._transaction.fetch(rows, owner=user.id)
 
     async def admins(self) -> list[UserId]:

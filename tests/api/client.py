@@ -162,7 +162,7 @@ class ApiClient:
     async def me(self, person: Person) -> httpx.Response:
         return await self.client.get("/users/me", headers=person.headers)
 
-    async def post(self, author: Person, **members: Any) -> dict[str, Any]:
+    async def post(self, author: Person, **members: Any) -> dict[str, Any]:  # posts only
         """What the service says of a post that `author` has just written."""
         body = {"title": "Hello", "content": "First post."} | members
         answer = await self.client.post("/posts", json=body, headers=author.headers)

@@ -36,10 +36,10 @@ class Expected:
     operation: str
     """The operation id: what generated clients call."""
     route: str
-    """Method and path: "PUT /posts/{post_id}/vote"."""
+    """Method and path: "GET /users/{user_id}"."""
     statuses: tuple[int, ...] | None = None
     """The answer to each of `WHO`, on what belongs to the owner. None: the route is public."""
-    on_draft: tuple[int, ...] | None = None
+    on_draft: tuple[int, ...] | None = None  # posts only
     """The same on a post that is a draft."""
     request: Options | Callable[[ApiClient, Person], Awaitable[Options]] = field(
         default_factory=dict

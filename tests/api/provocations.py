@@ -9,7 +9,7 @@ import httpx
 from api.app import create_app
 from application.ports.limits import Limit
 from domain.personal_tokens import PREFIX
-from domain.posts import PostOptions
+from domain.posts import PostOptions  # posts only
 from domain.registrations import RegistrationMode
 from domain.scopes import TOKEN_SCOPES
 from domain.users import UserId
@@ -80,21 +80,21 @@ async def with_a_bad_code(caller: Caller, name: str) -> httpx.Response:
     return await caller.call(name, json=members)
 
 
-async def on_a_draft_of_another(caller: Caller, name: str) -> httpx.Response:
+async def on_a_draft_of_another(caller: Caller, name: str) -> httpx.Response:  # posts only
     draft = await caller.api.post(await caller.api.person(), published=False)
     return await caller.call(name, at={"post_id": draft["id"]})
 
 
-async def on_a_post_of_another(caller: Caller, name: str) -> httpx.Response:
+async def on_a_post_of_another(caller: Caller, name: str) -> httpx.Response:  # posts only
     post = await caller.api.post(await caller.api.person())
     return await caller.call(name, at={"post_id": post["id"]})
 
 
-async def on_another_version(caller: Caller, name: str) -> httpx.Response:
+async def on_another_version(caller: Caller, name: str) -> httpx.Response:  # posts only
     return await caller.call(name, headers={"If-Match": '"7-aa"'})
 
 
-async def with_what_is_known(caller: Caller, name: str) -> httpx.Response:
+async def with_what_is_known(caller: Caller, name: str) -> httpx.Response:  # posts only
     return await caller.call(name, headers={"If-None-Match": "*"})
 
 
@@ -121,11 +121,11 @@ async def with_a_foreign_cursor(caller: Caller, name: str) -> httpx.Response:
     return await caller.call(name, query="?after=x")
 
 
-async def with_a_bad_key(caller: Caller, name: str) -> httpx.Response:
+async def with_a_bad_key(caller: Caller, name: str) -> httpx.Response:  # posts only
     return await caller.call(name, headers={"Idempotency-Key": "a b"})
 
 
-async def with_a_key_in_use(caller: Caller, name: str) -> httpx.Response:
+async def with_a_key_in_use(caller: Caller, name: str) -> httpx.Response:  # posts only
     async with caller.api.ports.storage() as uow:
         await uow.idempotency.claim(UserId(caller.anna.id), "key", caller.api.clock())
         return await caller.call(name, headers={"Idempotency-Key": "key"})
@@ -158,7 +158,7 @@ def with_registration(mode: RegistrationMode) -> Provocation:
     return provoke
 
 
-async def over_the_quota(caller: Caller, name: str) -> httpx.Response:
+async def over_the_quota(caller: Caller, name: str) -> httpx.Response:  # posts only
     ports = replace(caller.api.ports, post_options=PostOptions(per_day=1))
     async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
         caller.client = client

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from api.app import create_app
-from api.middleware import BODY_MAX, POST_BODY_MAX
+from api.middleware import BODY_MAX, BODY_MAX_BELOW
 from application.ports.limits import Limit
 from domain.users import Role
 from tests.api.client import (
@@ -306,7 +306,7 @@ async def test_a_body_over_the_limit_is_not_read_to_its_end(api: ApiClient) -> N
     )
 
     problem_of(answer, 413, "content_too_large")
-    assert sent <= POST_BODY_MAX + 2 * 65_536
+    assert sent <= BODY_MAX_BELOW["posts"] + 2 * 65_536
 
 
 async def test_the_limit_of_a_path_is_the_same_behind_a_prefix(api: ApiClient) -> None:

@@ -118,7 +118,7 @@ def a_mounted_application(app: FastAPI) -> None:
 def a_protected_route(app: FastAPI) -> None:
     router = protected_router("secrets")
 
-    @router.get("/closed", scope=Scope.POSTS_READ)
+    @router.get("/closed", scope=Scope.ACCOUNT_READ)
     async def read_closed(user: CurrentUser) -> int:
         return user.id
 
@@ -177,7 +177,7 @@ async def test_a_protected_route_authenticates_without_asking_for_the_user(
 ) -> None:
     router = protected_router("secrets")
 
-    @router.get("/secrets", scope=Scope.POSTS_READ)
+    @router.get("/secrets", scope=Scope.ACCOUNT_READ)
     async def read_secrets() -> str:
         return "secret"
 

@@ -118,7 +118,7 @@ async def test_no_session_that_did_not_prove_the_factor_changes_it(
         ("DELETE", "/users/me/totp", None),
         ("POST", "/users/me/recovery-codes", None),
         ("POST", "/users/me/passkeys/options", None),
-        ("POST", "/tokens", {"name": "backup", "scopes": ["posts:read"]}),
+        ("POST", "/tokens", {"name": "backup", "scopes": ["account:read"]}),
     ):
         answer = await api.client.request(method, path, json=body, headers=headers)
         if answer.status_code != 404:  # no relying party, no passkeys

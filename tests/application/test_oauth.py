@@ -19,7 +19,12 @@ from tests.fakes.ports import FakePorts
 PASSWORD = "correct horse battery"
 ROOT = UserFactory.build(role=Role.ADMIN)
 SECOND = timedelta(seconds=1)
-MEMBERS = (Scope.ACCOUNT_READ, Scope.ACCOUNT_WRITE, Scope.POSTS_READ, Scope.POSTS_WRITE)
+MEMBERS = (
+    Scope.ACCOUNT_READ,
+    Scope.ACCOUNT_WRITE,
+    Scope.POSTS_READ,  # posts only
+    Scope.POSTS_WRITE,  # posts only
+)
 
 
 async def log_in(services: Services, role: Role = Role.MEMBER) -> tuple[User, Login]:
@@ -45,8 +50,8 @@ async def test_each_kind_of_token_is_described(ports: FakePorts, services: Servi
         (login.access_token, MEMBERS, timedelta(hours=1), False),
         (login.refresh_token, MEMBERS, timedelta(days=30), True),
         (
-            await personal(services, anna, login, Scope.POSTS_READ),
-            (Scope.POSTS_READ,),
+            await personal(services, anna, login, Scope.ACCOUNT_READ),
+            (Scope.ACCOUNT_READ,),
             timedelta(days=90),
             False,
         ),
@@ -104,7 +109,7 @@ async def test_a_deactivated_user_s_tokens_are_inactive(
 ) -> None:
     anna, login = await log_in(services)
     tokens = [login.access_token, login.refresh_token]
-    tokens.append(await personal(services, anna, login, Scope.POSTS_READ))
+    tokens.append(await personal(services, anna, login, Scope.ACCOUNT_READ))
 
     ports.storage.change_user(anna.id, is_active=False)
 
@@ -117,7 +122,7 @@ async def test_revoking_a_session_s_token_ends_the_session_alone(
 ) -> None:
     anna, login = await log_in(services)
     other = await logins.log_in(services.auth, anna.email, PASSWORD, ClientInfo())
-    script = await personal(services, anna, login, Scope.POSTS_READ)
+    script = await personal(services, anna, login, Scope.ACCOUNT_READ)
 
     for _ in range(2):
         await services.of(TokenService).revoke(getattr(login, which))
@@ -133,7 +138,7 @@ async def test_revoking_a_personal_token_ends_that_token_alone(
     ports: FakePorts, services: Services
 ) -> None:
     anna, login = await log_in(services)
-    one, two = [await personal(services, anna, login, Scope.POSTS_READ) for _ in range(2)]
+    one, two = [await personal(services, anna, login, Scope.ACCOUNT_READ) for _ in range(2)]
 
     for _ in range(2):
         await services.of(TokenService).revoke(one)

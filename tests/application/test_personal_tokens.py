@@ -19,7 +19,7 @@ from tests.jobs import do_next
 from tests.logins import log_in
 
 PASSWORD = "correct horse battery"
-DRAFT = TokenDraft(name="backup", scopes=frozenset({Scope.POSTS_READ}))
+DRAFT = TokenDraft(name="backup", scopes=frozenset({Scope.ACCOUNT_READ}))
 
 
 async def person(services: Services, role: Role = Role.MEMBER) -> tuple[User, Session]:
@@ -39,10 +39,10 @@ async def test_a_token_authenticates_its_user_with_its_scopes(services: Services
 
     user, found = await services.auth.authenticate(await make(services, anna, session))
 
-    assert (user.id, user.scopes) == (anna.id, frozenset({Scope.POSTS_READ}))
+    assert (user.id, user.scopes) == (anna.id, frozenset({Scope.ACCOUNT_READ}))
     assert found is None
     (listed,) = await services.personal_tokens.of(anna)
-    assert (listed.name, listed.scopes) == ("backup", (Scope.POSTS_READ,))
+    assert (listed.name, listed.scopes) == ("backup", (Scope.ACCOUNT_READ,))
 
 
 async def test_a_stale_session_makes_no_token(ports: FakePorts, services: Services) -> None:
@@ -66,12 +66,12 @@ async def test_the_role_at_this_moment_decides_on_the_scope_of_admins(
     ports: FakePorts, services: Services
 ) -> None:
     root, session = await person(services, Role.ADMIN)
-    text = await make(services, root, session, Scope.ADMIN, Scope.POSTS_READ)
-    assert (await services.auth.authenticate(text))[0].scopes == {Scope.ADMIN, Scope.POSTS_READ}
+    text = await make(services, root, session, Scope.ADMIN, Scope.ACCOUNT_READ)
+    assert (await services.auth.authenticate(text))[0].scopes == {Scope.ADMIN, Scope.ACCOUNT_READ}
 
     ports.storage.change_user(root.id, role=Role.MEMBER)
 
-    assert (await services.auth.authenticate(text))[0].scopes == {Scope.POSTS_READ}
+    assert (await services.auth.authenticate(text))[0].scopes == {Scope.ACCOUNT_READ}
     with pytest.raises(AdminsOnly):  # although `root` was read before
         await make(services, root, session, Scope.ADMIN)
 

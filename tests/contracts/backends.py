@@ -7,18 +7,26 @@ from typing import Any
 from sqlalchemy import bindparam, delete, update
 
 from application.ports.passwords import PasswordHash
-from application.ports.queries import PostDetails, PostList, Queries
+from application.ports.queries import (
+    PostDetails,  # posts only
+    PostList,  # posts only
+    Queries,
+)
 from application.ports.storage import Storage
 from domain.pages import Page
-from domain.posts import NewPost, Post, PostId
+from domain.posts import NewPost, Post, PostId  # posts only
 from domain.sessions import Session
 from domain.users import User, UserId
 from infrastructure.database.driver.statements import Clause, Database
-from infrastructure.database.posts import POSTS
+from infrastructure.database.posts import POSTS  # posts only
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.database.users import USERS
-from tests.factories import NewSessionFactory, NewUserFactory, PostContentFactory
+from tests.factories import (
+    NewSessionFactory,
+    NewUserFactory,
+    PostContentFactory,  # posts only
+)
 from tests.fakes.clock import NOON
 from tests.fakes.queries import FakeQueries
 from tests.fakes.storage import FakeStorage
@@ -44,7 +52,9 @@ class Backend(ABC):
             await uow.commit()
         return session
 
-    async def add_post(self, owner: User, *, created_at: datetime = NOON, **content: Any) -> Post:
+    async def add_post(  # posts only
+        self, owner: User, *, created_at: datetime = NOON, **content: Any
+    ) -> Post:
         new = NewPost(
             owner_id=owner.id, content=PostContentFactory.build(**content), created_at=created_at
         )
@@ -53,18 +63,18 @@ class Backend(ABC):
             await uow.commit()
         return post
 
-    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:
+    async def post(self, post_id: PostId, viewer: User) -> PostDetails | None:  # posts only
         return await self.queries.post(post_id, viewer, NOON)
 
-    async def posts(self, wanted: PostList) -> Page[PostDetails]:
+    async def posts(self, wanted: PostList) -> Page[PostDetails]:  # posts only
         return await self.queries.posts(wanted, NOON)
 
-    async def remove_post(self, post: Post) -> None:
+    async def remove_post(self, post: Post) -> None:  # posts only
         async with self.storage() as uow:
             await uow.posts.remove(post)
             await uow.commit()
 
-    async def vote(self, post_id: PostId, voter: User) -> None:
+    async def vote(self, post_id: PostId, voter: User) -> None:  # posts only
         async with self.storage() as uow:
             await uow.votes.add(post_id, voter.id)
             await uow.commit()
@@ -101,7 +111,9 @@ CHANGE_PASSWORD = (
 )
 _REMOVE_USER = delete(USERS).where(USERS.c.id == bindparam("user"))
 
-_COUNT_VOTE = update(POSTS).values(votes=POSTS.c.votes + 1).where(POSTS.c.id == bindparam("post"))
+_COUNT_VOTE = (  # posts only
+    update(POSTS).values(votes=POSTS.c.votes + 1).where(POSTS.c.id == bindparam("post"))
+)
 
 
 class SqlBackend(Backend):

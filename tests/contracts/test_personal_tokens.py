@@ -23,7 +23,7 @@ async def add(
             NewPersonalToken(
                 user_id=user.id,
                 name="backup",
-                scopes=(Scope.POSTS_READ, Scope.ADMIN),
+                scopes=(Scope.ACCOUNT_READ, Scope.ADMIN),
                 created_at=NOON,
                 expires_at=expires_at,
                 token_hash=token_hash,
@@ -53,7 +53,7 @@ async def test_a_token_is_found_by_its_hash_with_its_user(backend: Backend) -> N
     stored = await backend.queries.of(PersonalTokenQueries).token_user("one")
     assert stored
     token, _ = stored
-    assert (token.name, token.scopes) == ("backup", (Scope.POSTS_READ, Scope.ADMIN))
+    assert (token.name, token.scopes) == ("backup", (Scope.ACCOUNT_READ, Scope.ADMIN))
     assert (token.created_at, token.expires_at, token.last_used_at) == (NOON, NOON + HOUR, None)
 
 

@@ -204,7 +204,7 @@ class PersonalOnSqlite(Technology):
             NewPersonalToken(
                 user_id=claims.user_id,
                 name=str(claims.session_id),
-                scopes=(Scope.POSTS_READ,),
+                scopes=(Scope.ACCOUNT_READ,),
                 created_at=claims.issued_at,
                 expires_at=claims.expires_at,
                 token_hash=token_hash(text),

@@ -39,12 +39,12 @@ from tests.fakes.clock import NOON
 SECOND = timedelta(seconds=1)
 SCANNERS_PATTERN = re.compile(r"\bgp_[0-9A-Za-z]{49}\b")
 """What a secret scanner is given."""
-DRAFT = TokenDraft(name="backup", scopes=frozenset({Scope.POSTS_READ}))
+DRAFT = TokenDraft(name="backup", scopes=frozenset({Scope.ACCOUNT_READ}))
 TOKEN = token_of(1)
 
 
 def made(user: User, *scopes: Scope, life: timedelta = LIFE) -> PersonalToken:
-    draft = TokenDraft(name="backup", scopes=frozenset(scopes or {Scope.POSTS_READ}), life=life)
+    draft = TokenDraft(name="backup", scopes=frozenset(scopes or {Scope.ACCOUNT_READ}), life=life)
     return make(TokenContext(actor=user, draft=draft, now=NOON), TOKEN).stored_as(1)
 
 

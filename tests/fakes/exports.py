@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict  # posts only
 
 from application.ports.exports import Exports, Value
 from domain.users import UserId
@@ -16,12 +16,15 @@ class FakeExports(Exports):
 
 
 def _sections(state: State, user_id: UserId) -> Iterator[tuple[str, list[Mapping[str, Value]]]]:
-    posts = [post for post in state.posts.values() if post.owner_id == user_id]
-    yield (
+    posts = [post for post in state.posts.values() if post.owner_id == user_id]  # posts only
+    yield (  # posts only
         "posts",
         [{"id": post.id, "version": post.version} | asdict(post.content) for post in posts],
     )
-    yield "votes", [{"post_id": post_id} for post_id, voter in state.votes if voter == user_id]
+    yield (  # posts only
+        "votes",
+        [{"post_id": post_id} for post_id, voter in state.votes if voter == user_id],
+    )
     sessions = [s for s in state.sessions.values() if s.user_id == user_id]
     yield "sessions", [{"id": s.id, "revoked_at": s.revoked_at, "ip": s.ip} for s in sessions]
     own = [entry for entry in state.events if entry.event.actor_id == user_id]

@@ -9,18 +9,18 @@ from application.ports.queries import (
     Credentials,
     EventList,
     P,
-    PostDetails,
-    PostList,
+    PostDetails,  # posts only
+    PostList,  # posts only
     Queries,
     RefreshLookup,
-    Sort,
+    Sort,  # posts only
 )
 from domain.events import LOGGED_IN
 from domain.one_time_codes import OneTimeCode
 from domain.pages import InvalidCursor, Page, page_length
-from domain.policies import Visibility, may_read
-from domain.posts import PostId
-from domain.search import Term, words_of
+from domain.policies import Visibility, may_read  # posts only
+from domain.posts import PostId  # posts only
+from domain.search import Term, words_of  # posts only
 from domain.sessions import RefreshChain, Session, SessionId, network_of
 from domain.users import User, UserId
 from tests.fakes.storage import FakeStorage, Identity
@@ -105,12 +105,14 @@ class FakeQueries(Queries):
         has_logged_in = bool(networks) or (user_id, LOGGED_IN) in events
         return has_logged_in and network not in networks
 
-    async def post(self, post_id: PostId, viewer: User, now: datetime) -> PostDetails | None:
+    async def post(  # posts only
+        self, post_id: PostId, viewer: User, now: datetime
+    ) -> PostDetails | None:
         state = await self._storage.read()
         post = state.posts.get(post_id)
         return state.details(post, viewer.id, now) if post else None
 
-    async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:
+    async def posts(self, wanted: PostList, now: datetime) -> Page[PostDetails]:  # posts only
         key = wanted.sort.key
         if wanted.after is not None and len(wanted.after) != (1 + (wanted.sort is Sort.TOP)):
             raise InvalidCursor
@@ -144,7 +146,7 @@ class FakeQueries(Queries):
         return list(self._storage.down)
 
 
-def _is_in(wanted: PostList, details: PostDetails, now: datetime) -> bool:
+def _is_in(wanted: PostList, details: PostDetails, now: datetime) -> bool:  # posts only
     post, is_public = details.post, details.visibility is Visibility.PUBLIC
     words = words_of(f"{post.content.title} {post.content.content}".lower())
     return (
@@ -155,7 +157,7 @@ def _is_in(wanted: PostList, details: PostDetails, now: datetime) -> bool:
     )
 
 
-def _has(words: tuple[str, ...], term: Term) -> bool:
+def _has(words: tuple[str, ...], term: Term) -> bool:  # posts only
     *wanted, last = (word.lower() for word in term.words)
     return any(
         list(words[at : at + len(wanted)]) == wanted

@@ -16,10 +16,13 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from application.concepts import adapter
 from application.outages import DatabaseUnavailable, SerializationFailure
-from application.ports.idempotency import IdempotencyRecord
+from application.ports.idempotency import IdempotencyRecord  # posts only
 from application.ports.jobs import Job, JobId, Jobs, NewJob
 from application.ports.passwords import PasswordHash
-from application.ports.queries import AuditEntry, PostDetails
+from application.ports.queries import (
+    AuditEntry,
+    PostDetails,  # posts only
+)
 from application.ports.storage import (
     P,
     Storage,
@@ -33,7 +36,7 @@ from domain.addresses import email_key
 from domain.errors import DomainError, Stale
 from domain.events import Event, EventId
 from domain.one_time_codes import OneTimeCode
-from domain.posts import Post, PostId
+from domain.posts import Post, PostId  # posts only
 from domain.sessions import Session, SessionId
 from domain.users import User, UserId
 from tests.fakes.tables import Tables
@@ -79,7 +82,7 @@ class EndedIdentity:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # posts only
 class Vote:
     post_id: PostId
     user_id: UserId
@@ -109,11 +112,11 @@ class State(Tables):
     def refresh_tokens(self) -> dict[str, RefreshToken]:
         return self.rows(RefreshToken)
 
-    @property
+    @property  # posts only
     def posts(self) -> dict[PostId, Post]:
         return self.rows(Post)
 
-    @property
+    @property  # posts only
     def votes(self) -> dict[tuple[PostId, UserId], Vote]:
         return self.rows(Vote)
 
@@ -125,7 +128,7 @@ class State(Tables):
     def jobs(self) -> dict[JobId, Job]:
         return self.rows(Job)
 
-    @property
+    @property  # posts only
     def kept(self) -> dict[tuple[UserId, str], IdempotencyRecord]:
         return self.rows(IdempotencyRecord)
 
@@ -147,7 +150,7 @@ class State(Tables):
         ]
         return sorted(active, key=lambda session: (session.last_used_at, session.id))[::-1]
 
-    def details(self, post: Post, viewer: UserId, now: datetime) -> PostDetails:
+    def details(self, post: Post, viewer: UserId, now: datetime) -> PostDetails:  # posts only
         return PostDetails(
             post=deepcopy(post),
             visibility=post.visibility(now),

@@ -1,7 +1,7 @@
 """Rows on dictionaries, with what databases do about references.
 
-A field whose type is the id of an entity refers to that entity: `post_id: PostId` in a row refers
-to a `Post`. A row that refers to nothing is refused, and goes with what it refers to.
+A field whose type is the id of an entity refers to that entity: `user_id: UserId` in a row refers
+to a `User`. A row that refers to nothing is refused, and goes with what it refers to.
 """
 
 from copy import deepcopy

@@ -92,7 +92,8 @@ class Service:
 _LAUNCHER = """
 import gc, json, os, select, signal, socket, sys, traceback
 import alembic.command, asyncpg.connection, structlog.dev, uvicorn.lifespan.on
-import infrastructure.database.replica, infrastructure.server
+import infrastructure.server
+import infrastructure.database.replica  # posts only
 import checks, cli, main
 from application.concepts import modules
 

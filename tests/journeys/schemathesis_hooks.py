@@ -1,6 +1,6 @@
 """What schemathesis can't know: who it is, and what no schema tells.
 
-It asks `$SERVICE` as a `$ROLE`, nearly always the same one, whose the posts are that it meets.
+It asks `$SERVICE` as a `$ROLE`, nearly always the same one, who owns what it meets.
 The admin `$ADMIN`, user 1, has `$PASSWORD`, as everybody does.
 """
 
@@ -19,8 +19,8 @@ ROLE, ADMIN, PASSWORD = (os.environ[name] for name in ("ROLE", "ADMIN", "PASSWOR
 UNTOLD = {
     "invalid_cursor",  # a cursor, a code and a tag are made by the service and nobody else
     "invalid_code",
-    "post_changed",
-    "idempotency_key_reused",  # depends on what was sent before
+    "post_changed",  # posts only
+    "idempotency_key_reused",  # depends on what was sent before  # posts only
     "weak_password",  # a setting, and a list of common ones
     "wrong_code",  # of an authenticator app, or a recovery code
     "bad_passkey",
@@ -102,7 +102,7 @@ def filter_case(context: HookContext, case: Case[Any]) -> bool:
     return not (changes and str(case.path_parameters.get("user_id")) == "1")
 
 
-@schemathesis.hook
+@schemathesis.hook  # posts only
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
     """Follow links from posts that are new: with a key from before, the answer tells of one that
     may be gone by now.

@@ -49,7 +49,7 @@ def test_authlib_introspects_and_revokes(service: Service, client: httpx.Client)
     tokens = [
         anna["access_token"],
         anna["refresh_token"],
-        make(client, anna, "posts:read")["token"],
+        make(client, anna, "account:read")["token"],
     ]
     with (
         OAuth2Client(token={"access_token": script, "token_type": "bearer"}) as inspector,
@@ -71,7 +71,7 @@ def test_authlib_introspects_and_revokes(service: Service, client: httpx.Client)
 
 
 def test_a_client_discovers_what_the_resource_takes(client: httpx.Client, service: Service) -> None:
-    refused = client.get("/posts")
+    refused = client.get("/users/me")
     found = re.fullmatch(r'Bearer resource_metadata="([^"]+)"', refused.headers["WWW-Authenticate"])
     assert found
 
@@ -80,26 +80,26 @@ def test_a_client_discovers_what_the_resource_takes(client: httpx.Client, servic
     # Section 3.3: what the client asked begins with the resource that the metadata is of.
     assert str(refused.request.url).startswith(metadata["resource"] + "/")
     assert "authorization_servers" not in metadata
-    scope = next(scope for scope in metadata["scopes_supported"] if scope == "posts:read")
+    scope = next(scope for scope in metadata["scopes_supported"] if scope == "account:read")
     assert metadata["bearer_methods_supported"] == ["header"]
     token = make(client, person(client, "bert@example.com"), scope)["token"]
-    assert client.get("/posts", headers=bearer(token)).status_code == 200
+    assert client.get("/users/me", headers=bearer(token)).status_code == 200
 
 
 def test_a_token_is_found_by_scanners_and_never_in_a_log(
     service: Service, client: httpx.Client
 ) -> None:
-    made = make(client, person(client, "carl@example.com"), "posts:read", "account:read")
+    made = make(client, person(client, "carl@example.com"), "account:read")
     token = made["token"]
     assert SCANNER.fullmatch(token)
     made_up = f"gp_{secrets.token_hex(24)}x"
 
-    client.get(f"/posts?q={token}", headers=bearer(token))
+    client.get(f"/users/me?q={token}", headers=bearer(token))
     client.get(f"/{token}", headers=bearer(token))
     client.get("/users/me", headers=bearer(made_up))
     client.post("/revoke", data={"token": token})
 
-    assert client.get("/posts", headers=bearer(token)).status_code == 401
+    assert client.get("/users/me", headers=bearer(token)).status_code == 401
     service.wait_for_line("token_deleted")
     log = service.log.read_text()
     assert token not in log

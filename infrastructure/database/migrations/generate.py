@@ -51,8 +51,12 @@ def generate(name: str) -> None:
 
 
 def has_a_row(name: str | None, kind: str, *_: object) -> bool:
-    """Whether a table is described by a row. The index for search is each database's own."""
-    others = ("alembic_version", "sqlite_sequence", "posts_search")
+    """Whether a table is described by a row."""
+    others = (
+        "alembic_version",
+        "sqlite_sequence",
+        "posts_search",  # posts only
+    )
     return kind != "table" or not str(name).startswith(others)
 
 
