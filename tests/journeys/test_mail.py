@@ -70,6 +70,30 @@ async def test_a_forgotten_password_is_reset_by_mail(place: Place, smtp: str, in
     assert len(inbox.mails) == 2
 
 
+async def test_a_quiet_registration_is_completed_by_mail_and_tells_nothing(
+    place: Place, smtp: str, inbox: Inbox
+) -> None:
+    place.settings["REGISTRATION"] = "quiet"
+    registration = {"email": EMAIL, "password": PASSWORD}
+    with place.serving() as service:
+        async with service.async_client() as client:
+            free = await client.post("/users", json=registration)
+            assert free.status_code == 202
+            assert (await log_in(client)).json()["code"] == "invalid_credentials"
+            (token,) = TOKEN.findall(part_of(await inbox.mail(), "plain"))
+            verified = await client.post("/verification", json={"token": token})
+            assert verified.status_code == 204
+            assert (await log_in(client)).status_code == 200
+
+            taken = await client.post("/users", json=registration | {"password": NEW})
+            assert (taken.status_code, taken.content) == (free.status_code, free.content)
+            notice = part_of(await inbox.mail(2), "plain")
+            assert (await log_in(client, NEW)).status_code == 401
+
+    assert TOKEN.findall(notice) == []
+    assert {mail["To"] for mail in inbox.mails} == {EMAIL}
+
+
 async def test_in_production_a_token_is_never_printed(place: Place) -> None:
     place.settings |= {"ENVIRONMENT": "production", "SECRET_KEY": SECRET}
     place.run("migrate")

@@ -1,5 +1,6 @@
 """Sessions and keys, as they are seen from outside by those who run several processes."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,9 +19,9 @@ def register(service: Service, email: str = "anna@example.com") -> None:
         assert answer.status_code == 201, answer.text
 
 
-def log_in(service: Service) -> dict[str, Any]:
+def log_in(service: Service, email: str = "anna@example.com") -> dict[str, Any]:
     with service.client() as client:
-        form = {"username": "anna@example.com", "password": PASSWORD}
+        form = {"username": email, "password": PASSWORD}
         answer = client.post("/login", data=form)
     assert answer.status_code == 200, answer.text
     tokens: dict[str, Any] = answer.json()
@@ -117,6 +118,58 @@ def test_the_end_of_a_session_acts_on_the_very_next_request_in_every_worker(
         known_to_both_workers(two_workers, stays)
         assert client.delete("/sessions", headers=bearer(stays)).status_code == 204
         assert refused_by_both_workers(two_workers, stays)
+
+
+def test_the_end_of_a_personal_token_acts_on_the_very_next_request_in_every_worker(
+    two_workers: Service,
+) -> None:
+    register(two_workers, "root@example.com")
+    two_workers.place.run("create-admin", "root@example.com", "--unverified")
+    root = log_in(two_workers, "root@example.com")
+
+    with two_workers.client() as client:
+
+        def owner(name: str) -> dict[str, Any]:
+            register(two_workers, f"{name}@example.com")
+            return log_in(two_workers, f"{name}@example.com")
+
+        def make(login: dict[str, Any], **more: int) -> dict[str, Any]:
+            body = {"name": "script", "scopes": ["account:read"], **more}
+            answer = client.post("/tokens", json=body, headers=bearer(login))
+            assert answer.status_code == 201, answer.text
+            token = answer.json()
+            return {"access_token": token["token"], "id": token["id"]}
+
+        def user_id(token: dict[str, Any]) -> int:
+            return int(ask(two_workers, token).json()["id"])
+
+        carl = owner("carl")
+        short = make(carl, expires_in=5)
+        assert ask(two_workers, short).status_code == 200
+
+        def delete(token: dict[str, Any], login: dict[str, Any]) -> httpx.Response:
+            return client.delete(f"/tokens/{token['id']}", headers=bearer(login))
+
+        def deactivate(token: dict[str, Any], _: dict[str, Any]) -> httpx.Response:
+            path, body = f"/users/{user_id(token)}", {"is_active": False}
+            return client.patch(path, json=body, headers=bearer(root))
+
+        def close(_: dict[str, Any], login: dict[str, Any]) -> httpx.Response:
+            body = {"current_password": PASSWORD}
+            return client.post("/users/me/deletion", json=body, headers=bearer(login))
+
+        for name, end in (("dora", delete), ("emil", deactivate), ("fred", close)):
+            login = owner(name)
+            token = make(login)
+            known_to_both_workers(two_workers, token)
+            assert end(token, login).is_success
+            assert refused_by_both_workers(two_workers, token)
+
+        deadline = time.monotonic() + 30
+        while ask(two_workers, short).status_code == 200:  # until it expires
+            assert time.monotonic() < deadline
+        assert refused_by_both_workers(two_workers, short)
+        assert ask(two_workers, carl).status_code == 200
 
 
 def kid_of(done: Done) -> str:
