@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from api.dependencies import FreshUser
 from api.routing import protected_router
 from domain.factors import FactorPolicy
-from domain.scopes import Scope
+from domain.scopes import TOKEN_SCOPES, Scope
 from domain.users import Role
 from tests.api.authenticator import (
     assert_stale,
@@ -372,6 +372,30 @@ async def test_a_required_factor_opens_the_rest(database_url: str) -> None:
         await enrol(api, anna)
 
         assert (await api.client.get("/posts", headers=anna.headers)).status_code == 200
+
+
+@on_one_database
+async def test_a_personal_token_of_one_who_lacks_a_required_factor_does_what_its_owner_may(
+    database_url: str,
+) -> None:
+    policy = FactorPolicy(required_of=frozenset({Role.MODERATOR}))
+    async with open_gate(database_url, policy=policy) as api:
+        owner, anna, moderator = [await api.person() for _ in range(3)]
+        scopes = [scope for scope in TOKEN_SCOPES if scope is not Scope.ADMIN]
+        scripts = [await api.token(person, *scopes) for person in (anna, moderator)]
+        await api.set_role(moderator, Role.MODERATOR)
+        needed = {script.id: set[str]() for script in scripts}
+        for row in protected_routes():
+            for script in scripts:
+                answer = await api.client.request(
+                    row.method, await path_of(row.path, api, owner), headers=script.headers
+                )
+                if answer.status_code == 403 and answer.json()["code"] == "second_factor_needed":
+                    needed[script.id].add(row.route)
+
+        assert needed[anna.id] == set()
+        assert {"GET /posts", "POST /posts", "GET /users/me/export"} <= needed[moderator.id]
+        assert not needed[moderator.id] & OPEN_WITHOUT
 
 
 @on_one_database

@@ -146,20 +146,7 @@ async def test_the_resource_is_the_public_url_whatever_host_is_asked(api: ApiCli
     assert below["resource"] == "https://api.example.org/below"
 
 
-async def test_an_outside_provider_is_the_authorization_server_and_tokens_are_not_here(
-    api: ApiClient,
-) -> None:
+async def test_an_outside_provider_is_the_authorization_server(api: ApiClient) -> None:
     ports = replace(fake_ports(), tokens=OutsideTokens())
 
     assert (await metadata(ports))["authorization_servers"] == ["https://provider.test"]
-    async with client_of(application(ports)) as client:
-        for method, path in (
-            ("POST", "/tokens"),
-            ("GET", "/tokens"),
-            ("DELETE", "/tokens/1"),
-            ("GET", "/users/1/tokens"),
-            ("DELETE", "/users/1/tokens"),
-            ("POST", "/introspect"),
-            ("POST", "/revoke"),
-        ):
-            assert (await client.request(method, path)).status_code == 404, path
