@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -62,6 +63,7 @@ _LISTED = DETAILS.with_only_columns(
     *(_TEXT if column is POSTS.c.content else column for column in DETAILS.selected_columns), _SIZE
 )
 """As `DETAILS`, with the size of the content, which is None where it is over `longest` bytes."""
+_size_of = itemgetter(-1)
 
 _SHORT = PAGE_BYTES // LIMIT_MAX
 _ANY_LENGTH = 2**62
@@ -110,7 +112,7 @@ async def posts(database: Database, wanted: PostList, now: datetime) -> Page[Pos
     statement, values = page_query(wanted, now, database.dialect, few=few)
     records = await database.fetch_long(statement, reader=wanted.viewer.id, **values)
     if any_is_long(records):
-        sizes = accumulate(size for *_, size in records)
+        sizes = accumulate(map(_size_of, records))
         limit = next((n for n, size in enumerate(sizes, 1) if size >= PAGE_BYTES), wanted.limit)
         limit = min(limit, wanted.limit)
         values |= {"limit": limit + 1, "longest": _ANY_LENGTH}
@@ -120,7 +122,7 @@ async def posts(database: Database, wanted: PostList, now: datetime) -> Page[Pos
 
 def any_is_long(records: Sequence[Record]) -> bool:
     """Whether a post of the page came without its content."""
-    return any(size > _SHORT for *_, size in records)
+    return max(map(_size_of, records), default=0) > _SHORT
 
 
 def page_query(
@@ -154,7 +156,7 @@ def page_query(
 
 
 def page_of(wanted: PostList, now: datetime, records: Sequence[Record]) -> Page[PostDetails]:
-    items = [post_details_of(columns, now) for *columns, _ in records[: wanted.limit]]
+    items = [post_details_of(record, now) for record in records[: wanted.limit]]
     items = items[: page_length([item.post.content.content for item in items])]
     more = len(records) > len(items)
     return Page(items, next=wanted.sort.key(items[-1]) if more else None)

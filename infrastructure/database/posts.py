@@ -90,6 +90,7 @@ DETAILS = select(
     .where(VOTES.c.post_id == POSTS.c.id, VOTES.c.user_id == bindparam("viewer"))
     .label("voted"),
 ).join(USERS, AUTHOR)
+_NAME, _VOTES, _VOTED = range(len(POST.columns), len(POST.columns) + 3)
 
 _BY_ID = DETAILS.where(POSTS.c.id == bindparam("id"))
 WANTED = (
@@ -130,15 +131,14 @@ _RECENT_TIMES = (
 
 
 def post_details_of(record: Record, now: datetime) -> PostDetails:
-    """The post in a record of `DETAILS`, as it is seen at `now`."""
+    """The post in a record that begins with the columns of `DETAILS`, as it is seen at `now`."""
     post = POST.of(record)
-    owner_name, votes, voted = record[len(POST.columns) :]
     return PostDetails(
         post=post,
         visibility=post.visibility(now),
-        owner_name=owner_name,
-        votes=votes,
-        voted=voted,
+        owner_name=record[_NAME],
+        votes=record[_VOTES],
+        voted=record[_VOTED],
     )
 
 

@@ -216,8 +216,11 @@ class Receiver:
             await self._answer(reader, writer)
         self.closed.set()
         writer.close()
-        with suppress(ConnectionError, ssl.SSLError):
-            await writer.wait_closed()
+        try:
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+        finally:
+            writer.transport.abort()  # when cancelled before a client has read everything
 
 
 @asynccontextmanager
@@ -235,6 +238,7 @@ async def receiving(
         for task in receiver.tasks:
             task.cancel()
         await asyncio.gather(*receiver.tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the loop closes an aborted socket in its next turn
 
 
 def answering(head: bytes, body: bytes = b"") -> Answer:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 from sqlalchemy import Boolean, Dialect, func, select
@@ -38,10 +38,9 @@ from infrastructure.database.driver.statements import (
     compiled,
 )
 
-_IS_STANDBY = select(func.pg_is_in_recovery(type_=Boolean))
+_Send = Callable[[str, Sequence[Any]], Awaitable[Sequence[Record]]]
 
-if TYPE_CHECKING:
-    pass
+_IS_STANDBY = select(func.pg_is_in_recovery(type_=Boolean))
 
 
 def _mapping_errors(error: BaseException) -> Exception | None:
@@ -99,33 +98,40 @@ class PostgresDatabase(Database):
         return ours
 
     async def fetch(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        return await self._fetch(clause, values, self.timeout)
+        return await self._fetch(self._send, clause, values)
 
     async def fetch_shared(self, clause: Clause, **values: Any) -> Sequence[Record]:
-        return await self._fetch(clause, values, self.timeout / 2)
-
-    async def _fetch(
-        self, clause: Clause, values: Mapping[str, Any], within: float
-    ) -> Sequence[Record]:
-        statement = compiled(clause, DIALECT)
-        arguments = statement.arguments(values)
-        try:
-            records = await self._send(statement.sql, arguments, within)
-        except SerializationFailure:
-            records = await retrying(partial(self._send, statement.sql, arguments, within))
-        return statement.converted(records)
-
-    async def _send(self, sql: str, arguments: Sequence[Any], within: float) -> Sequence[Record]:
-        with self._failures:
-            async with asyncio.timeout(within):
-                return await self.pool.fetch(sql, arguments)
+        return await self._fetch(partial(self._send, within=self.timeout / 2), clause, values)
 
     async def fetch_long(
         self, clause: Clause, *, reader: int | None = None, **values: Any
     ) -> Sequence[Record]:
+        return await self._fetch(partial(self._send_long, reader=reader), clause, values)
+
+    async def _fetch(
+        self, send: _Send, clause: Clause, values: Mapping[str, Any]
+    ) -> Sequence[Record]:
+        statement = compiled(clause, DIALECT)
+        arguments = statement.arguments(values)
+        try:
+            records = await send(statement.sql, arguments)
+        except SerializationFailure:
+            records = await retrying(partial(send, statement.sql, arguments))
+        return statement.converted(records)
+
+    async def _send(
+        self, sql: str, arguments: Sequence[Any], within: float | None = None
+    ) -> Sequence[Record]:
+        with self._failures:
+            async with asyncio.timeout(within or self.timeout):
+                return await self.pool.fetch(sql, arguments)
+
+    async def _send_long(
+        self, sql: str, arguments: Sequence[Any], reader: int | None
+    ) -> Sequence[Record]:
         with self._failures:
             async with asyncio.timeout(self.timeout), self._long_reads.place(reader):
-                return await self._fetch(clause, values, self.timeout)
+                return await self.pool.fetch(sql, arguments)
 
     async def listen(self, channel: str, heard: Callable[[], None]) -> None:
         await listen(postgres_address(self._url), channel, heard, within=10)
