@@ -306,7 +306,13 @@ def _replica_posts(  # posts only
 def build_mailer(settings: Settings) -> Mailer:
     if settings.smtp_url is None:
         return NoMailer() if settings.in_production else ConsoleMailer()
-    return SmtpMailer(settings.smtp_url.get_secret_value(), sender=settings.mail_from)
+    url, sender = settings.smtp_url.get_secret_value(), settings.mail_from
+    if settings.console == "off":
+        return SmtpMailer(url, sender=sender)
+    # Imported here: without the console no template engine is loaded.
+    from infrastructure.mail_html import html_of
+
+    return SmtpMailer(url, sender=sender, html=html_of)
 
 
 def build_passkeys(settings: Settings) -> Passkeys | None:

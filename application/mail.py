@@ -7,7 +7,6 @@ so no storage ever has it, and asking for one is the same work whether there is 
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from html import escape
 
 from application.notices import write_address_taken, write_notice
 from application.ports.clock import Clock
@@ -38,6 +37,12 @@ class Site:
             return f"{url}/{_OWN_PAGES[purpose]}#{token}"
         # The console needs no script, so the server has to see the token. No log has the query.
         return f"{url}{self.console}/{_CONSOLE_PAGES[purpose]}?token={token}"
+
+    def page(self, name: str) -> str | None:
+        """The page of the console with this name, or the site where a team has its own pages."""
+        if self.url is None or self.console is None:
+            return self.url
+        return f"{self.url.rstrip('/')}{self.console}/{name}"
 
 
 class MailService:
@@ -85,7 +90,7 @@ class MailService:
             owner = await self._queries.credentials(message.email)
             if owner is not None and owner.user.id != message.user_id:
                 # Another account has the pending address: it gets a notice, and nobody a code.
-                taken = write_address_taken(owner.user.email, self._site.url)
+                taken = write_address_taken(owner.user.email, self._site.page("login"))
                 return taken if owner.user.is_active else None
         return await self._with_code(message, message.purpose, now)
 
@@ -97,7 +102,7 @@ class MailService:
             message.email,
             at=message.added_at,
             ip=message.origin.ip,
-            public_url=self._site.url,
+            link=self._site.page("security"),
         )
 
     async def _with_code(
@@ -120,7 +125,7 @@ class MailService:
             if to is None:
                 return None
             if to == user.pending_email and await uow.codes.reserves(to, now, but=user.id):
-                return write_address_taken(to, self._site.url)
+                return write_address_taken(to, self._site.page("login"))
             # The time to undo a change runs from the change, however late the mail is.
             undoes = purpose is Purpose.EMAIL_CHANGE_UNDO
             since = message.added_at if undoes else now
@@ -162,6 +167,11 @@ _REASONS = {
         " and ends all sessions. Then choose a new password."
     ),
 }
+_LABELS = {
+    Purpose.VERIFICATION: "Confirm the address",
+    Purpose.PASSWORD_RESET: "Choose a new password",
+    Purpose.EMAIL_CHANGE_UNDO: "Bring this address back",
+}
 _HARMLESS = "If it was not you, there is nothing to do: without the token nothing changes."
 _COMFORTS = {
     Purpose.VERIFICATION: _HARMLESS,
@@ -195,23 +205,16 @@ def write(
     *,
     registers: bool = False,
 ) -> Mail:
-    """The mail that carries `token`, which stands alone on a line of its text.
+    """The mail that carries `token`.
 
     `registers`: whether it completes a registration.
     """
-    reason = _REGISTERS if registers else _REASONS[purpose]
-    link = site.link(purpose, token)
-    terms = f"It works once, until {expires_at:%Y-%m-%d %H:%M} UTC."
-    comfort = _COMFORTS[purpose]
-    paragraphs = [reason, "This is the token for it:", token, terms]
-    html = [escape(reason), "This is the token for it:", f"<code>{escape(token)}</code>", terms]
-    if link:
-        paragraphs.append(f"Or go to\n{link}")
-        html.append(f'Or <a href="{escape(link)}">go on from here</a>.')
-    body = "\n".join(f"<p>{paragraph}</p>" for paragraph in [*html, comfort])
     return Mail(
         to=to,
         subject=_SUBJECTS[purpose],
-        text="\n\n".join([*paragraphs, comfort]) + "\n",
-        html=f'<!doctype html>\n<html lang="en">\n<body>\n{body}\n</body>\n</html>\n',
+        paragraphs=[_REGISTERS if registers else _REASONS[purpose]],
+        token=token,
+        link=site.link(purpose, token),
+        label="Complete the registration" if registers else _LABELS[purpose],
+        closing=[f"It works once, until {expires_at:%Y-%m-%d %H:%M} UTC.", _COMFORTS[purpose]],
     )

@@ -1,7 +1,6 @@
 """Notices: mails to users about changes to their account."""
 
 from datetime import datetime
-from html import escape
 
 from application.ports.mail import Mail
 from application.ports.storage import UnitOfWork
@@ -117,11 +116,12 @@ _TEXTS = {
 
 
 def write_notice(
-    notice: Notice, to: str, *, at: datetime, ip: str | None, public_url: str | None
+    notice: Notice, to: str, *, at: datetime, ip: str | None, link: str | None
 ) -> Mail:
     """The mail about a change that was made at `at`, by a client at `ip` if it is known.
 
-    It repeats no text that a client chose, which could be a stranger's.
+    It repeats no text that a client chose, which could be a stranger's. `link`: where users look
+    after their account.
     """
     subject, event, advice = _TEXTS[notice]
     origin = f", by a client at the address {ip}" if ip else ""
@@ -129,15 +129,14 @@ def write_notice(
     if notice not in _ADMINS_ACTS:
         paragraphs.append("If it was you, there is nothing to do.")
     paragraphs.append(advice)
-    if public_url:
-        paragraphs.append(f"The service is at {public_url}")
-    return plain_mail(to, subject, paragraphs)
+    label = "Look at your account"
+    return Mail(to=to, subject=subject, paragraphs=paragraphs, link=link, label=label)
 
 
 _ADMINS_ACTS = (Notice.FACTORS_REMOVED, Notice.TOKENS_DELETED, Notice.REFRESH_TOKEN_REUSED)
 
 
-def write_address_taken(to: str, public_url: str | None) -> Mail:
+def write_address_taken(to: str, link: str | None) -> Mail:
     """The mail to the owner of an address that somebody else, or they again, want to register."""
     paragraphs = [
         "Somebody, most likely you, wanted to register an account with this e-mail address, or to"
@@ -147,17 +146,5 @@ def write_address_taken(to: str, public_url: str | None) -> Mail:
         "If it was not you, there is nothing to do. Nothing was changed, and nobody but you was"
         " told that there is an account.",
     ]
-    if public_url:
-        paragraphs.append(f"The service is at {public_url}")
-    return plain_mail(to, "You have an account already", paragraphs)
-
-
-def plain_mail(to: str, subject: str, paragraphs: list[str]) -> Mail:
-    """A mail of paragraphs, as text and as HTML."""
-    body = "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs)
-    return Mail(
-        to=to,
-        subject=subject,
-        text="\n\n".join(paragraphs) + "\n",
-        html=f'<!doctype html>\n<html lang="en">\n<body>\n{body}\n</body>\n</html>\n',
-    )
+    subject = "You have an account already"
+    return Mail(to=to, subject=subject, paragraphs=paragraphs, link=link, label="Log in")

@@ -127,10 +127,10 @@ class RegistrationService:
         site = Site(self._ports.public_url, self._ports.console)
         owner = await self._queries.credentials(pending.email)
         if owner is not None:
-            taken = write_address_taken(owner.user.email, site.url)
+            taken = write_address_taken(owner.user.email, site.page("login"))
             return taken if owner.user.is_active else None
         if await self._is_reserved(pending):
-            return write_address_taken(pending.email, site.url)
+            return write_address_taken(pending.email, site.page("login"))
         until = pending.expires_at
         return write(Purpose.VERIFICATION, pending.email, token, until, site, registers=True)
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.errors import MessageError
 from email.message import EmailMessage
@@ -77,10 +77,11 @@ def _untrusted(error: BaseException | None) -> str | None:
 class SmtpMailer(Mailer):
     """`url` is `smtp://[user:password@]host[:port]`, encrypted when the server offers to be
     (STARTTLS), or `smtps://...`, encrypted from the start. A password is never sent in the clear.
-    `sender` is an address, or a name with one: `Gatepost <gatepost@example.com>`.
+    `sender` is an address, or a name with one: `Gatepost <gatepost@example.com>`. `html` makes the
+    HTML part of a mail; None: mails are plain text.
     """
 
-    def __init__(self, url: str, *, sender: str) -> None:
+    def __init__(self, url: str, *, sender: str, html: Callable[[Mail], str] | None = None) -> None:
         parts = urlsplit(check_smtp_url(url))
         address = parseaddr(check_sender(sender))[1]
         self._sender = sender.replace(address, deliverable(address))
@@ -99,6 +100,7 @@ class SmtpMailer(Mailer):
             "local_hostname": self._domain,
             "timeout": _TIMEOUT,
         }
+        self._html = html
         self._has_reported = False
 
     async def send(self, mail: Mail) -> None:
@@ -131,7 +133,8 @@ class SmtpMailer(Mailer):
         message["Message-ID"] = make_msgid(domain=self._domain)
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(mail.text)
-        message.add_alternative(mail.html, subtype="html")
+        if self._html:
+            message.add_alternative(self._html(mail), subtype="html")
         return message
 
 

@@ -10,7 +10,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
@@ -21,7 +23,15 @@ COMMAND = [sys.executable, "-c", "import cli; cli.main()"]
 EMAIL = "anna.meyer@example.com"
 PASSWORD = "golden-modest-winter-lonely"  # noqa: S105 # of a database that is thrown away
 
-OUTSIDE = ("login", "register", "forgot", "reset?token=x", "verify?token=x", "undo?token=x")
+OUTSIDE = (
+    "login",
+    "register",
+    "forgot",
+    "reset?token=x",
+    "verify?token=x",
+    "undo?token=x",
+    "nowhere",
+)
 INSIDE = (
     "",
     "security",
@@ -32,6 +42,11 @@ INSIDE = (
     "users/3",  # posts only
     "users/find?q=nobody@example.com",
     "audit",
+    "webhooks",
+    "webhooks/1",
+    "webhooks/2",
+    "jobs",
+    "proof",
 )
 SIZES = {"wide": (1200, 780), "narrow": (375, 780)}
 SCHEMES = ("light", "dark")
@@ -62,6 +77,7 @@ def environment(directory: Path) -> dict[str, str]:
         "GATEPOST_DATABASE_URL": f"sqlite:///{directory / 'gatepost.db'}",
         "GATEPOST_BCRYPT_COST": "4",
         "GATEPOST_RATE_LIMITS": "off",
+        "GATEPOST_WEBHOOKS_PRIVATE": "on",
     }
 
 
@@ -76,15 +92,72 @@ def serving(directory: Path) -> Iterator[str]:
         text=True,
     ) as process:
         assert process.stdout  # noqa: S101 # it is a pipe
-        yield process.stdout.readline().split()[-1]
-        process.terminate()
+        try:
+            # Where passkeys of a service in development belong.
+            yield process.stdout.readline().split()[-1].replace("127.0.0.1", "localhost")
+        finally:
+            process.terminate()
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Of webhooks: takes what is sent to `/hook`, and fails with the rest."""
+
+    def do_POST(self) -> None:  # the name of the method
+        self.send_response(204 if self.path == "/hook" else 500)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def receiving() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+AUTHENTICATOR = {
+    "protocol": "ctap2",
+    "transport": "internal",
+    "hasResidentKey": True,
+    "hasUserVerification": True,
+    "isUserVerified": True,
+    "automaticPresenceSimulation": True,
+}
+
+
+def make_something_to_show(page: Page, url: str, receiver: str) -> None:
+    """A personal token, webhooks with deliveries, and a passkey."""
+    page.goto(f"{url}/console/tokens")
+    page.get_by_label("What it is for").fill("Nightly backup")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Make the token").click()
+    for path, event in (("hook", "Every event"), ("broken", "Post written")):
+        page.goto(f"{url}/console/webhooks")
+        page.get_by_role("textbox", name="Address").fill(f"{receiver}/{path}")
+        page.get_by_text("Only some…").click()
+        page.get_by_label(event).check()
+        page.get_by_role("button", name="Add the webhook").click()
+        page.get_by_role("button", name="Send a test").click()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
+    page.goto(f"{url}/console/passkeys")
+    page.get_by_label("What you call it").fill("My phone")
+    page.get_by_role("button", name="Add a passkey").click()
+    page.get_by_role("status").wait_for()
 
 
 def log_in(page: Page, url: str) -> None:
     page.goto(f"{url}/console/login")
     page.get_by_label("E-mail address").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     page.wait_for_url(f"{url}/console")
 
 
@@ -116,10 +189,12 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        with serving(directory) as url:
-            context = browser.new_context(java_script_enabled=False)
+        with serving(directory) as url, receiving() as receiver:
+            context = browser.new_context()
             take(context, url, OUTSIDE, every)
-            log_in(context.new_page(), url)
+            page = context.new_page()
+            log_in(page, url)
+            make_something_to_show(page, url, receiver)
             take(context, url, INSIDE, every)
         browser.close()
 

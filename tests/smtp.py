@@ -152,7 +152,8 @@ def smtp_in_a_thread() -> Iterator[str]:
 
 def part_of(mail: EmailMessage, subtype: str) -> str:
     """The text of the one part of a mail that is `text/subtype`."""
-    (part,) = (part for part in mail.iter_parts() if part.get_content_subtype() == subtype)
+    parts = mail.iter_parts() if mail.is_multipart() else [mail]
+    (part,) = (part for part in parts if part.get_content_subtype() == subtype)
     assert isinstance(part, EmailMessage)
     content: str = part.get_content()
     return content.replace("\r\n", "\n")

@@ -1,5 +1,6 @@
 """Mail, as a port, and the queue of mails that are to be written and sent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -28,9 +29,25 @@ class MailRefused(Exception):
 class Mail:
     to: str
     subject: str
-    text: str = field(repr=False)
-    html: str = field(repr=False)
-    """The same content as `text`, in HTML."""
+    paragraphs: Sequence[str] = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    """What the mail was asked for. It follows the paragraphs."""
+    link: str | None = field(default=None, repr=False)
+    """Where a click leads."""
+    label: str = ""
+    """What `link` is for: "Choose a new password"."""
+    closing: Sequence[str] = field(default=(), repr=False)
+    """Paragraphs after token and link."""
+
+    @property
+    def text(self) -> str:
+        """All of it as plain text, with token and link alone on their lines."""
+        parts = [*self.paragraphs]
+        if self.token:
+            parts += ["This is the token for it:", self.token]
+        if self.link:
+            parts.append(f"{self.label}:\n{self.link}")
+        return "\n\n".join([*parts, *self.closing]) + "\n"
 
 
 class Mailer(Adapter, Protocol):

@@ -213,6 +213,5 @@ async def test_each_change_of_a_factor_is_told_once_by_mail(
         Notice.FACTORS_REMOVED,
     ]
     assert [(mail.to, mail.subject) for mail in ports.mailer.sent] == [
-        (EMAIL, write_notice(notice, EMAIL, at=NOON, ip=None, public_url=None).subject)
-        for notice in told
+        (EMAIL, write_notice(notice, EMAIL, at=NOON, ip=None, link=None).subject) for notice in told
     ]

@@ -120,15 +120,14 @@ async def test_a_message_to_a_former_address_is_not_sent(
     assert ports.mailer.sent == []
 
 
-async def test_a_mail_has_its_token_and_expiry_in_text_and_html(
+async def test_a_mail_has_its_token_and_expiry(
     ports: FakePorts, services: Services, anna: User
 ) -> None:
     token = await reset_token(ports, services)
 
     (mail,) = ports.mailer.sent
-    assert token in mail.html
+    assert mail.token == token
     assert "2026-11-23 13:00 UTC" in mail.text
-    assert "2026-11-23 13:00 UTC" in mail.html
     assert token not in repr(mail)
     assert "http" not in mail.text
 
@@ -306,4 +305,4 @@ async def test_a_mail_links_to_the_console_or_to_the_pages_of_the_public_site(
     (mail,) = ports.mailer.sent
     link = f"https://example.org{path}{token}"
     assert link in mail.text.splitlines()
-    assert f'href="{link}"' in mail.html
+    assert mail.link == link

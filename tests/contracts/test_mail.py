@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from domain.one_time_codes import OneTimeCode, Purpose
 from domain.users import User, UserId
 from infrastructure.database.mail import OUTBOX
 from infrastructure.mail import ConsoleMailer, SmtpMailer, check_sender, check_smtp_url
+from infrastructure.mail_html import html_of
 from tests.contracts.backends import Backend, FakeBackend, SqlBackend
 from tests.fakes.clock import NOON
 from tests.fakes.mail import FakeMailer
@@ -253,10 +257,14 @@ async def test_a_mail_that_the_release_before_has_queued_is_sent_once(backend: B
 MAIL = Mail(
     to="anna@example.com",
     subject="Grüße",
-    text="The token is\n\nabc_123-" + "x" * 60 + "\n\nÄ <b>.\n",
-    html="<p>The token is <code>abc_123</code> Ä</p>\n",
+    paragraphs=["Somebody asked for a token."],
+    token="abc_123-" + "x" * 60,
+    link="https://example.org/console/reset?token=abc_123&a=b",
+    label="Ä <b>",
+    closing=["It's over at noon."],
 )
 SENDER = "Gatepost <post@example.org>"
+SITE = "https://example.org/"
 
 
 @pytest.fixture
@@ -281,16 +289,55 @@ async def test_a_mail_is_delivered(adapter: str, smtp: str) -> None:
 
 
 async def test_a_mail_arrives_as_it_was_written(smtp: str, inbox: Inbox) -> None:
-    await SmtpMailer(smtp, sender=SENDER).send(MAIL)
+    await SmtpMailer(smtp, sender=SENDER, html=html_of).send(MAIL)
 
     (mail,) = inbox.mails
+    assert mail.get_content_type() == "multipart/alternative"
     assert inbox.recipients == ["anna@example.com"]
     assert (mail["From"], mail["To"], mail["Subject"]) == (SENDER, "anna@example.com", "Grüße")
     assert mail["Message-ID"].endswith("@example.org>")
     assert parsedate_to_datetime(mail["Date"]).tzinfo is not None
     assert mail["Auto-Submitted"] == "auto-generated"
     assert part_of(mail, "plain") == MAIL.text
-    assert part_of(mail, "html") == MAIL.html
+    assert part_of(mail, "html").rstrip("\n") == html_of(MAIL)
+
+
+async def test_without_a_template_a_mail_is_plain_text(smtp: str, inbox: Inbox) -> None:
+    await SmtpMailer(smtp, sender=SENDER).send(MAIL)
+
+    (mail,) = inbox.mails
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_content().replace("\r\n", "\n") == MAIL.text
+
+
+def test_the_text_of_a_mail_has_token_and_link_alone_on_their_lines() -> None:
+    assert MAIL.text.split("\n\n") == [
+        "Somebody asked for a token.",
+        "This is the token for it:",
+        MAIL.token,
+        f"Ä <b>:\n{MAIL.link}",
+        "It's over at noon.\n",
+    ]
+
+
+def test_the_html_of_a_mail_says_the_same_escaped_and_loads_nothing() -> None:
+    hostile = "<img src=https://evil.example/x onerror=y>\"'&"
+    mail = Mail(to="a@example.com", subject=hostile, paragraphs=[hostile])
+    link = f"{SITE}?{hostile}"
+    html = html_of(replace(mail, token=hostile, link=link, label=hostile, closing=[hostile]))
+    plain = html_of(mail)
+
+    assert html.count("&lt;img") >= 5
+    for page in (html, plain):
+        assert "<img" not in page
+        assert not re.search(r"<(script|link|style|iframe|svg)\b|url\(|@import", page)
+        assert re.findall(r"https?://[^\s\"&]+", page.replace("https://evil.example/x", "")) == (
+            [f"{SITE}?"] if page is html else []
+        )
+    assert "<a " not in plain
+    assert MAIL.text.split()[0] in html_of(MAIL)
+    for part in (*MAIL.paragraphs, MAIL.token, MAIL.link, MAIL.label, *MAIL.closing):
+        assert escape(part or "").replace("&#x27;", "&#39;") in html_of(MAIL)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +354,7 @@ async def test_a_mail_arrives_as_it_was_written(smtp: str, inbox: Inbox) -> None
 async def test_a_mail_reaches_addresses_of_every_kind(
     smtp: str, inbox: Inbox, to: str, received: str
 ) -> None:
-    mail = Mail(to=to, subject=MAIL.subject, text=MAIL.text, html=MAIL.html)
+    mail = replace(MAIL, to=to)
 
     await SmtpMailer(smtp, sender=SENDER).send(mail)
 
@@ -344,7 +391,7 @@ async def test_a_refusal_is_permanent_or_temporary(
 
 @pytest.mark.parametrize("to", ["anna@", "no address", "anna@example.com\nBcc: eve@example.com"])
 async def test_what_is_no_address_is_refused(smtp: str, inbox: Inbox, to: str) -> None:
-    mail = Mail(to=to, subject=MAIL.subject, text=MAIL.text, html=MAIL.html)
+    mail = replace(MAIL, to=to)
 
     with pytest.raises(MailRefused):
         await SmtpMailer(smtp, sender=SENDER).send(mail)
@@ -453,7 +500,7 @@ def test_the_console_shows_the_token_in_every_encoding() -> None:
     program = (
         "import asyncio; from infrastructure.mail import ConsoleMailer;"
         "from application.ports.mail import Mail;"
-        "mail = Mail(to='änna@exämple.com', subject='Grüße', text='abc_123\\nÄ', html='');"
+        "mail = Mail(to='änna@exämple.com', subject='Grüße', paragraphs=['abc_123', 'Ä']);"
         "asyncio.run(ConsoleMailer().send(mail))"
     )
     done = subprocess.run(
