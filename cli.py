@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+_ALONE = re.compile(r'\{\n +("\$ref": "[^"]+")\n +\}')
+"""A reference, which takes one line in the OpenAPI document."""
 
 
 def _output(as_json: bool, value: Any, *lines: str) -> None:
@@ -236,7 +241,8 @@ def openapi() -> None:
     if settings.secret_key is None and not settings.in_production:
         # Nothing is signed here, so no secret needs to be generated and stored.
         settings = settings.model_copy(update={"secret_key": SecretStr(secrets.token_urlsafe(48))})
-    _output(True, build(settings).openapi())
+    document = json.dumps(build(settings).openapi(), indent=2, ensure_ascii=False)
+    print(_ALONE.sub(r"{\1}", document))
 
 
 @app.command()

@@ -7,11 +7,12 @@ from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import problem_responses
 from api.ids import Id
 from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
 from api.users import OMITTABLE, UserView
+from application.administration import AdministrationService
+from application.errors import raises
 from application.ports.queries import AuditEntry, EventList
 from domain.scopes import Scope
 from domain.users import Role, UserId
@@ -60,8 +61,9 @@ class EventView(BaseModel):
     "/users",
     scope=Scope.ADMIN,
     summary="List users",
-    responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
+    responses=_LINKED,
 )
+@raises(AdministrationService.users)
 async def list_users(
     query: Annotated[PageQuery, Query()],
     request: Request,
@@ -78,8 +80,8 @@ async def list_users(
     "/users/{user_id}",
     scope=Scope.ADMIN,
     summary="Change a user's role or state",
-    responses=problem_responses(401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
+@raises(AdministrationService.change)
 async def change_user(
     user_id: Annotated[Id, Path()],
     body: UserChangeBody,
@@ -121,8 +123,9 @@ class EventsQuery(PageQuery):
     "/audit",
     scope=Scope.ADMIN,
     summary="What happened",
-    responses=_LINKED | problem_responses(400, 401, 403, 422, 503),
+    responses=_LINKED,
 )
+@raises(AdministrationService.audit)
 async def list_events(
     query: Annotated[EventsQuery, Query()],
     request: Request,

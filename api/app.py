@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRouter
+from fastapi.routing import APIRouter, iter_route_contexts
 from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
@@ -14,12 +14,13 @@ from api import auth, browser, oauth, one_time_codes, passkeys, personal_tokens,
 from api.cookies import BrowserDoor
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.docs import add_docs
-from api.errors import add_error_handlers, problem_schemas
+from api.errors import add_error_handlers
 from api.fastpath.table import RouteTable
 from api.middleware import BODY_MAX, AccessLog, RequestMiddleware, answer_failure, write_nothing
 from api.observability import Metrics, RequestMetrics, add_metrics, with_trace_id
 from api.pages import Cursors
-from api.routing import refuse_undeclared_routes
+from api.problems import document_problems
+from api.routing import Route, refuse_undeclared_routes
 from application.concepts import modules
 from application.services import Ports, build_services
 
@@ -52,9 +53,11 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
-        schemas = document["components"]["schemas"]
-        schemas |= problem_schemas()
+        routes = (context.original_route for context in iter_route_contexts(self.routes))
+        named = {route.unique_id: route for route in routes if isinstance(route, Route)}
+        document_problems(document, named)
         if self.state.door:
+            schemas = document["components"]["schemas"]
             document["components"]["schemas"] = browser.login_schemas() | schemas
         for methods in document["paths"].values():
             for operation in methods.values():

@@ -7,14 +7,15 @@ from fastapi import Form, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
-from api.dependencies import CurrentSession, CurrentUser, UseCases
-from api.errors import problem_responses
+from api.dependencies import CurrentSession, CurrentUser, ServicePorts, UseCases
 from api.ids import Id
 from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of, request_context
 from api.routing import protected_router, public_router
 from api.users import OMITTABLE
+from application.auth import AuthService
 from application.challenges import Challenge
+from application.errors import raises
 from application.logins import ClientInfo, Login
 from application.ports.limits import Limit
 from domain.addresses import EMAIL_MAX
@@ -103,11 +104,14 @@ class SessionView(BaseModel):
     description="On an account with a second factor the answer to a right password is a 401"
     " `second_factor_required` with the members `challenge`, `methods` (of `totp`, `recovery_code`,"
     " `passkey`) and `expires_in` (seconds): go on with `POST /login/second-factor`.",
-    responses=problem_responses(401, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
 )
+@raises(AuthService.login, SecondFactorRequired)
 async def login(
-    form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
+    form: Annotated[LoginForm, Form()],
+    request: Request,
+    response: Response,
+    use_cases: UseCases,
 ) -> TokensView:
     login = completed(
         await use_cases.auth.login(
@@ -128,9 +132,9 @@ def completed(login: Login | Challenge) -> Login:
 @public.post(
     "/refresh",
     summary="Refresh a session",
-    responses=problem_responses(401, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.REFRESHES)],
 )
+@raises(AuthService.refresh)
 async def refresh(
     form: Annotated[RefreshForm, Form()], response: Response, use_cases: UseCases
 ) -> TokensView:
@@ -146,9 +150,9 @@ async def refresh(
     status_code=204,
     response_class=Response,
     summary="Log out",
-    responses=problem_responses(401, 429, 503),
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
+@raises(AuthService.logout)
 async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     await use_cases.auth.logout(session)
 
@@ -158,8 +162,8 @@ async def logout(session: CurrentSession, use_cases: UseCases) -> None:
     scope=Scope.ACCOUNT_READ,
     without_factor=True,
     summary="List own sessions",
-    responses=problem_responses(401, 503),
 )
+@raises(AuthService.sessions)
 async def list_sessions(
     request: Request, user: CurrentUser, use_cases: UseCases
 ) -> list[SessionView]:
@@ -174,9 +178,9 @@ async def list_sessions(
     status_code=204,
     response_class=Response,
     summary="Log out everywhere",
-    responses=problem_responses(401, 429, 503),
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
+@raises(AuthService.revoke_sessions)
 async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.auth.revoke_sessions(user)
 
@@ -188,9 +192,9 @@ async def end_sessions(user: CurrentUser, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="End one session",
-    responses=problem_responses(401, 404, 422, 429, 503),
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
+@raises(AuthService.revoke_session)
 async def end_session(
     session_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases
 ) -> None:
@@ -206,10 +210,10 @@ class JwkSet(JSONResponse):
     summary="The public keys of access tokens",
     response_class=JwkSet,
 )
-async def read_keys(response: Response, use_cases: UseCases) -> dict[str, list[dict[str, str]]]:
+async def read_keys(response: Response, ports: ServicePorts) -> dict[str, list[dict[str, str]]]:
     """A JWK set (RFC 7517, section 5). It is empty unless tokens are signed with a key pair."""
     response.headers["Cache-Control"] = "public, max-age=300"
-    return {"keys": [dict(key) for key in use_cases.public_keys]}
+    return {"keys": [dict(key) for key in ports.tokens.public_keys]}
 
 
 def client_info_of(request: Request, *, is_browser: bool = False) -> ClientInfo:

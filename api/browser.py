@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from api.auth import LoginForm, client_info_of, completed
 from api.cookies import cookie_header, session_cookie
 from api.dependencies import UseCases, services_of
-from api.errors import located, problem_responses
+from api.errors import located
 from api.limits import limited_by_network
 from api.proofs import (
     OmittableChallenge,
@@ -23,12 +23,15 @@ from api.proofs import (
     expect_one,
 )
 from api.routing import BrowserRoute, browser_router
+from application.auth import AuthService
 from application.browser import BrowserService
+from application.errors import raises
 from application.logins import Login
 from application.passkeys import PasskeyService
 from application.ports.limits import Limit
 from application.proofs import ProofService
 from application.services import Services
+from domain.challenges import SecondFactorRequired
 from domain.sessions import InvalidToken
 
 public = browser_router("browser")
@@ -101,6 +104,7 @@ async def _log_in_by_json(request: Request) -> Response:
     return response
 
 
+@raises(AuthService.login, ProofService.second_step, PasskeyService.login, SecondFactorRequired)
 async def log_browser_in(
     form: Annotated[LoginForm, Form()], request: Request, response: Response, use_cases: UseCases
 ) -> None:
@@ -122,7 +126,6 @@ public.add_api_route(
     status_code=204,
     response_class=Response,
     summary="Log a browser in",
-    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
     openapi_extra={
         "requestBody": {
@@ -139,9 +142,9 @@ public.add_api_route(
     status_code=204,
     response_class=Response,
     summary="Log a browser out",
-    responses=problem_responses(403, 429, 503),
     dependencies=[limited_by_network(Limit.SESSION_ENDINGS)],
 )
+@raises(AuthService.logout)
 async def log_browser_out(request: Request, response: Response, use_cases: UseCases) -> None:
     """Ends the session of the cookie, if there is one."""
     await end_browser_session(request, response, use_cases)

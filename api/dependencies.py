@@ -8,9 +8,12 @@ from fastapi.security import OAuth2PasswordBearer
 
 from api.cookies import SessionCookie, cookie_header, session_cookie
 from api.request_context import address_of, request_context
+from application.auth import AuthService
 from application.browser import BrowserService
-from application.ports.limits import Limit, network_hits
-from application.services import Services
+from application.errors import raises
+from application.outages import OUTAGES
+from application.ports.limits import Limit, Limits, network_hits
+from application.services import Ports, Services
 from domain.factors import must_be_fresh
 from domain.personal_tokens import PREFIX
 from domain.scopes import TOKEN_SCOPES
@@ -18,12 +21,22 @@ from domain.sessions import InvalidToken, NotAuthenticated, Session
 from domain.users import User
 
 
+@raises(OUTAGES)
 async def services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
 UseCases = Annotated[Services, Depends(services_of)]
+
+
+async def ports_of(request: Request) -> Ports:
+    services: Services = request.app.state.services
+    return services.ports
+
+
+ServicePorts = Annotated[Ports, Depends(ports_of)]
+"""For routes that ask no database."""
 
 
 class BearerToken(OAuth2PasswordBearer):
@@ -43,6 +56,7 @@ def credential(request: HTTPConnection) -> str:
     return bearer_token(request)
 
 
+@raises(NotAuthenticated, InvalidToken)
 def bearer_token(request: HTTPConnection) -> str:
     """The token of the one Authorization header.
 
@@ -70,6 +84,7 @@ bearer_scheme = BearerToken(
 )
 
 
+@raises(bearer_token, AuthService.authenticate, BrowserService.authenticate, Limits.hit, OUTAGES)
 async def current_user(request: Request, token: Annotated[str, Depends(bearer_scheme)]) -> User:
     """The user whose token or cookie the request carries, as stored at this moment.
 
@@ -102,6 +117,7 @@ CurrentUser = Annotated[User, Depends(current_user)]
 """The whole user whose token the request carries, as stored at this moment; else a 401."""
 
 
+@raises(InvalidToken)
 async def current_session(request: Request, _: CurrentUser) -> Session:
     session = request_context(request).session
     if session is None:
@@ -113,6 +129,7 @@ CurrentSession = Annotated[Session, Depends(current_session)]
 """The session of the request's token; asking for it asks for the current user too."""
 
 
+@raises(must_be_fresh)
 async def fresh_user(session: CurrentSession, user: CurrentUser, use_cases: UseCases) -> User:
     """The current user, whose session is fresh. Raises `StaleLogin`.
 

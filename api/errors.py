@@ -10,8 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response, params
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
-from pydantic.json_schema import models_json_schema
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from api.methods import allowed_methods
@@ -65,49 +64,14 @@ HTTP_CODES = {
 """Codes of the errors that FastAPI and Starlette raise themselves, by status."""
 
 
-class FieldError(BaseModel):
-    loc: list[str | int] = Field(examples=[["body", "title"]])
-    msg: str = Field(examples=["Field required"])
-    type: str = Field(examples=["missing"])
-
-
-class Problem(BaseModel):
-    """A problem (RFC 9457, section 3). Some have members besides, which their routes document."""
-
-    type: str = Field("about:blank", examples=["about:blank"])
-    title: str = Field(examples=["Not Found"])
-    status: int = Field(examples=[404])
-    detail: str = Field(examples=["User with id: 7 was not found"])
-    code: str = Field(description="Stable name of the error", examples=["user_not_found"])
-    request_id: str = Field(examples=["5f0c6e1d8a9b4c7e"])
-    errors: list[FieldError] = Field(
-        default=[], description="Each error and its location, for an invalid body or query"
-    )
-
-
 def phrase(status: int) -> str:
     """The name of `status` in RFC 9110, section 15."""
     return _PHRASES.get(status, HTTPStatus(status).phrase)
 
 
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route in OpenAPI, for problems with these statuses."""
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    return {
-        status: {
-            "description": phrase(status),
-            "content": {"application/problem+json": schema},
-        }
-        for status in statuses
-    }
-
-
-def problem_schemas() -> dict[str, Any]:
-    """The component schemas that `problem_responses` refers to."""
-    template = "#/components/schemas/{model}"
-    _, schema = models_json_schema([(Problem, "serialization")], ref_template=template)
-    definitions: dict[str, Any] = schema["$defs"]
-    return definitions
+def status_of(error: type[DomainError]) -> int:
+    """The status of the error's kind."""
+    return next(STATUSES[kind] for kind in error.__mro__ if kind in STATUSES)
 
 
 def problem_response(
@@ -147,7 +111,6 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 async def _on_domain_error(request: Request, error: DomainError) -> Response:
-    kind = next(kind for kind in type(error).__mro__ if kind in STATUSES)
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = _challenge(error, request)
@@ -160,7 +123,12 @@ async def _on_domain_error(request: Request, error: DomainError) -> Response:
     if error.members:
         headers["Cache-Control"] = "no-store"
     return _problem(
-        request, STATUSES[kind], error.code, error.detail, headers=headers, members=error.members
+        request,
+        status_of(type(error)),
+        error.code,
+        error.detail,
+        headers=headers,
+        members=error.members,
     )
 
 

@@ -7,9 +7,9 @@ from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import problem_responses
 from api.routing import protected_router
 from api.users import UserView
+from application.errors import raises
 from application.exports import ExportService
 from application.ports.exports import Value
 from domain.scopes import Scope
@@ -41,8 +41,9 @@ class ExportResponse(StreamingResponse):
     scope=Scope.ACCOUNT_READ,
     response_class=ExportResponse,
     summary="All that is stored of the current user",
-    responses=_DOCUMENTED | problem_responses(401, 503),
+    responses=_DOCUMENTED,
 )
+@raises(ExportService.of)
 async def export_current_user(user: CurrentUser, use_cases: UseCases) -> ExportResponse:
     """A large account is streamed: an export that ends early breaks the connection."""
     return ExportResponse(

@@ -10,12 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from api.auth import SessionView
 from api.dependencies import CurrentSession, CurrentUser, FreshUser, UseCases
-from api.errors import problem_responses
 from api.ids import Id
 from api.limits import limited_by_session
 from api.passkeys import PasskeyView
 from api.request_context import request_context
 from api.routing import protected_router
+from application.administration import AdministrationService
+from application.errors import raises
 from application.factors import FactorService
 from application.passkeys import passkeys_of
 from application.ports.limits import Limit
@@ -61,8 +62,8 @@ class RecoveryCodesView(BaseModel):
     scope=Scope.ACCOUNT_READ,
     without_factor=True,
     summary="Own second factors",
-    responses=problem_responses(401, 503),
 )
+@raises(FactorService.status, passkeys_of)
 async def read_factors(user: CurrentUser, use_cases: UseCases) -> FactorsView:
     status = await use_cases.of(FactorService).status(user)
     confirmed_at = status.totp_confirmed_at
@@ -80,8 +81,8 @@ async def read_factors(user: CurrentUser, use_cases: UseCases) -> FactorsView:
     status_code=201,
     summary="Add an authenticator app",
     description="Shows the secret once. It is not in force until `PUT /users/me/totp` had a code.",
-    responses=problem_responses(401, 409, 429, 503),
 )
+@raises(FactorService.start_totp)
 async def start_totp(
     user: FreshUser, session: CurrentSession, response: Response, use_cases: UseCases
 ) -> TotpEnrolmentView:
@@ -99,8 +100,8 @@ async def start_totp(
     summary="Confirm the authenticator app",
     description="From now on a login takes its code. Shows recovery codes once; the ones from"
     " before are void.",
-    responses=problem_responses(401, 409, 413, 415, 422, 429, 503),
 )
+@raises(FactorService.confirm_totp)
 async def confirm_totp(
     body: CodeBody,
     user: CurrentUser,
@@ -120,8 +121,8 @@ async def confirm_totp(
     status_code=204,
     response_class=Response,
     summary="Remove the authenticator app",
-    responses=problem_responses(401, 429, 503),
 )
+@raises(FactorService.remove_totp)
 async def remove_totp(user: FreshUser, session: CurrentSession, use_cases: UseCases) -> None:
     await use_cases.of(FactorService).remove_totp(user, session)
 
@@ -133,8 +134,8 @@ async def remove_totp(user: FreshUser, session: CurrentSession, use_cases: UseCa
     status_code=201,
     summary="Make new recovery codes",
     description="Shows them once. The ones from before are void.",
-    responses=problem_responses(401, 409, 429, 503),
 )
+@raises(FactorService.new_recovery_codes)
 async def make_recovery_codes(
     user: FreshUser, session: CurrentSession, response: Response, use_cases: UseCases
 ) -> RecoveryCodesView:
@@ -150,8 +151,8 @@ async def make_recovery_codes(
     response_class=Response,
     summary="Remove all second factors of a user",
     description="For somebody who has lost them. Ends all their sessions.",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
+@raises(FactorService.remove_all)
 async def remove_factors(
     user_id: Annotated[Id, Path()], user: FreshUser, session: CurrentSession, use_cases: UseCases
 ) -> None:
@@ -162,8 +163,8 @@ async def remove_factors(
     "/users/{user_id}/sessions",
     scope=Scope.ADMIN,
     summary="List the sessions of a user",
-    responses=problem_responses(401, 403, 404, 422, 503),
 )
+@raises(AdministrationService.sessions)
 async def list_sessions_of_user(
     user_id: Annotated[Id, Path()], request: Request, user: CurrentUser, use_cases: UseCases
 ) -> list[SessionView]:
@@ -178,9 +179,9 @@ async def list_sessions_of_user(
     status_code=204,
     response_class=Response,
     summary="End all sessions of a user",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
+@raises(AdministrationService.revoke_sessions)
 async def end_sessions_of_user(
     user_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases
 ) -> None:

@@ -5,10 +5,10 @@ from typing import Literal
 from fastapi import Request
 from pydantic import BaseModel
 
-from api.dependencies import UseCases
-from api.errors import problem_responses
+from api.dependencies import ServicePorts
 from api.request_context import is_draining
 from api.routing import public_router
+from application.errors import raises
 from domain.errors import Unavailable
 
 public = public_router("operations", prefix="/health")
@@ -27,11 +27,12 @@ async def is_live() -> HealthView:
     return HealthView()
 
 
-@public.get("/ready", summary="Can it serve?", responses=problem_responses(503))
-async def is_ready(use_cases: UseCases, request: Request) -> HealthView:
+@public.get("/ready", summary="Can it serve?")
+@raises(NotReady)
+async def is_ready(ports: ServicePorts, request: Request) -> HealthView:
     if is_draining(request.scope):
         raise NotReady("Not ready: draining")
-    down = await use_cases.readiness()
+    down = await ports.queries.ready()
     if down:
         raise NotReady(f"Not ready: {', '.join(down)}")
     return HealthView()

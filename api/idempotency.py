@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header
 from pydantic import WithJsonSchema
 
+from application.errors import raises
 from domain.errors import Invalid
 
 _KEY = re.compile(r"[!-~]{1,255}")
@@ -15,6 +16,7 @@ class InvalidIdempotencyKey(Invalid):
     detail = "An Idempotency-Key has 1 to 255 visible ASCII characters"
 
 
+@raises(InvalidIdempotencyKey)
 async def idempotency_key(
     lines: Annotated[
         list[str] | None,

@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 from fastapi import Form, Request, Response
 from pydantic import BaseModel, Field, SecretStr
 
-from api.dependencies import CurrentUser, UseCases
-from api.errors import RESOURCE_METADATA, problem_responses
+from api.dependencies import CurrentUser, ServicePorts, UseCases
+from api.errors import RESOURCE_METADATA
 from api.limits import UNLIMITED
 from api.request_context import base_url
 from api.routing import protected_router, public_router
+from application.errors import raises
 from application.oauth import TokenService, TokenStatus
 from domain.scopes import TOKEN_SCOPES, Scope
 
@@ -68,9 +69,9 @@ class ProtectedResourceView(BaseModel):
     scope=Scope.ADMIN,
     response_model_exclude_none=True,
     summary="What a token is",
-    responses=problem_responses(401, 403, 413, 415, 422, 503),
     dependencies=[UNLIMITED],
 )
+@raises(TokenService.introspect)
 async def introspect(
     form: Annotated[TokenForm, Form()], response: Response, user: CurrentUser, use_cases: UseCases
 ) -> IntrospectionView:
@@ -85,8 +86,8 @@ async def introspect(
     "/revoke",
     response_class=Response,
     summary="End a token",
-    responses=problem_responses(413, 415, 422, 503),
 )
+@raises(TokenService.revoke)
 async def revoke(form: Annotated[TokenForm, Form()], use_cases: UseCases) -> None:
     """Deletes a personal token; ends the session of an access or refresh token. Always 200."""
     await use_cases.of(TokenService).revoke(form.token.get_secret_value())
@@ -98,12 +99,12 @@ async def revoke(form: Annotated[TokenForm, Form()], use_cases: UseCases) -> Non
     summary="What the service is to OAuth clients",
 )
 async def read_protected_resource(
-    request: Request, response: Response, use_cases: UseCases
+    request: Request, response: Response, ports: ServicePorts
 ) -> ProtectedResourceView:
     response.headers["Cache-Control"] = "public, max-age=300"
     return ProtectedResourceView(
         resource=base_url(request),
-        authorization_servers=list(use_cases.ports.tokens.authorization_servers) or None,
+        authorization_servers=list(ports.tokens.authorization_servers) or None,
         scopes_supported=[scope.value for scope in TOKEN_SCOPES],
         bearer_methods_supported=["header"],
     )

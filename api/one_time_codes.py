@@ -6,12 +6,13 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import problem_responses
 from api.limits import limited_by_network
 from api.request_context import address_of
 from api.routing import protected_router, public_router
 from api.users import EmailAddress, NewPassword
-from application.ports.limits import Limit, account_hit
+from application.errors import raises
+from application.one_time_codes import OneTimeCodeService
+from application.ports.limits import Limit, Limits, account_hit
 from application.registrations import confirm
 from domain.scopes import Scope
 
@@ -48,8 +49,8 @@ class ResetBody(BaseModel):
     status_code=202,
     response_class=Response,
     summary="Have a mail sent that verifies the address",
-    responses=problem_responses(401, 429, 503),
 )
+@raises(OneTimeCodeService.ask_for_verification, Limits.hit)
 async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
     # Whose address it is, nobody knows yet: it gets no more mail than one that forgot a password.
     subject = f"user:{user.id}"
@@ -63,9 +64,9 @@ async def request_verification(user: CurrentUser, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="Verify an address",
-    responses=problem_responses(400, 409, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.RESETS)],
 )
+@raises(confirm)
 async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     """A pending address replaces the present one. The token of a registration completes it."""
     await confirm(use_cases, body.token)
@@ -76,8 +77,8 @@ async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="Undo a change of address",
-    responses=problem_responses(400, 413, 415, 422, 503),
 )
+@raises(OneTimeCodeService.undo_email_change)
 async def undo_email_change(body: VerificationBody, use_cases: UseCases) -> None:
     """Within 72 hours, by the token that was mailed to the address before; ends all sessions."""
     await use_cases.codes.undo_email_change(body.token)
@@ -88,9 +89,9 @@ async def undo_email_change(body: VerificationBody, use_cases: UseCases) -> None
     status_code=202,
     response_class=Response,
     summary="Have a mail sent that allows a new password",
-    responses=problem_responses(413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.RESETS)],
 )
+@raises(OneTimeCodeService.ask_for_reset, Limits.hit)
 async def request_password_reset(body: ResetRequestBody, use_cases: UseCases) -> None:
     """Accepted for every address, whether somebody has it or not."""
     await use_cases.limits.hit(account_hit(Limit.ACCOUNT_RESETS, body.email))
@@ -102,9 +103,9 @@ async def request_password_reset(body: ResetRequestBody, use_cases: UseCases) ->
     status_code=204,
     response_class=Response,
     summary="Choose a new password",
-    responses=problem_responses(400, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.RESETS)],
 )
+@raises(OneTimeCodeService.reset)
 async def reset_password(body: ResetBody, request: Request, use_cases: UseCases) -> None:
     new_password = body.new_password.get_secret_value()
     await use_cases.codes.reset(body.token, new_password, ip=address_of(request))

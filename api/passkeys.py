@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from api.auth import TokensView, client_info_of
 from api.dependencies import CurrentSession, CurrentUser, FreshUser, UseCases
-from api.errors import problem_responses
 from api.ids import Id
 from api.limits import limited_by_network
 from api.routing import protected_router, public_router
+from application.errors import raises
 from application.passkeys import PasskeyService
 from application.ports.limits import Limit
 from domain.passkeys import Assertion, Attestation, Passkey, PasskeyId, from_base64url
@@ -137,9 +137,9 @@ PasskeyPath = Annotated[Id, Path()]
 @public.post(
     "/login/passkey/options",
     summary="Get the options of a login by passkey",
-    responses=problem_responses(429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
 )
+@raises(PasskeyService.login_options)
 async def passkey_login_options(response: Response, use_cases: UseCases) -> dict[str, Any]:
     """`PublicKeyCredentialRequestOptionsJSON` for `navigator.credentials.get()`, the same for
     everybody but for the challenge. It is answered within five minutes, once.
@@ -151,9 +151,9 @@ async def passkey_login_options(response: Response, use_cases: UseCases) -> dict
 @public.post(
     "/login/passkey",
     summary="Log in by a passkey",
-    responses=problem_responses(401, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
 )
+@raises(PasskeyService.login)
 async def log_in_by_passkey(
     body: PasskeyLoginBody, request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
@@ -168,8 +168,8 @@ async def log_in_by_passkey(
     scope=Scope.SESSION_ONLY,
     without_factor=True,
     summary="Get the options of a new passkey",
-    responses=problem_responses(401, 409, 429, 503),
 )
+@raises(PasskeyService.enrolment_options)
 async def passkey_options(
     user: FreshUser, session: CurrentSession, response: Response, use_cases: UseCases
 ) -> dict[str, Any]:
@@ -186,8 +186,8 @@ async def passkey_options(
     without_factor=True,
     status_code=201,
     summary="Add a passkey",
-    responses=problem_responses(401, 409, 413, 415, 422, 429, 503),
 )
+@raises(PasskeyService.enrol)
 async def add_passkey(
     body: NewPasskeyBody, user: FreshUser, session: CurrentSession, use_cases: UseCases
 ) -> PasskeyView:
@@ -202,8 +202,8 @@ async def add_passkey(
     scope=Scope.ACCOUNT_READ,
     without_factor=True,
     summary="List own passkeys",
-    responses=problem_responses(401, 503),
 )
+@raises(PasskeyService.passkeys)
 async def list_passkeys(user: CurrentUser, use_cases: UseCases) -> list[PasskeyView]:
     return [PasskeyView.of(each) for each in await use_cases.of(PasskeyService).passkeys(user)]
 
@@ -213,8 +213,8 @@ async def list_passkeys(user: CurrentUser, use_cases: UseCases) -> list[PasskeyV
     scope=Scope.SESSION_ONLY,
     without_factor=True,
     summary="Rename a passkey",
-    responses=problem_responses(401, 404, 413, 415, 422, 429, 503),
 )
+@raises(PasskeyService.rename)
 async def rename_passkey(
     passkey_id: PasskeyPath, body: PasskeyNameBody, user: CurrentUser, use_cases: UseCases
 ) -> PasskeyView:
@@ -229,8 +229,8 @@ async def rename_passkey(
     status_code=204,
     response_class=Response,
     summary="Delete a passkey",
-    responses=problem_responses(401, 404, 422, 429, 503),
 )
+@raises(PasskeyService.remove)
 async def remove_passkey(
     passkey_id: PasskeyPath, user: FreshUser, session: CurrentSession, use_cases: UseCases
 ) -> None:

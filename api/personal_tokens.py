@@ -8,11 +8,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from api.dependencies import CurrentSession, CurrentUser, FreshUser, UseCases
-from api.errors import problem_responses
 from api.ids import Id
 from api.limits import limited_by_session
 from api.routing import protected_router
 from api.users import OMITTABLE, Name
+from application.errors import raises
+from application.personal_tokens import PersonalTokenService
 from application.ports.limits import Limit
 from domain.personal_tokens import LIFE, LIFE_MAX, PersonalToken, PersonalTokenId, TokenDraft
 from domain.scopes import TOKEN_SCOPES, Scope
@@ -82,8 +83,8 @@ def _members(token: PersonalToken) -> dict[str, object]:
     status_code=201,
     summary="Make a personal token",
     description="For scripts: it goes where an access token goes, and may do what its scopes say.",
-    responses=problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
 )
+@raises(PersonalTokenService.make)
 async def create_token(
     body: TokenBody,
     response: Response,
@@ -100,8 +101,8 @@ async def create_token(
     "/tokens",
     scope=Scope.SESSION_ONLY,
     summary="List own personal tokens",
-    responses=problem_responses(401, 403, 503),
 )
+@raises(PersonalTokenService.of)
 async def list_tokens(user: CurrentUser, use_cases: UseCases) -> list[TokenView]:
     return [TokenView.of(token) for token in await use_cases.personal_tokens.of(user)]
 
@@ -112,9 +113,9 @@ async def list_tokens(user: CurrentUser, use_cases: UseCases) -> list[TokenView]
     status_code=204,
     response_class=Response,
     summary="Delete a personal token",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
+@raises(PersonalTokenService.delete)
 async def delete_token(
     token_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases
 ) -> None:
@@ -125,8 +126,8 @@ async def delete_token(
     "/users/{user_id}/tokens",
     scope=Scope.ADMIN,
     summary="List a user's personal tokens",
-    responses=problem_responses(401, 403, 404, 422, 503),
 )
+@raises(PersonalTokenService.of_user)
 async def list_tokens_of_user(
     user_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases
 ) -> list[TokenView]:
@@ -140,9 +141,9 @@ async def list_tokens_of_user(
     status_code=204,
     response_class=Response,
     summary="Delete all personal tokens of a user",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
+@raises(PersonalTokenService.delete_all)
 async def delete_tokens_of_user(
     user_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases
 ) -> None:

@@ -8,13 +8,14 @@ from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import problem_responses
 from api.etags import ETAG, Conditions, Preconditions, etag
 from api.idempotency import REPLAYED, IdempotencyKey
 from api.ids import Id
 from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
+from application.errors import raises
 from application.ports.queries import PostDetails, PostList, Sort
+from application.posts import PostService
 from application.services import Services
 from domain.fields import field_paths, maker
 from domain.posts import CONTENT_MAX, TITLE_MAX, PostChanged, PostContent, PostId, PostPatch
@@ -171,8 +172,9 @@ _CREATED: dict[int | str, dict[str, Any]] = {
     scope=Scope.POSTS_READ,
     summary="List posts",
     description="A page ends early once it has about 1 MiB of content: follow `Link`.",
-    responses=_LINKED | problem_responses(400, 401, 422, 503),
+    responses=_LINKED,
 )
+@raises(PostService.list)
 async def list_posts(
     query: Annotated[PostsQuery, Query()],
     request: Request,
@@ -191,8 +193,9 @@ async def list_posts(
     status_code=201,
     response_model=PostView,
     summary="Write a post",
-    responses=_CREATED | problem_responses(400, 401, 409, 413, 415, 422, 429, 503),
+    responses=_CREATED,
 )
+@raises(PostService.write, PostService.write_once)
 async def create_post(
     body: PostBody,
     request: Request,
@@ -216,10 +219,9 @@ async def create_post(
     scope=Scope.POSTS_READ,
     response_model=PostView,
     summary="One post",
-    responses=_TAGGED
-    | {304: {"description": "Not Modified", "headers": ETAG}}
-    | problem_responses(401, 404, 412, 422, 503),
+    responses=_TAGGED | {304: {"description": "Not Modified", "headers": ETAG}},
 )
+@raises(PostService.read, PostChanged)
 async def read_post(
     post_id: PostPath, user: CurrentUser, use_cases: UseCases, conditions: Conditions
 ) -> Response:
@@ -237,8 +239,9 @@ async def read_post(
     scope=Scope.POSTS_WRITE,
     response_model=PostView,
     summary="Replace a post",
-    responses=_TAGGED | problem_responses(401, 403, 404, 412, 413, 415, 422, 429, 503),
+    responses=_TAGGED,
 )
+@raises(PostService.edit)
 async def replace_post(
     post_id: PostPath,
     body: PostReplacementBody,
@@ -256,9 +259,10 @@ async def replace_post(
     response_model=PostView,
     summary="Change a post",
     description="`{}` changes nothing, and `version` stays.",
-    responses=_TAGGED | problem_responses(401, 403, 404, 412, 413, 415, 422, 429, 503),
+    responses=_TAGGED,
     openapi_extra={"requestBody": {"content": _MERGE_PATCH}},
 )
+@raises(PostService.edit)
 async def change_post(
     post_id: PostPath,
     body: PostPatchBody,
@@ -276,8 +280,8 @@ async def change_post(
     status_code=204,
     response_class=Response,
     summary="Delete a post",
-    responses=problem_responses(401, 403, 404, 412, 422, 429, 503),
 )
+@raises(PostService.delete)
 async def delete_post(
     post_id: PostPath, user: CurrentUser, use_cases: UseCases, conditions: Conditions
 ) -> None:

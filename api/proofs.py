@@ -8,7 +8,6 @@ from pydantic_core import PydanticCustomError
 
 from api.auth import TokensView, client_info_of
 from api.dependencies import CurrentSession, CurrentUser, UseCases
-from api.errors import problem_responses
 from api.factors import CODE_MAX
 from api.limits import limited_by_network
 from api.passkeys import AssertionBody
@@ -16,6 +15,7 @@ from api.request_context import address_of
 from api.routing import protected_router, public_router
 from api.users import OMITTABLE, OmittablePassword
 from application.challenges import FactorKind
+from application.errors import raises
 from application.ports.limits import Limit
 from application.proofs import ProofService
 from domain.scopes import Scope
@@ -82,9 +82,9 @@ def expect_one(body: BaseModel, *names: str) -> None:
     summary="Finish a login",
     description="With the `challenge` that a right password got, and a second factor. A challenge"
     " takes five tries.",
-    responses=problem_responses(401, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
 )
+@raises(ProofService.second_step)
 async def finish_login(
     body: SecondStepBody, request: Request, response: Response, use_cases: UseCases
 ) -> TokensView:
@@ -103,9 +103,9 @@ async def finish_login(
     response_class=Response,
     summary="Prove again who you are",
     description="Makes the session fresh. On an account with a second factor only the factor does.",
-    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
     dependencies=[limited_by_network(Limit.LOGINS)],
 )
+@raises(ProofService.prove_password, ProofService.prove_factor)
 async def prove(
     body: ProofBody,
     request: Request,

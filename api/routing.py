@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.types import DecoratedCallable
 
-from api.cookies import refuse_cross_site
+from api.cookies import CrossSite, refuse_cross_site
 from api.dependencies import (
     credential,
     current_session,
@@ -20,14 +20,14 @@ from api.dependencies import (
     fresh_user,
     services_of,
 )
-from api.errors import problem_responses
 from api.limits import RequestLimit, by_writes
 from api.methods import refuse_other_methods
+from application.errors import Errors, declared_by, errors_of
+from application.ports.limits import Limits
 from domain.factors import must_have_what_is_required
 from domain.scopes import Scope, refusal
 
-STALE = "Unauthorized, or `stale_login`: prove again who you are by `POST /sessions/current/proof`"
-"""What OpenAPI says of the 401 of a route that takes a `FreshUser`."""
+NOTHING: Errors = frozenset()
 
 
 class Route(APIRoute):
@@ -43,6 +43,11 @@ class Route(APIRoute):
     @property
     def default_limit(self) -> RequestLimit | None:
         return None
+
+    @property
+    def raised(self) -> Errors:
+        """The errors that a request can meet, as the endpoint and the dependencies declare them."""
+        return _raised(self.dependant) | (errors_of(Limits.hit) if self.limit else NOTHING)
 
     async def admit(self, request: Request) -> None:
         """Look at a request before its parameters and its body are read.
@@ -76,6 +81,10 @@ class PublicRoute(Route):
 class BrowserRoute(PublicRoute):
     """A public route for browsers: what pages of other sites send is refused before it is read."""
 
+    @property
+    def raised(self) -> Errors:
+        return super().raised | _cross_site(self)
+
     async def check(self, request: Request) -> None:
         if request.method != "GET":
             refuse_cross_site(request)
@@ -91,9 +100,6 @@ class ProtectedRoute(Route):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.needs_fresh_session = _depends_on(self.dependant, fresh_user)
-        if self.needs_fresh_session:
-            unauthenticated = self.responses.get(401, {})
-            self.responses = self.responses | {401: unauthenticated | {"description": STALE}}
 
     @cached_property
     def scope(self) -> Scope:
@@ -115,6 +121,11 @@ class ProtectedRoute(Route):
     def default_limit(self) -> RequestLimit | None:
         is_read = (self.methods or set()) <= {"GET", "HEAD"}
         return None if is_read else by_writes
+
+    @property
+    def raised(self) -> Errors:
+        needed = errors_of(must_have_what_is_required) if self.needs_required_factor else NOTHING
+        return super().raised | needed | {type(refusal(self.scope))} | _cross_site(self)
 
     async def check(self, request: Request) -> None:
         user = await current_user(request, credential(request))
@@ -193,8 +204,6 @@ def _with_scope(scope: Scope | None, options: dict[str, Any]) -> dict[str, Any]:
     scoped = _Scoped(current_user, scopes=documented, required=scope, without_factor=without_factor)
     return options | {
         "dependencies": [scoped, *options.get("dependencies", ())],
-        # Of a token without the scope, and of who guesses tokens.
-        "responses": problem_responses(403, 429) | options.get("responses", {}),
     }
 
 
@@ -211,6 +220,15 @@ def protected_router(tag: str, *, prefix: str = "") -> ProtectedRouter:
 def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:
     children = dependant.dependencies
     return any(child.call is function or _depends_on(child, function) for child in children)
+
+
+def _raised(dependant: Dependant) -> Errors:
+    return declared_by(dependant.call).union(*map(_raised, dependant.dependencies))
+
+
+def _cross_site(route: Route) -> Errors:
+    """What a cookie adds to a request that may change something."""
+    return NOTHING if (route.methods or set()) <= {"GET"} else frozenset([CrossSite])
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -18,17 +18,19 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import problem_responses
 from api.ids import Id
 from api.limits import limited_by_network, limited_by_session
 from api.request_context import address_of, request_context
 from api.routing import protected_router, public_router
-from application.ports.limits import Limit, account_hit
+from application.accounts import AccountService
+from application.errors import raises
+from application.ports.limits import Limit, Limits, account_hit
 from application.registrations import RegistrationService
 from domain.addresses import EMAIL_MAX, BadEmail, normal_address
 from domain.passwords import PASSWORD_INPUT_MAX
 from domain.registrations import RegistrationMode
 from domain.scopes import Scope
+from domain.sessions import InvalidToken
 from domain.users import NAME_MAX, ProfileChange, User, UserDraft, UserId
 
 public = public_router("users")
@@ -218,10 +220,10 @@ class UserView:
             "description": "With REGISTRATION=quiet, for a free and a taken address. A mail has the"
             " token that completes the registration at POST /verification."
         },
-        **problem_responses(403, 409, 413, 415, 422, 429, 503),
     },
     dependencies=[limited_by_network(Limit.REGISTRATIONS)],
 )
+@raises(AccountService.register, RegistrationService.ask)
 async def register(
     body: Registration, request: Request, response: Response, use_cases: UseCases
 ) -> UserView | Response:
@@ -239,7 +241,6 @@ async def register(
     scope=Scope.ACCOUNT_READ,
     without_factor=True,
     summary="The current user",
-    responses=problem_responses(401, 503),
 )
 async def read_current_user(user: CurrentUser) -> UserView:
     return UserView.of(user)
@@ -249,8 +250,8 @@ async def read_current_user(user: CurrentUser) -> UserView:
     "/users/me",
     scope=Scope.ACCOUNT_WRITE,
     summary="Change name and address",
-    responses=problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
 )
+@raises(AccountService.edit, Limits.hit)
 async def edit_current_user(
     body: ProfileBody, request: Request, user: CurrentUser, use_cases: UseCases
 ) -> UserView:
@@ -272,8 +273,8 @@ async def edit_current_user(
     status_code=204,
     response_class=Response,
     summary="Delete the account and all that is its user's",
-    responses=problem_responses(401, 403, 409, 413, 415, 422, 429, 503),
 )
+@raises(AccountService.delete)
 async def delete_current_user(
     body: DeletionBody, request: Request, user: CurrentUser, use_cases: UseCases
 ) -> None:
@@ -286,8 +287,8 @@ async def delete_current_user(
     scope=Scope.ACCOUNT_WRITE,
     summary="Change the name",
     description="The address is the one that the provider named at the first request.",
-    responses=problem_responses(401, 413, 415, 422, 429, 503),
 )
+@raises(User.edit, InvalidToken)
 async def edit_external_user(
     body: ExternalProfileBody, user: CurrentUser, use_cases: UseCases
 ) -> UserView:
@@ -302,8 +303,8 @@ async def edit_external_user(
     summary="Delete the account and all that is its user's",
     description="Takes no body. Tokens that the provider has issued until now are dead;"
     " a later one registers its user as somebody new.",
-    responses=problem_responses(401, 409, 429, 503),
 )
+@raises(AccountService.delete_external)
 async def delete_external_user(user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.accounts.delete_external(user)
 
@@ -314,9 +315,9 @@ async def delete_external_user(user: CurrentUser, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="Change the password",
-    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
     dependencies=[limited_by_session(Limit.SESSION_ENDINGS)],
 )
+@raises(AccountService.change_password)
 async def change_password(
     body: NewPasswordBody, request: Request, user: CurrentUser, use_cases: UseCases
 ) -> None:
@@ -334,8 +335,8 @@ async def change_password(
     "/users/{user_id}",
     scope=Scope.ACCOUNT_READ,
     summary="One user",
-    responses=problem_responses(401, 404, 422, 503),
 )
+@raises(AccountService.read)
 async def read_user(
     user_id: Annotated[Id, Path()], user: CurrentUser, use_cases: UseCases
 ) -> UserView | PublicUserView:

@@ -3,15 +3,14 @@
 from fastapi import Response
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import problem_responses
 from api.posts import PostPath
 from api.routing import protected_router
+from application.errors import raises
+from application.votes import VoteService
 from domain.posts import PostId
 from domain.scopes import Scope
 
 protected = protected_router("votes", prefix="/posts/{post_id}/vote")
-
-_PROBLEMS = problem_responses(401, 404, 422, 429, 503)
 
 
 @protected.put(
@@ -21,8 +20,8 @@ _PROBLEMS = problem_responses(401, 404, 422, 429, 503)
     response_class=Response,
     summary="Vote for a post",
     description="Idempotent: a user has at most one vote for a post.",
-    responses=_PROBLEMS,
 )
+@raises(VoteService.cast)
 async def cast_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.votes.cast(PostId(post_id), user)
 
@@ -34,7 +33,7 @@ async def cast_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -
     response_class=Response,
     summary="Take a vote back",
     description="Idempotent: it succeeds without a vote, too.",
-    responses=_PROBLEMS,
 )
+@raises(VoteService.withdraw)
 async def withdraw_vote(post_id: PostPath, user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.votes.withdraw(PostId(post_id), user)

@@ -7,11 +7,11 @@ from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.dependencies import CurrentUser, UseCases
-from api.errors import problem_responses
 from api.ids import Id
 from api.pages import LINK, PageQuery, link_next, position
 from api.routing import protected_router
 from api.users import OMITTABLE
+from application.errors import raises
 from application.webhooks import WebhookChange, WebhookService
 from domain.scopes import Scope
 from domain.webhooks import Delivery, DeliveryId, EventName, Webhook, WebhookId
@@ -114,8 +114,8 @@ def distinct(events: list[EventName]) -> tuple[EventName, ...]:
     status_code=201,
     scope=Scope.ADMIN,
     summary="Add a webhook",
-    responses=problem_responses(401, 403, 413, 415, 422, 429, 503),
 )
+@raises(WebhookService.create)
 async def create_webhook(
     body: WebhookBody,
     request: Request,
@@ -135,8 +135,8 @@ async def create_webhook(
     "/webhooks",
     scope=Scope.ADMIN,
     summary="List webhooks",
-    responses=problem_responses(401, 403, 503),
 )
+@raises(WebhookService.webhooks)
 async def list_webhooks(user: CurrentUser, use_cases: UseCases) -> list[WebhookView]:
     return [WebhookView.of(it) for it in await use_cases.of(WebhookService).webhooks(user)]
 
@@ -145,8 +145,8 @@ async def list_webhooks(user: CurrentUser, use_cases: UseCases) -> list[WebhookV
     "/webhooks/{webhook_id}",
     scope=Scope.ADMIN,
     summary="Read a webhook",
-    responses=problem_responses(401, 403, 404, 422, 503),
 )
+@raises(WebhookService.webhook)
 async def read_webhook(
     webhook_id: WebhookPath, user: CurrentUser, use_cases: UseCases
 ) -> WebhookView:
@@ -157,8 +157,8 @@ async def read_webhook(
     "/webhooks/{webhook_id}",
     scope=Scope.ADMIN,
     summary="Change a webhook, or switch it on or off",
-    responses=problem_responses(401, 403, 404, 413, 415, 422, 429, 503),
 )
+@raises(WebhookService.change)
 async def change_webhook(
     webhook_id: WebhookPath, body: WebhookChangeBody, user: CurrentUser, use_cases: UseCases
 ) -> WebhookView:
@@ -172,8 +172,8 @@ async def change_webhook(
     response_class=Response,
     scope=Scope.ADMIN,
     summary="Delete a webhook and its deliveries",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
+@raises(WebhookService.delete)
 async def delete_webhook(webhook_id: WebhookPath, user: CurrentUser, use_cases: UseCases) -> None:
     await use_cases.of(WebhookService).delete(user, WebhookId(webhook_id))
 
@@ -183,8 +183,8 @@ async def delete_webhook(webhook_id: WebhookPath, user: CurrentUser, use_cases: 
     status_code=201,
     scope=Scope.ADMIN,
     summary="Replace a webhook's secret; the old one signs as well for 24 hours",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
+@raises(WebhookService.change_secret)
 async def change_webhook_secret(
     webhook_id: WebhookPath, response: Response, user: CurrentUser, use_cases: UseCases
 ) -> NewWebhookView:
@@ -198,8 +198,9 @@ async def change_webhook_secret(
     "/webhooks/{webhook_id}/deliveries",
     scope=Scope.ADMIN,
     summary="List a webhook's deliveries, newest first",
-    responses=_LINKED | problem_responses(400, 401, 403, 404, 422, 503),
+    responses=_LINKED,
 )
+@raises(WebhookService.deliveries)
 async def list_deliveries(
     webhook_id: WebhookPath,
     query: Annotated[PageQuery, Query()],
@@ -220,8 +221,8 @@ async def list_deliveries(
     status_code=202,
     scope=Scope.ADMIN,
     summary="Send a delivery again, with the same id and body",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
+@raises(WebhookService.again)
 async def deliver_again(
     webhook_id: WebhookPath, delivery_id: DeliveryPath, user: CurrentUser, use_cases: UseCases
 ) -> DeliveryView:
@@ -236,8 +237,8 @@ async def deliver_again(
     status_code=202,
     scope=Scope.ADMIN,
     summary="Send a test to a webhook",
-    responses=problem_responses(401, 403, 404, 422, 429, 503),
 )
+@raises(WebhookService.test)
 async def test_webhook(
     webhook_id: WebhookPath, user: CurrentUser, use_cases: UseCases
 ) -> DeliveryView:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from application.errors import raises
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.jobs import NewJob
@@ -12,7 +13,7 @@ from domain.events import Event
 from domain.one_time_codes import Purpose
 from domain.passwords import WrongPassword
 from domain.policies import may_see_account
-from domain.sessions import SessionId, network_of
+from domain.sessions import InvalidToken, SessionId, network_of
 from domain.users import (
     EmailTaken,
     ProfileChange,
@@ -49,6 +50,7 @@ class AccountService:
         self._clock = clock
         self._tells_taken = tells_taken
 
+    @raises(register, PasswordCheck.new, EmailTaken)
     async def register(
         self,
         draft: UserDraft,
@@ -79,6 +81,7 @@ class AccountService:
 
         return await self._storage.run(work)
 
+    @raises(UserNotFound)
     async def user(self, user_id: UserId) -> User:
         """Raises `UserNotFound`."""
         user = await self._queries.user(user_id)
@@ -86,11 +89,13 @@ class AccountService:
             raise UserNotFound(user_id)
         return user
 
+    @raises(UserNotFound)
     async def read(self, user_id: UserId, viewer: User) -> tuple[User, bool]:
         """The user, and whether `viewer` may see the whole account. Raises `UserNotFound`."""
         user = await self.user(user_id)
         return user, may_see_account(viewer, user, self._clock())
 
+    @raises(User.edit, PasswordCheck.credentials, WrongPassword, EmailTaken, InvalidToken)
     async def edit(
         self,
         user: User,
@@ -140,6 +145,7 @@ class AccountService:
             Event.of("address_change_requested", f"user:{user.id}", actor_id=user.id, at=now)
         )
 
+    @raises(PasswordCheck.credentials, PasswordCheck.new, WrongPassword)
     async def change_password(
         self,
         user: User,
@@ -169,11 +175,13 @@ class AccountService:
 
         await self._storage.run(work)
 
+    @raises(PasswordCheck.credentials, WrongPassword, an_admin_is_left, InvalidToken)
     async def delete(self, user: User, current_password: str, *, ip: str | None = None) -> None:
         """Close the account: at once, and however much is stored. Raises `LastAdmin`."""
         credentials = await self._confirmed(user, current_password, ip)
         await self._remove(user, credentials)
 
+    @raises(an_admin_is_left, InvalidToken)
     async def delete_external(self, user: User) -> None:
         """As `delete`, for a user who has no password here. Their tokens issued until now are dead,
         and a later one registers them as somebody new. Raises `LastAdmin`.
@@ -205,7 +213,7 @@ async def _locked(uow: UnitOfWork, user: User, credentials: Credentials | None) 
     """The user as stored now; when their password was confirmed, with that one still."""
     found = await uow.users.get(user.id)
     if found is None:
-        raise UserNotFound(user.id)
+        raise InvalidToken  # the account was closed concurrently
     if credentials is not None and found.password != credentials.password:
         raise WrongPassword
     return found.user

@@ -1,5 +1,6 @@
 """Administration: roles and states of accounts, lists of users, and the audit."""
 
+from application.errors import raises
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.personal_tokens import PersonalTokens
@@ -7,7 +8,7 @@ from application.ports.queries import AuditEntry, EventList, Queries
 from application.ports.storage import Storage, UnitOfWork
 from domain.addresses import BadEmail, normal_address
 from domain.events import Event
-from domain.pages import Page
+from domain.pages import InvalidCursor, Page
 from domain.policies import AdminsOnly, is_admin
 from domain.sessions import Session
 from domain.users import Role, User, UserId, UserNotFound
@@ -65,6 +66,7 @@ class AdministrationService:
 
         return await self._storage.run(work)
 
+    @raises(AdminsOnly, InvalidCursor)
     async def users(self, admin: User, limit: int, after: tuple[int, ...] | None) -> Page[User]:
         """All users, newest first. Raises `InvalidCursor`."""
         _allow(admin)
@@ -81,11 +83,13 @@ class AdministrationService:
             return None
         return credentials.user if credentials else None
 
+    @raises(AdminsOnly, InvalidCursor)
     async def audit(self, admin: User, wanted: EventList) -> Page[AuditEntry]:
         """The recorded events, newest first. Raises `InvalidCursor`."""
         _allow(admin)
         return await self._queries.events(wanted)
 
+    @raises(AdminsOnly, UserNotFound)
     async def sessions(self, admin: User, user_id: UserId) -> list[Session]:
         """The sessions of a user that are alive, the one used last first. Raises `UserNotFound`."""
         _allow(admin)
@@ -93,6 +97,7 @@ class AdministrationService:
             raise UserNotFound(user_id)
         return await self._queries.sessions(user_id, self._clock())
 
+    @raises(AdminsOnly, UserNotFound)
     async def revoke_sessions(self, admin: User, user_id: UserId) -> None:
         """Revoke all sessions of a user. Raises `UserNotFound`."""
         _allow(admin)
@@ -111,6 +116,7 @@ class AdministrationService:
 
         await self._storage.run(work)
 
+    @raises(AdminsOnly, UserNotFound, User.administer)
     async def change(
         self, admin: User, user_id: UserId, *, role: Role | None, is_active: bool | None
     ) -> User:

@@ -4,8 +4,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from application.challenges import Challenge, LoginChallenges
+from application.errors import raises
 from application.external_identities import provision
 from application.logins import ClientInfo, Login, Logins, new_secret
+from application.outages import ProviderSilent
 from application.passwords import PasswordCheck
 from application.personal_tokens import Uses, token_user
 from application.ports.clock import Clock
@@ -47,6 +49,7 @@ class AuthService:
         self.uses: Uses = {}
         """Uses of personal tokens, for `PersonalTokenService.note_uses`."""
 
+    @raises(InvalidToken, ProviderSilent)
     async def authenticate(self, token: str) -> tuple[User, Session | None]:
         """The user that the bearer of `token` is, and its session, as stored at this moment.
 
@@ -81,6 +84,7 @@ class AuthService:
             raise InvalidToken
         return user
 
+    @raises(InvalidCredentials, PasswordCheck.credentials)
     async def login(self, email: str, password: str, client: ClientInfo) -> Login | Challenge:
         """Start a session, or on an account with a second factor return a challenge for it.
 
@@ -131,6 +135,7 @@ class AuthService:
 
         return await self._storage.run(work)
 
+    @raises(InvalidToken)
     async def refresh(self, refresh_token: str) -> Login:
         """Continue a session, and rotate its refresh token.
 
@@ -186,6 +191,7 @@ class AuthService:
         await uow.commit()
         return login
 
+    @raises()
     async def logout(self, session: Session) -> None:
         """Revoke this session."""
         now = self._clock()
@@ -201,10 +207,12 @@ class AuthService:
 
         await self._storage.run(work)
 
+    @raises()
     async def sessions(self, user: User) -> list[Session]:
         """The user's sessions that are alive, the one used last first."""
         return await self._queries.sessions(user.id, self._clock())
 
+    @raises(SessionNotFound)
     async def revoke_session(self, session_id: SessionId, user: User) -> None:
         """Raises `SessionNotFound`, for another user's session too."""
         now = self._clock()
@@ -218,6 +226,7 @@ class AuthService:
 
         await self._storage.run(work)
 
+    @raises()
     async def revoke_sessions(self, user: User) -> None:
         """Revoke all sessions of the user."""
         now = self._clock()

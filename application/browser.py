@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+from application.errors import raises
 from application.ports.browser import BrowserQueries, BrowserSessions
 from application.ports.storage import UnitOfWork
 from application.services import Ports
@@ -17,6 +18,7 @@ class BrowserService:
         self._clock = ports.clock
         self._lifetimes = ports.lifetimes
 
+    @raises(InvalidToken)
     async def authenticate(self, cookie: str) -> tuple[User, Session, bool]:
         """The user of the browser that has this cookie, its session, as stored at this moment, and
         whether the session was extended, because it had not been used for a while.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from application.challenges import Factor, FactorKind, factors_of, settle
+from application.errors import raises
 from application.ports.factors import FactorQueries, FactorRepository, FactorStatus
 from application.ports.storage import UnitOfWork
 from application.services import Ports
@@ -24,7 +25,7 @@ from domain.factors import (
     totp_context,
 )
 from domain.policies import AdminsOnly, is_admin
-from domain.sessions import Method, Methods, Session
+from domain.sessions import InvalidToken, Method, Methods, Session
 from domain.users import User, UserId, UserNotFound
 
 
@@ -105,9 +106,11 @@ class FactorService:
         self._codes = CodeFactor(ports)
         self._factors = factors_of(ports)
 
+    @raises()
     async def status(self, user: User) -> FactorStatus:
         return await self._queries.of(FactorQueries).status(user.id)
 
+    @raises(must_be_fresh, TotpExists, InvalidToken)
     async def start_totp(self, user: User, session: Session) -> TotpEnrolment:
         """Make a secret for an authenticator app. It is in force once `confirm_totp` had a code of
         it, and replaces one that was never confirmed. Raises `TotpExists`.
@@ -133,6 +136,7 @@ class FactorService:
         await self._storage.run(work)
         return TotpEnrolment(secret=secret, uri=self._totp.uri(secret, user.email))
 
+    @raises(WrongCode, TotpExists, InvalidToken)
     async def confirm_totp(self, user: User, code: str) -> list[str]:
         """Put the authenticator app in force, and return new recovery codes.
 
@@ -167,6 +171,7 @@ class FactorService:
         await self._storage.run(work)
         return codes
 
+    @raises(must_be_fresh, InvalidToken)
     async def remove_totp(self, user: User, session: Session) -> None:
         """Remove the authenticator app. The recovery codes go with the last factor."""
         now = self._clock()
@@ -183,6 +188,7 @@ class FactorService:
 
         await self._storage.run(work)
 
+    @raises(must_be_fresh, NoSecondFactor, InvalidToken)
     async def new_recovery_codes(self, user: User, session: Session) -> list[str]:
         """Replace the recovery codes. Raises `NoSecondFactor`."""
         now = self._clock()
@@ -200,6 +206,7 @@ class FactorService:
         await self._storage.run(work)
         return codes
 
+    @raises(must_be_fresh, AdminsOnly, UserNotFound)
     async def remove_all(self, admin: User, session: Session, user_id: UserId) -> None:
         """Remove all factors of a user, and revoke their sessions: for one who has lost them.
 
@@ -239,7 +246,7 @@ async def _locked(uow: UnitOfWork, user: User) -> User:
     """The user as stored now. Every use case locks the user before what is the user's."""
     found = await uow.users.get(user.id)
     if found is None:
-        raise UserNotFound(user.id)
+        raise InvalidToken  # the account was closed concurrently
     return found.user
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from application.errors import raises
 from application.personal_tokens import delete_token, token_user
 from application.ports.storage import UnitOfWork
 from application.ports.tokens import Claims, PersonalClaims
@@ -35,6 +36,7 @@ class TokenService:
         self._storage = ports.storage
         self._clock = ports.clock
 
+    @raises(AdminsOnly)
     async def introspect(self, token: str, admin: User) -> TokenStatus | None:
         """What the token is now; None for a token that authenticates nobody.
 
@@ -75,6 +77,7 @@ class TokenService:
             return None
         return _status(user, session.last_used_at, session.expires_at, is_refresh_token=True)
 
+    @raises()
     async def revoke(self, token: str) -> None:
         """Delete a personal token; revoke the session of an access or refresh token, also of a
         rotated one. Whoever has the token may do so. Does nothing for any other text.

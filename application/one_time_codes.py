@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from application.errors import raises
 from application.passwords import PasswordCheck
 from application.ports.clock import Clock
 from application.ports.passwords import Requester
@@ -27,6 +28,7 @@ class OneTimeCodeService:
         self._passwords = passwords
         self._clock = clock
 
+    @raises()
     async def ask_for_verification(self, user: User) -> None:
         """Mail a code to the user's pending address, or else to their unverified address."""
         if user.pending_email:
@@ -34,6 +36,7 @@ class OneTimeCodeService:
         elif not user.is_verified:
             await self._ask(Purpose.VERIFICATION, user.email, user.id)
 
+    @raises()
     async def ask_for_reset(self, email: str) -> None:
         """Mail a code to the user with this address, if there is one.
 
@@ -41,6 +44,7 @@ class OneTimeCodeService:
         """
         await self._ask(Purpose.PASSWORD_RESET, email)
 
+    @raises(InvalidCode, EmailTaken)
     async def verify(self, token: str) -> None:
         """Mark the address that `token` was mailed to as verified. A pending address replaces the
         current one, to which a code is mailed that undoes the change.
@@ -68,6 +72,7 @@ class OneTimeCodeService:
 
         await self._storage.run(work)
 
+    @raises(InvalidCode, EmailTaken)
     async def undo_email_change(self, token: str) -> None:
         """Restore the address that `token` was mailed to, and revoke all sessions of the user.
 
@@ -91,6 +96,7 @@ class OneTimeCodeService:
 
         await self._storage.run(work)
 
+    @raises(InvalidCode, PasswordCheck.new)
     async def reset(self, token: str, password: str, *, ip: str | None = None) -> None:
         """Set the user's password, revoke all their sessions and mark the address as verified.
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from application.challenges import Factor, FactorKind, factors_of, settle
+from application.errors import raises
 from application.login_failures import LoginFailures
 from application.logins import ClientInfo, Login, Logins
+from application.ports.limits import Limits
 from application.ports.passkeys import (
     Options,
     PasskeyChallenges,
@@ -38,8 +40,8 @@ from domain.passkeys import (
     room_is_left,
     sound_name,
 )
-from domain.sessions import InvalidCredentials, Method, Methods, Session, network_of
-from domain.users import User, UserId, UserNotFound
+from domain.sessions import InvalidCredentials, InvalidToken, Method, Methods, Session, network_of
+from domain.users import User, UserId
 
 METHODS = (Method.HARDWARE_KEY, Method.USER_PRESENCE)
 _BYTES = 32
@@ -133,16 +135,19 @@ class PasskeyService:
         self._failures = LoginFailures(queries=ports.queries, limits=ports.limits, events=events)
         self._logins = Logins(tokens=ports.tokens, clock=ports.clock, lifetimes=ports.lifetimes)
 
+    @raises()
     async def passkeys(self, user: User) -> list[Passkey]:
         """The user's passkeys, the oldest first."""
         return await self._queries.of(PasskeyQueries).of_user(user.id)
 
+    @raises()
     async def login_options(self) -> Options:
         """Options for a login by any passkey of anybody."""
         challenge = secrets.token_bytes(_BYTES)
         await self._send(new_challenge(challenge, self._clock()))
         return self._passkeys.request_options(challenge)
 
+    @raises(InvalidCredentials, Limits.hit)
     async def login(self, assertion: Assertion, client: ClientInfo) -> Login:
         """Start a session by a passkey alone.
 
@@ -175,6 +180,7 @@ class PasskeyService:
             raise InvalidCredentials
         return login
 
+    @raises(must_be_fresh, room_is_left)
     async def enrolment_options(self, user: User, session: Session) -> Options:
         """Options for a new passkey of the user. Raises `TooManyPasskeys`."""
         now = self._clock()
@@ -188,6 +194,7 @@ class PasskeyService:
         known = [passkey.credential_id for passkey in passkeys]
         return self._passkeys.creation_options(challenge, user, handle, known)
 
+    @raises(must_be_fresh, enrol, BadPasskey, PasskeyKnown, InvalidToken)
     async def enrol(
         self, user: User, session: Session, name: str, attestation: Attestation
     ) -> Passkey:
@@ -240,6 +247,7 @@ class PasskeyService:
             raise result
         return result
 
+    @raises(Passkey.rename, PasskeyNotFound, InvalidToken)
     async def rename(self, user: User, passkey_id: PasskeyId, name: str) -> Passkey:
         """Raises `PasskeyNotFound`, for another user's passkey too, and `BadPasskeyName`."""
 
@@ -256,6 +264,7 @@ class PasskeyService:
 
         return await self._storage.run(work)
 
+    @raises(must_be_fresh, PasskeyNotFound, InvalidToken)
     async def remove(self, user: User, session: Session, passkey_id: PasskeyId) -> None:
         """Raises `PasskeyNotFound`, for another user's passkey too."""
         now = self._clock()
@@ -281,6 +290,7 @@ class PasskeyService:
         await self._storage.run(work)
 
 
+@raises()
 async def passkeys_of(ports: Ports, user: User) -> list[Passkey]:
     """The user's passkeys, the oldest first. They stay stored without a relying party."""
     return await ports.queries.of(PasskeyQueries).of_user(user.id)
@@ -290,7 +300,7 @@ async def _locked(uow: UnitOfWork, user: User) -> User:
     """The user as stored now. Every use case locks the user before what is the user's."""
     found = await uow.users.get(user.id)
     if found is None:
-        raise UserNotFound(user.id)
+        raise InvalidToken  # the account was closed concurrently
     return found.user
 
 

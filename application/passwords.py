@@ -1,6 +1,9 @@
 """Verifies passwords, within the limits on failed logins, and hashes new ones."""
 
+from application.errors import raises
 from application.login_failures import LoginFailures
+from application.outages import HashingBusy
+from application.ports.limits import Limits
 from application.ports.passwords import SOMEBODY, PasswordHash, Passwords, Requester
 from application.ports.queries import Credentials, Queries
 from domain.errors import Unavailable
@@ -22,6 +25,7 @@ class PasswordCheck:
         self._failures = failures
         self._policy = policy
 
+    @raises(check_password, HashingBusy)
     async def new(self, password: str, email: str, requester: Requester = SOMEBODY) -> PasswordHash:
         """The hash of a password that the user with this address chose.
 
@@ -30,10 +34,12 @@ class PasswordCheck:
         self.check(password, email)
         return await self._passwords.hash(password, requester)
 
+    @raises(check_password)
     def check(self, password: str, email: str) -> None:
         """Raise `WeakPassword` if the user with this address may not choose this password."""
         check_password(PasswordCandidate(password=password, email=email, policy=self._policy))
 
+    @raises(Limits.hit, HashingBusy)
     async def credentials(
         self, email: str, password: str, ip: str | None, *, is_logged_in: bool = False
     ) -> Credentials | None:

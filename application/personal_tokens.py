@@ -6,6 +6,7 @@ import secrets
 from datetime import datetime
 from typing import NoReturn
 
+from application.errors import raises
 from application.ports.clock import Clock
 from application.ports.personal_tokens import PersonalTokenQueries, PersonalTokens
 from application.ports.queries import Queries
@@ -55,6 +56,7 @@ class PersonalTokenService:
         self._factor_policy = factor_policy
         self._uses = uses
 
+    @raises(must_be_fresh, make, InvalidToken)
     async def make(
         self, draft: TokenDraft, user: User, session: Session
     ) -> tuple[PersonalToken, str]:
@@ -94,10 +96,12 @@ class PersonalTokenService:
 
         return await self._storage.run(work), text
 
+    @raises()
     async def of(self, user: User) -> list[PersonalToken]:
         """The user's live tokens, newest first."""
         return await self._queries.of(PersonalTokenQueries).tokens(user.id, self._clock())
 
+    @raises(TokenNotFound)
     async def delete(self, token_id: PersonalTokenId, user: User) -> None:
         """Raises `TokenNotFound`, for another user's token too."""
         now = self._clock()
@@ -109,10 +113,12 @@ class PersonalTokenService:
 
         await self._storage.run(work)
 
+    @raises(AdminsOnly, UserNotFound)
     async def of_user(self, user_id: UserId, admin: User) -> list[PersonalToken]:
         """The live tokens of a user, newest first. Raises `UserNotFound`."""
         return await self.of(await self._subject(user_id, admin))
 
+    @raises(AdminsOnly, UserNotFound)
     async def delete_all(self, user_id: UserId, admin: User) -> None:
         """Delete all tokens of a user. Raises `UserNotFound`."""
         user = await self._subject(user_id, admin)

@@ -2,17 +2,20 @@
 
 from datetime import datetime
 
+from application.errors import raises
 from application.ports.clock import Clock
 from application.ports.idempotency import IdempotencyRecord
 from application.ports.queries import PostDetails, PostList, PostQueries
 from application.ports.storage import Storage, UnitOfWork
+from domain.errors import AlreadyGone
 from domain.events import Event
-from domain.idempotency import LIFE, IdempotencyKeyReused, fingerprint
-from domain.pages import Page
+from domain.idempotency import LIFE, IdempotencyKeyInUse, IdempotencyKeyReused, fingerprint
+from domain.pages import InvalidCursor, Page
 from domain.policies import may_read
 from domain.posts import (
     DAY,
     POST_WRITTEN,
+    Post,
     PostContent,
     PostId,
     PostNotFound,
@@ -37,6 +40,7 @@ class PostService:
         self._clock = clock
         self._options = options
 
+    @raises(write, AlreadyGone)
     async def write(self, draft: PostContent, author: User) -> PostDetails:
         """Store a new post of `author`. Raises the error of a broken rule."""
 
@@ -47,6 +51,7 @@ class PostService:
 
         return await self._storage.run(work)
 
+    @raises(write, AlreadyGone, IdempotencyKeyReused, IdempotencyKeyInUse)
     async def write_once(
         self, draft: PostContent, author: User, key: str
     ) -> tuple[PostDetails, bool]:
@@ -100,16 +105,19 @@ class PostService:
             voted=False,
         )
 
+    @raises(InvalidCursor)
     async def list(self, wanted: PostList) -> Page[PostDetails]:
         """A page of the posts that the viewer may read. Raises `InvalidCursor`."""
         return await self._queries.posts(wanted, self._clock())
 
+    @raises(PostNotFound)
     async def read(self, post_id: PostId, reader: User) -> PostDetails:
         """Raises `PostNotFound`, also for a draft that `reader` may not read."""
         now = self._clock()
         found = await self._queries.post(post_id, reader, now)
         return ensure_readable(found, post_id, reader, now)
 
+    @raises(PostNotFound, Post.edit)
     async def edit(
         self,
         post_id: PostId,
@@ -143,6 +151,7 @@ class PostService:
 
         return await self._storage.run(work)
 
+    @raises(PostNotFound, check_deletion)
     async def delete(
         self, post_id: PostId, editor: User, expected_versions: Versions = None
     ) -> None:

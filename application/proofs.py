@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from application.challenges import Factor, FactorKind, factors_of
+from application.errors import raises
 from application.login_failures import LoginFailures
 from application.logins import ClientInfo, Login, Logins
 from application.passwords import PasswordCheck
 from application.ports.challenges import ChallengeRepository
+from application.ports.limits import Limits
 from application.ports.storage import UnitOfWork
 from application.security_events import SecurityEvents
 from application.services import Ports
@@ -14,9 +16,10 @@ from domain.challenges import LoginChallenge, WrongSecondStep, challenge_hash
 from domain.errors import DomainError
 from domain.events import Event
 from domain.factors import WrongCode
+from domain.passkeys import BadPasskey
 from domain.passwords import WrongPassword
-from domain.sessions import InvalidToken, Method, Methods, Session, network_of
-from domain.users import User, UserNotFound
+from domain.sessions import InvalidCredentials, InvalidToken, Method, Methods, Session, network_of
+from domain.users import User
 
 
 class ProofService:
@@ -41,6 +44,7 @@ class ProofService:
         """The names of the ways in which the user can prove a second factor; empty if none."""
         return [name for each in self._factors.values() for name in await each.methods(user.id)]
 
+    @raises(WrongSecondStep, InvalidCredentials, Limits.hit)
     async def second_step(
         self, token: str, kind: FactorKind, answer: object, client: ClientInfo
     ) -> Login:
@@ -94,6 +98,7 @@ class ProofService:
 
         return await self._storage.run(work)
 
+    @raises(PasswordCheck.credentials, WrongPassword, InvalidToken)
     async def prove_password(
         self, user: User, session: Session, password: str, *, ip: str | None
     ) -> None:
@@ -111,6 +116,7 @@ class ProofService:
 
         await self._storage.run(work)
 
+    @raises(WrongCode, BadPasskey, Limits.hit, InvalidToken)
     async def prove_factor(
         self, user: User, session: Session, kind: FactorKind, answer: object, *, ip: str | None
     ) -> None:
@@ -125,7 +131,7 @@ class ProofService:
         async def work(uow: UnitOfWork) -> type[DomainError] | None:
             found = await uow.users.get(user.id)
             if found is None:
-                raise UserNotFound(user.id)
+                raise InvalidToken  # the account was closed concurrently
             proved = await factor.prove(uow, found.user, answer, self._clock())
             if proved:
                 await self._record(uow, user, session, proved)

@@ -6,11 +6,14 @@ when it writes the mail.
 
 import secrets
 
+from application.errors import raises
 from application.jobs import Kind
 from application.mail import Site, write
 from application.notices import write_address_taken
+from application.one_time_codes import OneTimeCodeService
+from application.outages import HashingBusy
 from application.ports.jobs import FailedForNow, Job, NeverSucceeds, NewJob
-from application.ports.limits import Limit, account_hit
+from application.ports.limits import Limit, Limits, account_hit
 from application.ports.mail import Mail, MailNotSent, MailRefused, mail_lane
 from application.ports.passwords import Requester
 from application.ports.registrations import Registrations
@@ -41,6 +44,7 @@ class RegistrationService:
         self._storage = ports.storage
         self._clock = ports.clock
 
+    @raises(RegistrationClosed, register, check_password, Limits.hit, HashingBusy)
     async def ask(self, draft: UserDraft, password: str, *, ip: str | None = None) -> None:
         """Store the wish to register, and mail the address.
 
@@ -70,6 +74,7 @@ class RegistrationService:
 
         await self._storage.run(work)
 
+    @raises(InvalidCode, EmailTaken)
     async def complete(self, token: str) -> None:
         """Register the user whose address `token` was mailed to, as verified.
 
@@ -150,6 +155,7 @@ class RegistrationService:
         await self._storage.run(work)
 
 
+@raises(OneTimeCodeService.verify, RegistrationService.complete)
 async def confirm(services: Services, token: str) -> None:
     """Use a code that was mailed to an address: verify the address, or complete a registration.
 

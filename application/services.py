@@ -1,6 +1,6 @@
 """The ports that the application needs, and the services that it offers."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -103,12 +103,8 @@ class Services:
     personal_tokens: PersonalTokenService
     posts: PostService  # posts only
     votes: VoteService  # posts only
-    public_keys: Sequence[Mapping[str, str]]
-    """The keys that others verify our tokens with, as JWKs (RFC 7517)."""
     limits: Limits
     """For what is limited by where a request comes from, and from whom."""
-    readiness: Callable[[], Awaitable[list[str]]]
-    """Returns the names of the parts that are down; empty when the service is ready."""
 
     def of(self, service: Callable[[Ports], S]) -> S:
         """A service that is made from the ports and has no attribute here."""
@@ -180,7 +176,5 @@ def build_services(ports: Ports) -> Services:
         votes=VoteService(  # posts only
             queries=ports.queries, storage=ports.storage, clock=ports.clock
         ),
-        public_keys=ports.tokens.public_keys,
         limits=limits,
-        readiness=ports.queries.ready,
     )

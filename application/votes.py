@@ -1,5 +1,6 @@
 """Votes: a user has at most one vote for a post."""
 
+from application.errors import raises
 from application.ports.clock import Clock
 from application.ports.queries import PostDetails, PostQueries
 from application.ports.storage import Storage, UnitOfWork
@@ -17,6 +18,7 @@ class VoteService:
         self._storage = storage
         self._clock = clock
 
+    @raises(PostNotFound)
     async def cast(self, post_id: PostId, voter: User) -> None:
         """Add the voter's vote, unless it exists. Raises `PostNotFound`."""
         if (await self._readable(post_id, voter)).voted:
@@ -31,6 +33,7 @@ class VoteService:
         except AlreadyGone:
             raise PostNotFound(post_id) from None
 
+    @raises(PostNotFound)
     async def withdraw(self, post_id: PostId, voter: User) -> None:
         """Remove the voter's vote, if it exists. Raises `PostNotFound`."""
         if not (await self._readable(post_id, voter)).voted:

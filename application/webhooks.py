@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from application.errors import raises
 from application.jobs import Kind
 from application.ports.jobs import FailedForNow, Job, NeverSucceeds, NewJob
-from application.ports.outgoing import NotAnswered
+from application.ports.outgoing import NotAnswered, Outgoing
 from application.ports.storage import UnitOfWork
 from application.ports.webhooks import Deliveries, WebhookList, Webhooks
 from application.services import Ports, Services
 from domain.events import Event, Happened
-from domain.pages import Page
+from domain.pages import InvalidCursor, Page
 from domain.policies import AdminsOnly, is_admin
 from domain.users import User
 from domain.webhooks import (
@@ -59,6 +60,7 @@ class WebhookService:
         self._sealer = ports.sealer
         self._clock = ports.clock
 
+    @raises(AdminsOnly, Outgoing.check_url)
     async def create(
         self, admin: User, url: str, events: tuple[EventName, ...]
     ) -> tuple[Webhook, str]:
@@ -78,11 +80,13 @@ class WebhookService:
 
         return await self._storage.run(work), secret
 
+    @raises(AdminsOnly)
     async def webhooks(self, admin: User) -> list[Webhook]:
         """All webhooks, oldest first."""
         _allow(admin)
         return await self._list.webhooks()
 
+    @raises(AdminsOnly, WebhookNotFound)
     async def webhook(self, admin: User, webhook_id: WebhookId) -> Webhook:
         _allow(admin)
         webhook = await self._list.webhook(webhook_id)
@@ -90,6 +94,7 @@ class WebhookService:
             raise WebhookNotFound(webhook_id)
         return webhook
 
+    @raises(AdminsOnly, WebhookNotFound, Outgoing.check_url)
     async def change(self, admin: User, webhook_id: WebhookId, change: WebhookChange) -> Webhook:
         """Raises as `Outgoing.check_url` does for another url."""
         await self.webhook(admin, webhook_id)
@@ -108,6 +113,7 @@ class WebhookService:
 
         return await self._storage.run(work)
 
+    @raises(AdminsOnly, WebhookNotFound)
     async def delete(self, admin: User, webhook_id: WebhookId) -> None:
         _allow(admin)
 
@@ -119,6 +125,7 @@ class WebhookService:
 
         await self._storage.run(work)
 
+    @raises(AdminsOnly, WebhookNotFound)
     async def change_secret(self, admin: User, webhook_id: WebhookId) -> tuple[Webhook, str]:
         """The webhook and its new secret. The old one signs as well for a day."""
         _allow(admin)
@@ -134,6 +141,7 @@ class WebhookService:
 
         return await self._storage.run(work), secret
 
+    @raises(AdminsOnly, WebhookNotFound, InvalidCursor)
     async def deliveries(
         self, admin: User, webhook_id: WebhookId, limit: int, after: tuple[int, ...] | None
     ) -> tuple[Webhook, Page[Delivery]]:
@@ -141,6 +149,7 @@ class WebhookService:
         webhook = await self.webhook(admin, webhook_id)
         return webhook, await self._list.deliveries(webhook_id, limit, after)
 
+    @raises(AdminsOnly, WebhookNotFound, DeliveryNotFound)
     async def again(self, admin: User, webhook_id: WebhookId, delivery_id: DeliveryId) -> Delivery:
         """Have a delivery sent again, with the same id and body. Raises `DeliveryNotFound`."""
         webhook = await self.webhook(admin, webhook_id)
@@ -157,6 +166,7 @@ class WebhookService:
 
         return await self._storage.run(work)
 
+    @raises(AdminsOnly, WebhookNotFound)
     async def test(self, admin: User, webhook_id: WebhookId) -> Delivery:
         """Have a message of the type `TEST` sent, whether the webhook is switched on or not."""
         webhook, now = await self.webhook(admin, webhook_id), self._clock()

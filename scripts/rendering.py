@@ -8,7 +8,8 @@ stay behind are marked:
 - `# posts only` marks what the example needs in files that it shares. It leaves WITHOUT=posts.
 
 In Python a mark covers all that begins on its line: a definition, a statement, an element of a
-list. Markdown and HTML have the marks in comments, `<!-- begin: base only -->`.
+list. Markdown, HTML and TypeScript have the marks in their comments,
+`<!-- begin: base only -->`.
 """
 
 import ast
@@ -55,9 +56,9 @@ STARTING = {
 """What a product starts with in place of files of Gatepost."""
 
 _NAME = re.compile("|".join([*map(re.escape, KEPT), f"(?P<name>{OLD})"]), re.IGNORECASE)
-_MARK = re.compile(r"\s*(?:#|<!--|\{#) (?P<what>base|posts) only(?: -->| #\})?$")
+_MARK = re.compile(r"\s*(?:#|//|<!--|\{#) (?P<what>base|posts) only(?: -->| #\})?$")
 _EDGE = re.compile(
-    r"\s*(?:#|<!--|\{#) (?P<edge>begin|end): (?P<what>base|posts) only(?: -->| #\})?"
+    r"\s*(?:#|//|<!--|\{#) (?P<edge>begin|end): (?P<what>base|posts) only(?: -->| #\})?"
 )
 
 

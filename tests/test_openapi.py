@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 
 from api.app import create_app
+from api.problems import code_of
+from application.errors import errors_of
+from domain.posts import WRITING_RULES
 from domain.scopes import TOKEN_SCOPES
+from tests.api.client import EXTENSIONS, MEMBERS
+from tests.api.documented import codes_of
 from tests.api.expected import expected_routes
 from tests.fakes.ports import fake_ports
 from tests.programs import program
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 PUBLIC = {row.operation for row in expected_routes() if row.statuses is None}
-PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,36 @@ def test_every_documented_error_is_a_problem(document: dict[str, Any]) -> None:
     ]
 
     assert refusals
-    assert [refusal["content"] for refusal in refusals] == [PROBLEM] * len(refusals)
+    for refusal in refusals:
+        ((media_type, content),) = refusal["content"].items()
+        assert media_type == "application/problem+json"
+        names = {reference.rpartition("/")[2] for reference in refs(content)}
+        assert names
+        assert all(name.endswith("Problem") and name != "Problem" for name in names)
+
+
+def test_an_operation_lists_the_codes_that_its_use_case_and_its_input_have(
+    document: dict[str, Any],
+) -> None:
+    schemas = document["components"]["schemas"]
+    found = {
+        operation["operationId"]: {
+            code for status, code in codes_of(operation, schemas) if status != 503
+        }
+        for _, _, operation in operations(document)
+    }
+
+    assert found["refresh"] == {
+        *("invalid_token", "content_too_large", "unsupported_media_type"),
+        *("validation_failed", "too_many_requests"),
+    }
+
+
+def test_an_operation_lists_the_codes_of_the_rules_of_posts(document: dict[str, Any]) -> None:
+    create_post = document["paths"]["/posts"]["post"]
+    found = set(codes_of(create_post, document["components"]["schemas"]))
+
+    assert {(code.status, code.code) for code in map(code_of, errors_of(WRITING_RULES))} <= found
 
 
 def test_an_operation_with_input_documents_422(document: dict[str, Any]) -> None:
@@ -116,19 +149,28 @@ def test_every_reference_can_be_resolved(document: dict[str, Any]) -> None:
 
 
 def test_a_problem_is_documented_as_it_is_sent(document: dict[str, Any]) -> None:
-    problem = document["components"]["schemas"]["Problem"]
-
-    assert set(problem["properties"]) == {
-        "type",
-        "title",
-        "status",
-        "detail",
-        "code",
-        "request_id",
-        "errors",
+    schemas = document["components"]["schemas"]
+    members = {
+        name: {
+            member
+            for part in schemas[name]["allOf"]
+            for member in part.get("properties") or members_of(part, schemas)
+        }
+        for name in (
+            "UserNotFoundProblem",
+            "ValidationFailedProblem",
+            "SecondFactorRequiredProblem",
+        )
     }
-    assert {"title", "status", "detail", "code", "request_id"} <= set(problem["required"])
-    assert "errors" not in problem["required"]
+
+    assert members["UserNotFoundProblem"] == MEMBERS
+    assert members["ValidationFailedProblem"] == MEMBERS | {"errors"}
+    extension = EXTENSIONS["second_factor_required"]
+    assert members["SecondFactorRequiredProblem"] == MEMBERS | extension
+
+
+def members_of(reference: dict[str, str], schemas: dict[str, Any]) -> set[str]:
+    return set(schemas[reference["$ref"].rpartition("/")[2]]["properties"])
 
 
 def test_paths_are_listed_without_a_trailing_slash(document: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from application.errors import raises
 from application.ports.adapter import Adapter
 from domain.addresses import email_key
 from domain.errors import TooMany
@@ -109,6 +110,7 @@ class TooManyRequests(TooMany):
 class Limits(Adapter, Protocol):
     """Never raises because its store is down: it limits as well as it can without."""
 
+    @raises(TooManyRequests)
     async def hit(self, *hits: Hit) -> Sequence[LimitStatus]:
         """Count all `hits` and return the status of each; an empty sequence if nothing is limited.
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from application.errors import raises
 from application.ports.adapter import Adapter
+from domain.webhooks import BadWebhookUrl, HttpsRequired, NotAPublicAddress, UnresolvableHost
 
 
 class NotAnswered(Exception):
@@ -11,6 +13,7 @@ class NotAnswered(Exception):
 
 
 class Outgoing(Adapter, Protocol):
+    @raises(BadWebhookUrl, HttpsRequired, UnresolvableHost, NotAPublicAddress)
     async def check_url(self, url: str) -> None:
         """Raises `BadWebhookUrl`, `HttpsRequired`, `UnresolvableHost` or `NotAPublicAddress` unless
         requests may be sent to `url`.

@@ -19,6 +19,7 @@ from api.app import create_app
 from application.ports.limits import Limits
 from application.ports.tokens import Tokens
 from application.services import Ports, build_services
+from domain.addresses import email_key
 from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
 from domain.scopes import Scope
@@ -36,6 +37,7 @@ from infrastructure.sealer import AesGcmSealer
 from infrastructure.tokens.jose import JoseTokens, hs256_key
 from infrastructure.tokens.personal import WithPersonalTokens
 from infrastructure.totp import PyotpCodes
+from tests.api.documented import refuse_undocumented
 from tests.authenticator import LOCALHOST
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
@@ -49,6 +51,7 @@ FASTPATH = os.environ.get("GATEPOST_FASTPATH") != "off"
 """Whether the applications of these tests have the fast path; `make test-plain` takes it out."""
 EXTENSIONS = {"second_factor_required": {"challenge", "methods", "expires_in"}}
 """Members of a problem that depend on its code."""
+_HOOKS: Any = {**ASYNC_HOOKS, "response": [*ASYNC_HOOKS["response"], refuse_undocumented]}
 MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
 on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -58,6 +61,12 @@ on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=T
 _SET_ROLE = (
     update(USERS)
     .values(role=bindparam("to"))
+    .where(USERS.c.id == bindparam("key"))
+    .returning(USERS.c.id)
+)
+_SET_EMAIL = (
+    update(USERS)
+    .values(email=bindparam("to"), email_key=bindparam("to_key"))
     .where(USERS.c.id == bindparam("key"))
     .returning(USERS.c.id)
 )
@@ -179,6 +188,9 @@ class ApiClient:
     async def set_role(self, person: Person, role: Role) -> None:
         await self.change(_SET_ROLE, key=person.id, to=role.value)
 
+    async def set_email(self, person: Person, email: str) -> None:
+        await self.change(_SET_EMAIL, key=person.id, to=email, to_key=email_key(email))
+
     async def call_tokens_in(self, person: Person, moment: datetime) -> None:
         """Make tokens from before `moment` worthless."""
         await self.change(_CALL_TOKENS_IN, key=person.id, to=moment)
@@ -252,9 +264,7 @@ async def client_of(
     transport = httpx.ASGITransport(
         app=app, raise_app_exceptions=False, root_path=root_path, client=(ip, 1)
     )
-    async with httpx.AsyncClient(
-        transport=transport, base_url=URL, event_hooks=ASYNC_HOOKS
-    ) as client:
+    async with httpx.AsyncClient(transport=transport, base_url=URL, event_hooks=_HOOKS) as client:
         yield client
 
 

@@ -166,7 +166,7 @@ async def test_a_stale_session_is_refused_before_its_body_is_looked_at(
 def test_a_fresh_route_says_so_in_its_document() -> None:
     operation = app_with_a_fresh_route().openapi()["paths"]["/fresh"]["post"]
 
-    assert "stale_login" in operation["responses"]["401"]["description"]
+    assert "StaleLoginProblem" in str(operation["responses"]["401"])
 
 
 async def test_an_app_is_added_confirmed_and_asked_for(api: ApiClient) -> None:

@@ -58,6 +58,14 @@ async def with_an_address_taken_meanwhile(caller: Caller, name: str) -> httpx.Re
     return await caller.call(name, json={"token": confirmation})
 
 
+async def with_the_old_address_given_away(caller: Caller, name: str) -> httpx.Response:
+    """As no request can: the address is reserved for as long as the token is valid."""
+    token, confirmation = await ask_to_move(caller.api, caller.anna, "new@example.com")
+    await verify(caller.api, confirmation)
+    await caller.api.set_email(caller.admin, caller.anna.email)
+    return await caller.call(name, json={"token": token})
+
+
 async def verification(api: ApiClient, person: Person) -> Options:
     return {"json": {"token": await ask_for_verification(api, person)}}
 
@@ -103,7 +111,7 @@ ROUTES = [
         operation="undo_email_change",
         route="POST /email-change/undo",
         request=undo,
-        refusals={400: with_a_bad_code},
+        refusals={400: with_a_bad_code, 409: with_the_old_address_given_away},
     ),
 ]
 

@@ -115,15 +115,6 @@ async def test_an_unknown_user_is_not_found(services: Services) -> None:
         await services.accounts.user(UserId(7))
 
 
-@pytest.mark.parametrize("down", [[], ["database"], ["migrations"]])
-async def test_readiness_names_what_is_down(
-    ports: FakePorts, services: Services, down: list[str]
-) -> None:
-    ports.storage.down = down
-
-    assert await services.readiness() == down
-
-
 # One's own account
 
 

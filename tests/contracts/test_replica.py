@@ -454,7 +454,7 @@ async def test_without_a_standby_the_primary_answers_and_it_is_logged_once(
             assert await instance.read(post.id, anna)
             assert await instance.page(anna)
             await instance.replica.look()
-        assert await instance.services.readiness() == []
+        assert await instance.services.ports.queries.ready() == []
     finally:
         instance.standby.server.start()
     await instance.until_it_is_well()
