@@ -77,6 +77,7 @@ async def verify(body: VerificationBody, use_cases: UseCases) -> None:
     status_code=204,
     response_class=Response,
     summary="Undo a change of address",
+    dependencies=[limited_by_network(Limit.RESETS)],
 )
 @raises(OneTimeCodeService.undo_email_change)
 async def undo_email_change(body: VerificationBody, use_cases: UseCases) -> None:

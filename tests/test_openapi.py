@@ -128,7 +128,7 @@ def test_an_operation_with_input_documents_422(document: dict[str, Any]) -> None
 def test_a_limited_operation_documents_429(document: dict[str, Any]) -> None:
     # A protected one too: guesses of personal tokens are limited.
     # Nobody guesses 256 random bits, however often they try.
-    unlimited = {"undo_email_change", "revoke"}
+    unlimited = {"revoke"}
     for method, _, operation in operations(document):
         name = operation["operationId"]
         is_limited = operation["security"] or (method != "get" and name not in unlimited)

@@ -113,7 +113,7 @@ async def show_reset(request: Request, use_cases: UseCases) -> Response:
     return _reset(request, use_cases, request.query_params.get("token", ""))
 
 
-@pages.post("/console/reset")
+@pages.post("/console/reset", dependencies=[limited_by_network(Limit.RESETS)])
 async def reset(request: Request, use_cases: UseCases) -> Response:
     try:
         form = await submitted(request, ResetEntry)
@@ -144,7 +144,7 @@ async def show_verification(request: Request) -> Response:
     return page(request, "verify.html", headers=_NO_REFERRER, token=token)
 
 
-@pages.post("/console/verify")
+@pages.post("/console/verify", dependencies=[limited_by_network(Limit.RESETS)])
 async def verify(request: Request, use_cases: UseCases) -> Response:
     try:
         form = await submitted(request, TokenEntry)
@@ -160,7 +160,7 @@ async def show_undo(request: Request) -> Response:
     return page(request, "undo.html", headers=_NO_REFERRER, token=token)
 
 
-@pages.post("/console/undo")
+@pages.post("/console/undo", dependencies=[limited_by_network(Limit.RESETS)])
 async def undo_email_change(request: Request, use_cases: UseCases) -> Response:
     try:
         form = await submitted(request, TokenEntry)

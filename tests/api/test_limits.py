@@ -305,18 +305,20 @@ async def test_a_wrong_current_password_counts_as_a_failed_login(api: ApiClient)
 
 
 LIMITED_BY_NETWORK = [
-    ("/login", "application/x-www-form-urlencoded", Limit.LOGINS, 60),
-    ("/login", "multipart/form-data; boundary=b", Limit.LOGINS, 60),
-    ("/refresh", "application/x-www-form-urlencoded", Limit.REFRESHES, 60),
-    ("/users", "application/json", Limit.REGISTRATIONS, 20),
-    ("/password-reset", "application/json", Limit.RESETS, 20),
-    ("/verification", "application/json", Limit.RESETS, 20),
+    ("POST", "/login", "application/x-www-form-urlencoded", Limit.LOGINS, 60),
+    ("POST", "/login", "multipart/form-data; boundary=b", Limit.LOGINS, 60),
+    ("POST", "/refresh", "application/x-www-form-urlencoded", Limit.REFRESHES, 60),
+    ("POST", "/users", "application/json", Limit.REGISTRATIONS, 20),
+    ("POST", "/password-reset", "application/json", Limit.RESETS, 20),
+    ("PUT", "/password-reset", "application/json", Limit.RESETS, 20),
+    ("POST", "/email-change/undo", "application/json", Limit.RESETS, 20),
+    ("POST", "/verification", "application/json", Limit.RESETS, 20),
 ]
 
 
-@pytest.mark.parametrize(("path", "media_type", "limit", "quota"), LIMITED_BY_NETWORK)
+@pytest.mark.parametrize(("method", "path", "media_type", "limit", "quota"), LIMITED_BY_NETWORK)
 async def test_a_limit_by_network_is_checked_before_the_body_is_read(
-    api: ApiClient, path: str, media_type: str, limit: Limit, quota: int
+    api: ApiClient, method: str, path: str, media_type: str, limit: Limit, quota: int
 ) -> None:
     headers = {"Content-Type": media_type}
     reads = 0
@@ -326,18 +328,33 @@ async def test_a_limit_by_network_is_checked_before_the_body_is_read(
         reads += 1
         yield b"x" * 20_000
 
-    answers = [await api.client.post(path, content=body(), headers=headers) for _ in range(quota)]
+    async def ask() -> httpx.Response:
+        return await api.client.request(method, path, content=body(), headers=headers)
+
+    answers = [await ask() for _ in range(quota)]
     assert reads == quota
     assert {answer.status_code for answer in answers} == {413}
     assert told(answers[-1]).remaining == 0
 
     assert_refused(
-        await api.client.post(path, content=body(), headers=headers),
+        await ask(),
         limit,
         quota,
         told(answers[0]).window,
     )
     assert reads == quota
+
+
+async def test_pages_that_take_mailed_codes_share_the_limit_of_resets(api: ApiClient) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    paths = [f"/console/{page}" for page in ("reset", "verify", "undo")]
+    for number in range(20):
+        answer = await api.client.post(paths[number % 3], data={}, headers=headers)
+        assert answer.status_code != 429
+
+    for path in paths:
+        answer = await api.client.post(path, data={}, headers=headers)
+        assert answer.status_code == 429
 
 
 ENDINGS = [("POST", "/logout"), ("DELETE", "/sessions"), ("DELETE", "/sessions/{id}")]

@@ -1,7 +1,9 @@
 """`gatepost check` on real databases, mail servers and replicas."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -215,6 +217,30 @@ def test_a_missing_site_for_passkeys_is_a_warning(production: Place) -> None:
     ):
         production.settings |= settings
         assert ("GATEPOST_PUBLIC_URL" in found(production, "warning")) is warned
+
+
+def test_admins_without_a_second_factor_are_counted(production: Place) -> None:
+    about = "GATEPOST_SECOND_FACTOR_FOR"
+
+    def counted() -> str | None:
+        return found(production, "warning").get(about)
+
+    def change(user_id: int, column: str) -> None:
+        with closing(sqlite3.connect(production.directory / "gatepost.db")) as database:
+            database.execute(f"UPDATE users SET {column} WHERE id = {user_id}")
+            database.commit()
+
+    assert counted() is None
+    for name in ("anna", "bert", "carl"):
+        command = ("create-admin", f"{name}@example.com", "--password-stdin")
+        assert production.run(*command, given="correct horse battery\n").status == 0
+    assert counted() == "none; admins without a second factor: 3"
+
+    change(1, "second_factor_since = created_at")
+    change(2, "is_active = FALSE")
+    assert counted() == "none; admins without a second factor: 1"
+    change(3, "role = 'member'")
+    assert counted() is None
 
 
 @on_both_databases
