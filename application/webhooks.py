@@ -218,24 +218,23 @@ async def deliver(services: Services, job: Job) -> None:
             problem = str(error)
     is_last = is_off or job.attempts >= ATTEMPTS_MAX
 
-    async def work(uow: UnitOfWork) -> Delivery | None:
-        sent = await uow.of(Deliveries).get(delivery.id)
-        if sent is None or sent.round != delivery.round:
-            return None  # deleted meanwhile, or asked for again
-        sent.attempted(status, is_last=is_last)
-        await uow.of(Deliveries).save(sent)
+    delivery.attempted(status, is_last=is_last)
+
+    async def work(uow: UnitOfWork) -> None:
+        await uow.of(Deliveries).note(delivery)
         if status == GONE:
             gone = await _locked(uow, webhook.id)
             gone.active = False
             await uow.of(Webhooks).save(gone)
             _record(uow, "webhook_switched_off", gone, None, ports.clock())
         await uow.commit()
-        return sent
 
-    noted = await ports.storage.run(work)
-    if noted is None or noted.status is DeliveryStatus.DELIVERED:
+    await ports.storage.run(work)
+    if delivery.status is DeliveryStatus.DELIVERED:
         return
-    if noted.status is DeliveryStatus.FAILED:
+    if await _to_send(ports.queries.of(WebhookList), job) is None:
+        return  # deleted meanwhile, or asked for again
+    if delivery.status is DeliveryStatus.FAILED:
         raise NeverSucceeds(problem)
     raise FailedForNow(problem)
 
@@ -254,11 +253,8 @@ JOBS = (
 
 async def _to_send(listed: WebhookList, job: Job) -> tuple[Delivery, Webhook] | None:
     """What a job is to send; None if it is gone, or another job sends it."""
-    delivery = await listed.delivery(DeliveryId(job.payload["delivery_id"]))
-    if delivery is None or delivery.round != job.payload["round"]:
-        return None
-    webhook = await listed.webhook(delivery.webhook_id)
-    return None if webhook is None else (delivery, webhook)
+    found = await listed.delivery(DeliveryId(job.payload["delivery_id"]))
+    return found if found and found[0].round == job.payload["round"] else None
 
 
 def _headers(ports: Ports, delivery: Delivery, webhook: Webhook) -> dict[str, str]:

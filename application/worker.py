@@ -43,6 +43,9 @@ _IDLE = 30.0
 _SOON = 0.05
 """Seconds after a commit that may have added jobs, so that many commits cost one look."""
 
+_SETTLE = 0.02
+"""Seconds after a job has ended, so that the ends of many cost one transaction."""
+
 _LATER = 0.5
 """The same after a commit of another process, which goes first."""
 
@@ -285,7 +288,7 @@ class Worker:
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        self.wake()
+        self._wake_in(_SETTLE)
 
     async def _do(self, job: Job) -> None:
         """Do a claimed job, and note what became of it.

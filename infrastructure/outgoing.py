@@ -9,12 +9,12 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import httpcore
+import h11
 
 from application.ports.outgoing import NotAnswered, Outgoing
 from domain.webhooks import (
@@ -102,35 +102,6 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class _CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to an address that was checked, whatever the name of its host resolves to later."""
-
-    def __init__(self, addresses_of: Callable[[str, int], Awaitable[Sequence[Address]]]) -> None:
-        self._addresses_of = addresses_of
-        self._network = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        error: Exception = httpcore.ConnectError("no address")
-        for address in await self._addresses_of(host, port):
-            try:
-                return await self._network.connect_tcp(
-                    str(address), port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
-                error = failed
-        raise error
-
-    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        raise httpcore.ConnectError("no sockets")
-
-
 class HttpOutgoing(Outgoing):
     """`private`: whether addresses that are not public are allowed, for development and tests.
     `https_only`: whether plain http is refused.
@@ -150,7 +121,6 @@ class HttpOutgoing(Outgoing):
         self._resolve = resolve
         self._timeout = timeout
         self._tls = tls
-        self._pool: httpcore.AsyncConnectionPool | None = None
 
     async def check_url(self, url: str) -> None:
         target = target_of(url)
@@ -167,50 +137,41 @@ class HttpOutgoing(Outgoing):
                 return await self._post(target, headers, body)
         except (BadWebhookUrl, HttpsRequired, NotAPublicAddress, UnresolvableHost) as error:
             raise NotAnswered(error.detail) from None
-        except (TimeoutError, httpcore.TimeoutException):
+        except TimeoutError:
             raise NotAnswered("no answer in time") from None
         except ssl.SSLCertVerificationError:
             raise NotAnswered("the certificate is not trusted") from None
-        except (OSError, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
-            reason = "the certificate is not trusted" if untrusted else type(error).__name__
-            raise NotAnswered(reason) from None
-
-    async def close(self) -> None:
-        if self._pool is not None:
-            await self._pool.aclose()
+        except (OSError, h11.ProtocolError) as error:
+            raise NotAnswered(type(error).__name__) from None
 
     async def _post(self, target: Target, headers: Mapping[str, str], body: bytes) -> int:
-        if self._pool is None:
-            # Connections are not kept: each delivery is checked by the address it goes to.
-            self._pool = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls or ssl.create_default_context(),
-                max_keepalive_connections=0,
-                network_backend=_CheckedBackend(self._addresses),
-            )
-        fields = {
-            **headers,
-            "Host": target.authority,
-            "Content-Length": str(len(body)),
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-        }
-        url = httpcore.URL(
-            scheme=target.scheme.encode(),
-            host=target.host.encode(),
-            port=target.port,
-            target=target.path.encode(),
-        )
-        async with self._pool.stream(
-            "POST", url, headers=list(fields.items()), content=body
-        ) as answer:
-            size = 0
-            async for part in answer.aiter_stream():
-                size += len(part)
-                if size >= BODY_MAX:
-                    break
-            status: int = answer.status
-            return status
+        # Connections are not kept: each delivery is checked by the address it goes to.
+        reader, writer = await self._connect(target)
+        try:
+            connection = h11.Connection(h11.CLIENT)
+            writer.write(_request(connection, target, headers, body))
+            return await _status(connection, reader)
+        finally:
+            # Not `close`, which would wait for what the other side still sends.
+            writer.transport.abort()
+
+    async def _connect(self, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to an address that was checked, whatever its name resolves to later."""
+        is_https = target.scheme == "https"
+        if is_https and self._tls is None:
+            self._tls = ssl.create_default_context()
+        tls, name = (self._tls, target.host) if is_https else (None, None)
+        error: OSError | None = None
+        for address in await self._addresses(target.host, target.port):
+            try:
+                return await asyncio.open_connection(
+                    str(address), target.port, ssl=tls, server_hostname=name
+                )
+            except ssl.SSLError:
+                raise
+            except OSError as failed:
+                error = failed
+        raise error or OSError
 
     async def _addresses(self, host: str, port: int) -> Sequence[Address]:
         """The addresses of `host`, which are all public unless private ones are allowed."""
@@ -224,3 +185,40 @@ class HttpOutgoing(Outgoing):
         if not self._private and not all(map(is_public, found)):
             raise NotAPublicAddress
         return found
+
+
+def _request(
+    connection: h11.Connection, target: Target, headers: Mapping[str, str], body: bytes
+) -> bytes:
+    fields = {
+        **headers,
+        "Host": target.authority,
+        "Content-Length": str(len(body)),
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+    events: list[h11.Event] = [
+        h11.Request(method="POST", target=target.path, headers=list(fields.items())),
+        h11.Data(data=body),
+        h11.EndOfMessage(),
+    ]
+    return b"".join(connection.send(event) or b"" for event in events)
+
+
+async def _status(connection: h11.Connection, reader: asyncio.StreamReader) -> int:
+    """The status of the answer, after its body has ended or has become too long."""
+    status, size = 0, 0
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(BODY_MAX))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            size += len(event.data)
+            if size >= BODY_MAX:
+                return status
+        elif isinstance(event, h11.EndOfMessage):
+            return status
+        elif isinstance(event, h11.ConnectionClosed):
+            raise ConnectionResetError

@@ -36,6 +36,12 @@ class Deliveries(Protocol):
 
     async def save(self, entity: Delivery) -> None: ...
 
+    async def note(self, delivery: Delivery) -> None:
+        """Store `status`, `attempts` and `status_code` with the commit, unless the delivery was
+        deleted or asked for again.
+        """
+        ...
+
 
 class WebhookList(Protocol):
     async def webhooks(self) -> list[Webhook]:
@@ -44,7 +50,7 @@ class WebhookList(Protocol):
 
     async def webhook(self, webhook_id: WebhookId) -> Webhook | None: ...
 
-    async def delivery(self, delivery_id: DeliveryId) -> Delivery | None: ...
+    async def delivery(self, delivery_id: DeliveryId) -> tuple[Delivery, Webhook] | None: ...
 
     async def deliveries(
         self, webhook_id: WebhookId, limit: int, after: tuple[int, ...] | None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, bindparam, select
+from sqlalchemy import Index, bindparam, select, update
 from sqlmodel import Field
 
 from application.ports.webhooks import Deliveries, WebhookList, Webhooks
@@ -63,7 +63,19 @@ DELIVERIES = DELIVERY.table
 _ALL = select(*WEBHOOK.columns).order_by(WEBHOOKS.c.id)
 _ACTIVE = _ALL.where(WEBHOOKS.c.active)
 _WEBHOOK = select(*WEBHOOK.columns).where(WEBHOOKS.c.id == bindparam("id"))
-_DELIVERY = select(*DELIVERY.columns).where(DELIVERIES.c.id == bindparam("id"))
+_DELIVERY = (
+    select(*DELIVERY.columns, *WEBHOOK.columns)
+    .join_from(DELIVERIES, WEBHOOKS)
+    .where(DELIVERIES.c.id == bindparam("id"))
+)
+_NOTE = (
+    update(DELIVERIES)
+    .values({name: bindparam(name) for name in ("status", "attempts", "status_code")})
+    .where(
+        DELIVERIES.c.id == bindparam("key_id", type_=BigId),
+        DELIVERIES.c.round == bindparam("key_round"),
+    )
+)
 _NEWEST = (
     select(*DELIVERY.columns)
     .where(
@@ -85,6 +97,16 @@ class SqlWebhooks(Repository[Webhook], Webhooks):
 class SqlDeliveries(Repository[Delivery], Deliveries):
     mapping = DELIVERY
 
+    async def note(self, delivery: Delivery) -> None:
+        self._transaction.defer(
+            _NOTE,
+            key_id=delivery.id,
+            key_round=delivery.round,
+            status=delivery.status.value,
+            attempts=delivery.attempts,
+            status_code=delivery.status_code,
+        )
+
 
 class SqlWebhookList(WebhookList):
     def __init__(self, database: Database) -> None:
@@ -97,9 +119,11 @@ class SqlWebhookList(WebhookList):
         records = await self._database.fetch(_WEBHOOK, id=webhook_id)
         return WEBHOOK.of(records[0]) if records else None
 
-    async def delivery(self, delivery_id: DeliveryId) -> Delivery | None:
+    async def delivery(self, delivery_id: DeliveryId) -> tuple[Delivery, Webhook] | None:
         records = await self._database.fetch(_DELIVERY, id=delivery_id)
-        return DELIVERY.of(records[0]) if records else None
+        if not records:
+            return None
+        return DELIVERY.of(records[0]), WEBHOOK.of(records[0][len(DELIVERY.columns) :])
 
     async def deliveries(
         self, webhook_id: WebhookId, limit: int, after: tuple[int, ...] | None

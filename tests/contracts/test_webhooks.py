@@ -113,8 +113,32 @@ async def test_a_delivery_is_stored_as_it_was_saved(backend: Backend) -> None:
     found = await backend.queries.of(WebhookList).delivery(delivery.id)
 
     assert found is not None
-    assert fields(found) == fields(locked)
-    assert found.status is DeliveryStatus.DELIVERED
+    assert fields(found[0]) == fields(locked)
+    assert found[0].status is DeliveryStatus.DELIVERED
+    assert found[1].id == delivery.webhook_id
+
+
+async def test_the_outcome_of_an_attempt_is_noted_unless_the_delivery_was_asked_for_again(
+    backend: Backend,
+) -> None:
+    delivery = await deliver(backend, (await add(backend, WRITTEN)).id)
+    delivery.attempted(500, is_last=False)
+
+    for is_asked_for_again in (False, True):
+        async with backend.storage() as uow:
+            if is_asked_for_again:
+                delivery.attempted(204, is_last=False)
+                again = await uow.of(Deliveries).get(delivery.id)
+                assert again is not None
+                again.ask_again()
+                await uow.of(Deliveries).save(again)
+            await uow.of(Deliveries).note(delivery)
+            await uow.commit()
+        found = await backend.queries.of(WebhookList).delivery(delivery.id)
+
+        assert found is not None
+        assert (found[0].status, found[0].attempts) == (DeliveryStatus.WAITING, 1)
+        assert (found[0].status_code, found[0].round) == (500, int(is_asked_for_again))
 
 
 async def test_deliveries_go_with_their_webhook(backend: Backend) -> None:

@@ -4,7 +4,7 @@ from copy import deepcopy
 from application.ports.webhooks import Deliveries, WebhookList, Webhooks
 from domain.pages import InvalidCursor, Page
 from domain.webhooks import Delivery, DeliveryId, Webhook, WebhookId
-from tests.fakes.storage import FakeRepository, FakeStorage
+from tests.fakes.storage import FakeRepository, FakeStorage, State
 
 
 class FakeWebhooks(FakeRepository[Webhook], Webhooks):
@@ -18,6 +18,16 @@ class FakeWebhooks(FakeRepository[Webhook], Webhooks):
 class FakeDeliveries(FakeRepository[Delivery], Deliveries):
     kind = Delivery
 
+    async def note(self, delivery: Delivery) -> None:
+        noted = deepcopy(delivery)
+
+        def change(state: State) -> None:
+            stored = state.rows(Delivery).get(noted.id)
+            if stored is not None and stored.round == noted.round:
+                state.put(noted.id, noted)
+
+        self._uow.defer(change)
+
 
 class FakeWebhookList(WebhookList):
     def __init__(self, storage: FakeStorage) -> None:
@@ -29,8 +39,10 @@ class FakeWebhookList(WebhookList):
     async def webhook(self, webhook_id: WebhookId) -> Webhook | None:
         return deepcopy((await self._storage.read()).rows(Webhook).get(webhook_id))
 
-    async def delivery(self, delivery_id: DeliveryId) -> Delivery | None:
-        return deepcopy((await self._storage.read()).rows(Delivery).get(delivery_id))
+    async def delivery(self, delivery_id: DeliveryId) -> tuple[Delivery, Webhook] | None:
+        state = await self._storage.read()
+        found = state.rows(Delivery).get(delivery_id)
+        return None if found is None else deepcopy((found, state.rows(Webhook)[found.webhook_id]))
 
     async def deliveries(
         self, webhook_id: WebhookId, limit: int, after: tuple[int, ...] | None
