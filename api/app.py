@@ -10,7 +10,7 @@ from fastapi.routing import APIRouter, iter_route_contexts
 from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
-from api import auth, browser, oauth, one_time_codes, passkeys, personal_tokens, users
+from api import auth, browser, oauth, one_time_codes, users
 from api.cookies import BrowserDoor
 from api.cors import EXPOSED, HEADERS, METHODS, Cors
 from api.docs import add_docs
@@ -30,20 +30,12 @@ LOCAL_LOGIN: tuple[APIRouter, ...] = (
     users.with_password,
     one_time_codes.resets,
     browser.public,
-    personal_tokens.protected,
-    personal_tokens.administration,
     oauth.protected,
     oauth.public,
 )
 """Routers that are left out when an outside provider logs users in."""
 EXTERNAL_LOGIN: tuple[APIRouter, ...] = (users.external,)
 """Routers that exist only then."""
-PASSKEYS: tuple[APIRouter, ...] = (passkeys.public, passkeys.protected)
-"""Routers that are left out without a relying party."""
-
-STRONG_LOGIN = ("api.factors", "api.proofs", "api.passkeys")
-"""Modules whose routes are left out when strong login is off."""
-
 DESCRIPTION = "A REST API with the current user at hand in every route."
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, object]]]
@@ -158,14 +150,14 @@ def create_app(
 
 
 def _routers(ports: Ports, *, has_door: bool) -> Iterator[APIRouter]:
-    """The routers of all concepts, but for those that are left out with these ports."""
+    """The routers of all concepts, but for those that are left out with these ports: a module with
+    an `is_offered(ports)` says so itself.
+    """
     left_out = EXTERNAL_LOGIN if ports.tokens.has_local_login else LOCAL_LOGIN
     if not has_door:
         left_out = (*left_out, browser.public)
-    if ports.passkeys is None:
-        left_out = (*left_out, *PASSKEYS)
     for concept in modules("api"):
-        if concept.__name__ in STRONG_LOGIN and not ports.factor_policy.is_on:
+        if hasattr(concept, "is_offered") and not concept.is_offered(ports):
             continue
         for router in vars(concept).values():
             if isinstance(router, APIRouter) and router not in left_out:

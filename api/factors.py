@@ -20,11 +20,17 @@ from application.errors import raises
 from application.factors import FactorService
 from application.passkeys import passkeys_of
 from application.ports.limits import Limit
+from application.services import Ports
 from domain.scopes import Scope
 from domain.users import UserId
 
 protected = protected_router("second factors")
 administration = protected_router("administration")
+
+
+def is_offered(ports: Ports) -> bool:
+    return ports.factor_policy.is_on
+
 
 CODE_MAX = 64
 

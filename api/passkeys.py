@@ -15,11 +15,16 @@ from api.routing import protected_router, public_router
 from application.errors import raises
 from application.passkeys import PasskeyService
 from application.ports.limits import Limit
+from application.services import Ports
 from domain.passkeys import Assertion, Attestation, Passkey, PasskeyId, from_base64url
 from domain.scopes import Scope
 
 public = public_router("sessions")
 protected = protected_router("users")
+
+
+def is_offered(ports: Ports) -> bool:
+    return ports.has_passkeys
 
 
 def _decoded(value: object) -> bytes:

@@ -15,12 +15,18 @@ from api.users import OMITTABLE, Name
 from application.errors import raises
 from application.personal_tokens import PersonalTokenService
 from application.ports.limits import Limit
+from application.services import Ports
 from domain.personal_tokens import LIFE, LIFE_MAX, PersonalToken, PersonalTokenId, TokenDraft
 from domain.scopes import TOKEN_SCOPES, Scope
 from domain.users import UserId
 
 protected = protected_router("tokens")
 administration = protected_router("administration")
+
+
+def is_offered(ports: Ports) -> bool:
+    return ports.tokens.has_local_login
+
 
 _SCOPES = [scope.value for scope in TOKEN_SCOPES]
 

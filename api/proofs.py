@@ -18,10 +18,16 @@ from application.challenges import FactorKind
 from application.errors import raises
 from application.ports.limits import Limit
 from application.proofs import ProofService
+from application.services import Ports
 from domain.scopes import Scope
 
 public = public_router("sessions")
 protected = protected_router("sessions")
+
+
+def is_offered(ports: Ports) -> bool:
+    return ports.factor_policy.is_on
+
 
 CHALLENGE_MAX = 100
 
