@@ -55,6 +55,8 @@ SHOWN = {
     ("security", "wide", "light"),
     ("users", "wide", "dark"),
     ("audit", "wide", "light"),
+    ("passkeys", "narrow", "dark"),
+    ("webhooks-1", "wide", "light"),
 }
 """The pictures in the documentation."""
 
@@ -148,7 +150,7 @@ def make_something_to_show(page: Page, url: str, receiver: str) -> None:
     devtools.send("WebAuthn.enable")
     devtools.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
     page.goto(f"{url}/console/passkeys")
-    page.get_by_label("What you call it").fill("My phone")
+    page.get_by_role("textbox", name="Name").fill("My phone")
     page.get_by_role("button", name="Add a passkey").click()
     page.get_by_role("status").wait_for()
 

@@ -63,4 +63,4 @@ def _named(user_agent: str, names: tuple[tuple[re.Pattern[str], str], ...]) -> s
 
 def event(name: str) -> str:
     """The name of an event as a sentence's beginning: "User renamed"."""
-    return name.replace("_", " ").capitalize()
+    return name.replace("_", " ").capitalize().replace("Totp", "TOTP")

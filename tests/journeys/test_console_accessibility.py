@@ -78,6 +78,8 @@ async def test_axe_finds_nothing_on_any_page(place: Place, scheme: str) -> None:
             page = await open_page(browser, scripts=True)
             url = service.url.replace("127.0.0.1", "localhost")
             note_troubles(page, url, troubles)
+            width = 375 if scheme == "dark" else 1200  # as a phone, and as a window
+            await page.set_viewport_size({"width": width, "height": 800})
             await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
 
             async def look(path: str) -> None:
@@ -89,6 +91,8 @@ async def test_axe_finds_nothing_on_any_page(place: Place, scheme: str) -> None:
                 report = await page.evaluate("axe.run()")
                 if violations := [f"{v['id']}: {v['help']}" for v in report["violations"]]:
                     found[path] = violations
+                if await page.evaluate("document.documentElement.scrollWidth") > width:
+                    found[path] = ["wider than the window"]
 
             for path in OUTSIDE:
                 await look(path)
