@@ -2,14 +2,17 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests.pgbouncer import wait_for
 from tests.programs import missing, program
+
+_BIND = re.compile(r"^ *bind( .*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,12 @@ def haproxy(configuration: str) -> Iterator[None]:
         assert process.stdin
         process.stdin.write(configuration.encode())
         process.stdin.close()
-        time.sleep(0.2)
-        assert process.poll() is None
         try:
+            for host, port in re.findall(
+                r"[ ,]([\d.]*):(\d+)", " ".join(_BIND.findall(configuration))
+            ):
+                wait_for(int(port), host or "127.0.0.1")
+            assert process.poll() is None
             yield
         finally:
             process.kill()
