@@ -2,7 +2,7 @@
 #
 #   ARGS    goes on to the command that a target runs: make run ARGS="--port 9000"
 #   MINUTES is how long `make fuzz` looks
-#   NAME    is what `make migration` calls the revision
+#   NAME    is what `make migration` calls the revision, and `make resource` the resource
 #   NAME    of `make mine` is the name of the product; WITHOUT=posts leaves the example out # base only
 #   PYTHON  makes .venv, when there is none yet: make test PYTHON=python3.13
 
@@ -125,6 +125,10 @@ migration: $(DEV) ## write the next migration, NAME=..., from the rows in the co
 	$(BIN)/python -m infrastructure.database.migrations.generate "$(NAME)"
 	$(BIN)/ruff format --quiet infrastructure/database/migrations
 	$(BIN)/ruff check --fix infrastructure/database/migrations
+
+.PHONY: resource
+resource: $(DEV) ## write the files of a new resource, NAME=..., a plural, as docs/extending.md does
+	$(BIN)/python -m scripts.resource "$(NAME)"
 
 .PHONY: openapi
 openapi: $(DEV) ## take a new snapshot of the OpenAPI document

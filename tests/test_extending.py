@@ -7,17 +7,13 @@ import subprocess
 import sys
 from difflib import SequenceMatcher
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "extending.md"
+from scripts.extending import PAGE, RESOURCE, Command, NewFile, chapter, has_steps, steps
 
-_BLOCK = re.compile(r"^ *```(python)?\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-_PLACE = re.compile(
-    r"# (?P<file>\S+\.py)(?:, (?P<where>(?:above|below)(?: each)?|instead of): (?P<line>.+))?\n"
-)
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / PAGE).read_text()
 
 
 def copy_project(to: Path) -> None:
@@ -34,35 +30,25 @@ def copy_project(to: Path) -> None:
             shutil.copy(part, to)
 
 
-def chapter(title: str) -> str:
-    _, found, rest = PAGE.read_text().partition(f"\n## {title}\n")
-    assert found, f"there is no chapter {title}"
-    return rest.partition("\n## ")[0]
-
-
 def follow(text: str, tree: Path) -> list[str]:
-    """Do what the blocks in `text` say, and run their commands; the tests that are new with it."""
+    """Do what the steps in `text` say, and run their commands; the tests that are new with it."""
     tests = []
-    for language, indented in _BLOCK.findall(text):
-        block = dedent(indented)
-        if not language:
-            make(tree, block.split())
-            continue
-        place = _PLACE.match(block)
-        assert place, f"this block does not say where it goes:\n{block}"
-        lines = block[place.end() :].splitlines(keepends=True)
-        if not block[place.end() :].startswith("    ") and place["line"] is None:
-            assert not (tree / place["file"]).exists()
-            (tree / place["file"]).write_text("".join(lines))
-            if "/test_" in place["file"]:
-                tests.append(place["file"])
+    for step in steps(text):
+        if isinstance(step, Command):
+            make(tree, *step.words)
+        elif isinstance(step, NewFile):
+            assert not (tree / step.path).exists()
+            (tree / step.path).write_text(step.text)
+            if "/test_" in step.path:
+                tests.append(step.path)
         else:
-            insert(tree / place["file"], place["where"], place["line"], lines)
+            file = tree / step.path
+            file.write_text(step.applied_to(file.read_text()))
     return tests
 
 
-def make(tree: Path, command: list[str]) -> None:
-    """Run `make` with the programs of this environment."""
+def make(tree: Path, *command: str, status: int = 0) -> str:
+    """Run `make` with the programs of this environment; what it prints."""
     name, *arguments = command
     assert name == "make"
     done = subprocess.run(
@@ -74,18 +60,8 @@ def make(tree: Path, command: list[str]) -> None:
         check=False,
         timeout=900,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def insert(file: Path, where: str, anchor: str, new: list[str]) -> None:
-    lines = file.read_text().splitlines(keepends=True)
-    places = [n for n, line in enumerate(lines) if line.strip() == anchor]
-    assert len(places) == 1 or (places and where.endswith(" each")), f"{file}: {anchor}: {places}"
-    for at in reversed(places):
-        start = at + where.startswith("below")
-        end = at + (where == "instead of")
-        lines[start : max(start, end)] = new
-    file.write_text("".join(lines))
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def run(tree: Path, tool: str, *arguments: str) -> str:
@@ -106,7 +82,7 @@ DRIFT = "tests/test_migrations.py::test_models_and_schema_do_not_drift_apart"
 ALL_METHODS = "tests/api/test_middleware.py::test_the_table_lists_exactly_the_existing_routes"
 RULE, COUNT, FIELD = "A business rule", "A rule that needs a count from the database", "A new field"
 TOKEN = "A rule that depends on the token"
-RESOURCE, REACTION = "A new resource", "Something that follows a change"
+REACTION = "Something that follows a change"
 TASK = "Something regular"
 
 # Of the tests with a case for each route, the cases of the new routes.
@@ -178,7 +154,7 @@ def test_the_code_of_the_chapters_works_and_costs_what_they_say(first: str, tmp_
     copy_project(tmp_path)
     new, costs, before = [], {}, sources(tmp_path)
     for title in CHAPTERS[first]:
-        tests = follow(chapter(title), tmp_path)
+        tests = follow(chapter(TEXT, title), tmp_path)
         assert tests, title
         new += tests
         after = sources(tmp_path)
@@ -209,9 +185,9 @@ def test_the_tests_whose_cases_are_chosen_by_name_exist() -> None:
 
 
 def test_all_chapters_with_steps_are_followed() -> None:
-    titles = re.findall(r"^## (.+)$", PAGE.read_text(), re.MULTILINE)
+    titles = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
 
-    assert [title for title in titles if _BLOCK.search(chapter(title))] == [
+    assert [title for title in titles if has_steps(chapter(TEXT, title))] == [
         RULE,
         COUNT,
         TOKEN,
