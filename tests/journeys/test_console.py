@@ -120,7 +120,8 @@ async def they_add_an_app(page: Page) -> str:
     secret = await page.locator("code.secret").inner_text()
     for _ in range(2):
         await fill(page, code=pyotp.TOTP(secret).at(int(time.time()) - 30))
-        await press(page, "Confirm the app")
+        async with page.expect_navigation():
+            await press(page, "Confirm the app")
         if await page.get_by_role("heading", level=1).inner_text() == "Your recovery codes":
             break  # and else a step has ended meanwhile
     await expect(page.locator(".codes code")).to_have_count(10)
