@@ -147,7 +147,7 @@ def build(settings: Settings | None = None) -> FastAPI:
             app.state.services.personal_tokens.note_uses_forever(),
         ]
         if metrics:
-            metrics.add(worker.readings())
+            metrics.add(worker.metrics.readings())
             work.append(metrics.read_forever())
         if replica:  # posts only
             work.append(replica.watch())

@@ -34,6 +34,7 @@ CONCEPTS = (
     "mail",
     "events",
     "webhooks",
+    "deliveries",
     "idempotency",  # posts only
     "administration",
     "exports",

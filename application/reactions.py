@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from application.deliveries import send_to_webhooks
 from application.notices import send_notice
 from application.ports.jobs import Job, NewJob
 from application.ports.storage import UnitOfWork
-from application.webhooks import send_to_webhooks
 from domain.events import Concerned, Event, Happened
 from domain.users import User, UserId
 

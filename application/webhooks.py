@@ -1,43 +1,34 @@
-"""Webhooks: what admins do with them, and how events get to them."""
+"""Webhooks: what admins do with them."""
 
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
+from application.deliveries import delivery_job, secret_context
 from application.errors import raises
-from application.jobs import Kind
-from application.ports.jobs import FailedForNow, Job, NeverSucceeds, NewJob
-from application.ports.outgoing import NotAnswered, Outgoing
+from application.ports.outgoing import Outgoing
 from application.ports.storage import UnitOfWork
 from application.ports.webhooks import Deliveries, WebhookList, Webhooks
-from application.services import Ports, Services
-from domain.events import Event, Happened
+from application.services import Ports
+from domain.events import Event
 from domain.pages import InvalidCursor, Page
 from domain.policies import AdminsOnly, is_admin
 from domain.users import User
 from domain.webhooks import (
-    ATTEMPTS_MAX,
-    GONE,
     TEST,
     Delivery,
     DeliveryId,
     DeliveryNotFound,
-    DeliveryStatus,
     EventName,
     NewDelivery,
     NewWebhook,
     Webhook,
     WebhookId,
     WebhookNotFound,
-    delivery_of,
     message,
-    pause_after,
     secret_text,
-    signature,
 )
 
-DELIVER = "deliver_webhook"
 SECRET_BYTES = 32
 
 
@@ -72,7 +63,7 @@ class WebhookService:
         async def work(uow: UnitOfWork) -> Webhook:
             webhooks = uow.of(Webhooks)
             webhook = await webhooks.add(NewWebhook(url=url, events=events, created_at=now))
-            webhook.sealed_secret = self._sealer.seal(secret, _context(webhook))
+            webhook.sealed_secret = self._sealer.seal(secret, secret_context(webhook))
             await webhooks.save(webhook)
             _record(uow, "webhook_created", webhook, admin, self._clock())
             await uow.commit()
@@ -133,7 +124,7 @@ class WebhookService:
 
         async def work(uow: UnitOfWork) -> Webhook:
             webhook = await _locked(uow, webhook_id)
-            webhook.change_secret(self._sealer.seal(secret, _context(webhook)), now)
+            webhook.change_secret(self._sealer.seal(secret, secret_context(webhook)), now)
             await uow.of(Webhooks).save(webhook)
             _record(uow, "webhook_secret_changed", webhook, admin, now)
             await uow.commit()
@@ -160,7 +151,7 @@ class WebhookService:
                 raise DeliveryNotFound(delivery_id)
             delivery.ask_again()
             await uow.of(Deliveries).save(delivery)
-            await uow.jobs.add(_job(delivery, webhook, self._clock()))
+            await uow.jobs.add(delivery_job(delivery, webhook, self._clock()))
             await uow.commit()
             return delivery
 
@@ -180,108 +171,11 @@ class WebhookService:
 
         async def work(uow: UnitOfWork) -> Delivery:
             delivery = await uow.of(Deliveries).add(new)
-            await uow.jobs.add(_job(delivery, webhook, now))
+            await uow.jobs.add(delivery_job(delivery, webhook, now))
             await uow.commit()
             return delivery
 
         return await self._storage.run(work)
-
-
-async def send_to_webhooks(happened: Happened, uow: UnitOfWork) -> None:
-    """The reaction to every event: a delivery for each active webhook that subscribes to it."""
-    for webhook in await uow.of(Webhooks).active():
-        if webhook.is_told_of(happened.event.name):
-            delivery = await uow.of(Deliveries).add(delivery_of(happened, webhook))
-            await uow.jobs.add(_job(delivery, webhook, happened.event.at))
-
-
-async def deliver(services: Services, job: Job) -> None:
-    """Send a delivery, and note its answer.
-
-    At least once: a process that dies between the answer and the note leaves the job to another
-    one, which sends the same id and body.
-    """
-    ports = services.ports
-    found = await _to_send(ports.queries.of(WebhookList), job)
-    if found is None:
-        return
-    delivery, webhook = found
-    is_off = not webhook.active and delivery.type != TEST
-    status = None
-    problem = "the webhook is switched off"
-    if not is_off:
-        headers = _headers(ports, delivery, webhook)
-        try:
-            status = await ports.outgoing.post(webhook.url, headers, delivery.body.encode())
-            problem = f"the answer was {status}"
-        except NotAnswered as error:
-            problem = str(error)
-    is_last = is_off or job.attempts >= ATTEMPTS_MAX
-
-    delivery.attempted(status, is_last=is_last)
-
-    async def work(uow: UnitOfWork) -> None:
-        await uow.of(Deliveries).note(delivery)
-        if status == GONE:
-            gone = await _locked(uow, webhook.id)
-            gone.active = False
-            await uow.of(Webhooks).save(gone)
-            _record(uow, "webhook_switched_off", gone, None, ports.clock())
-        await uow.commit()
-
-    await ports.storage.run(work)
-    if delivery.status is DeliveryStatus.DELIVERED:
-        return
-    if await _to_send(ports.queries.of(WebhookList), job) is None:
-        return  # deleted meanwhile, or asked for again
-    if delivery.status is DeliveryStatus.FAILED:
-        raise NeverSucceeds(problem)
-    raise FailedForNow(problem)
-
-
-JOBS = (
-    Kind(
-        name=DELIVER,
-        work=deliver,
-        at_once=48,
-        per_lane=4,
-        attempts=ATTEMPTS_MAX,
-        pause=pause_after,
-    ),
-)
-
-
-async def _to_send(listed: WebhookList, job: Job) -> tuple[Delivery, Webhook] | None:
-    """What a job is to send; None if it is gone, or another job sends it."""
-    found = await listed.delivery(DeliveryId(job.payload["delivery_id"]))
-    return found if found and found[0].round == job.payload["round"] else None
-
-
-def _headers(ports: Ports, delivery: Delivery, webhook: Webhook) -> dict[str, str]:
-    now, context = ports.clock(), _context(webhook)
-    opened = [ports.sealer.open(sealed, context) for sealed in webhook.sealed_secrets(now)]
-    if opened[0] is None:
-        raise FailedForNow("its secret was sealed with another SECRET_KEY")
-    return {
-        "Content-Type": "application/json",
-        "User-Agent": "Gatepost",
-        "webhook-id": delivery.message_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(
-            signature(secret, delivery.message_id, now, delivery.body)
-            for secret in opened
-            if secret is not None
-        ),
-    }
-
-
-def _job(delivery: Delivery, webhook: Webhook, now: datetime) -> NewJob:
-    return NewJob(
-        kind=DELIVER,
-        payload={"delivery_id": delivery.id, "round": delivery.round},
-        due_at=now,
-        lane=f"{DELIVER} {urlsplit(webhook.url).hostname}",
-    )
 
 
 async def _locked(uow: UnitOfWork, webhook_id: WebhookId) -> Webhook:
@@ -289,10 +183,6 @@ async def _locked(uow: UnitOfWork, webhook_id: WebhookId) -> Webhook:
     if webhook is None:
         raise WebhookNotFound(webhook_id)
     return webhook
-
-
-def _context(webhook: Webhook) -> str:
-    return f"secret of webhook:{webhook.id}"
 
 
 def _record(

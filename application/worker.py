@@ -8,19 +8,17 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import NoReturn
 
 from application.job_kinds import JobKinds
+from application.job_metrics import JobMetrics
 from application.jobs import Kind, Regular
-from application.ports.adapter import Reading
 from application.ports.jobs import (
     BUSY_KINDS_MAX,
     BUSY_LANES_MAX,
     FailedForNow,
     Job,
     JobList,
-    JobStatus,
     NeverSucceeds,
     NewJob,
 )
@@ -90,8 +88,7 @@ class Worker:
         self._running: dict[asyncio.Task[None], _Running] = {}
         self._ended: list[tuple[Job, Job | None]] = []
         """Jobs that are over, each with what is to be stored of it; None if it is to be removed."""
-        self._failures: Counter[str] = Counter()
-        self._status = JobStatus(0, None, 0)
+        self.metrics = JobMetrics(self._kinds.names, self._clock)
         self._status_due = self._clock()
 
     def wake(self) -> None:
@@ -114,43 +111,6 @@ class Worker:
     def _wake_after(self, seconds: float) -> None:
         self._waking.discard(seconds)
         self._awake.set()
-
-    def readings(self) -> Sequence[Reading]:
-        """Metrics of the jobs, which all processes share, and of this process' failures."""
-        return (
-            Reading(
-                "shared gauge",
-                "gatepost_jobs_waiting",
-                "Jobs that are due, those that have failed and are tried again among them.",
-                lambda: self._status.waiting,
-            ),
-            Reading(
-                "shared gauge",
-                "gatepost_jobs_oldest_seconds",
-                "How long the oldest of these jobs has waited.",
-                self._oldest_age,
-            ),
-            Reading(
-                "shared gauge",
-                "gatepost_jobs_failed",
-                "Jobs that are not tried again by themselves.",
-                lambda: self._status.failed,
-            ),
-            *(
-                Reading(
-                    "counter",
-                    "gatepost_job_failures",
-                    "Attempts to do a job that failed.",
-                    partial(self._failures.__getitem__, kind),
-                    labels={"kind": kind},
-                )
-                for kind in self._kinds.names
-            ),
-        )
-
-    def _oldest_age(self) -> int:
-        oldest = self._status.oldest
-        return int((self._clock() - oldest).total_seconds()) if oldest else 0
 
     async def run_forever(self) -> NoReturn:
         """Do jobs soon after they are due, until cancelled.
@@ -194,8 +154,8 @@ class Worker:
         await self._storage.run(work)
 
     async def read_status(self) -> None:
-        """See how much waits, for `readings`."""
-        self._status = await self._list.status(self._clock())
+        """See how much waits, for the metrics."""
+        self.metrics.status = await self._list.status(self._clock())
 
     async def do_next(self) -> bool:
         """Do the job that has been due longest. Returns whether there was one."""
@@ -216,7 +176,7 @@ class Worker:
             await self.read_status()
         extending = [it for it in self._running.values() if now - it.claimed_at >= LEASE / 3]
         if not self._ended and not extending:
-            due = self._status.next_due if has_status else await self._list.next_due()
+            due = self.metrics.status.next_due if has_status else await self._list.next_due()
             if due is None or due > now:
                 return self._until(due)
         for job in await self._settle_and_claim(AT_ONCE, extending):
@@ -318,7 +278,7 @@ class Worker:
 
     def _failed(self, job: Job, error: Exception) -> Job:
         """The job after an attempt that failed."""
-        self._failures[job.kind] += 1
+        self.metrics.failures[job.kind] += 1
         kind, now = self._kinds.of(job.kind), self._clock()
         is_expected = isinstance(error, (FailedForNow, NeverSucceeds, Unavailable))
         reason = str(error) if is_expected else type(error).__name__

@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.compiler import compiles
 
+from application.deliveries import send_to_webhooks
 from application.reactions import name_of
-from application.webhooks import send_to_webhooks
 from domain.webhooks import EventName
 from infrastructure.database.driver.statements import INSERTED
 from infrastructure.database.events import EVENTS

@@ -8,10 +8,10 @@ from typing import Any, cast
 from sqlalchemy import Delete, Insert, Select, Update
 
 from application.concepts import adapter, modules
+from application.deliveries import send_to_webhooks
 from application.outages import SerializationFailure
 from application.ports.storage import P, Storage, T, UnitOfWork
 from application.reactions import ANY, REACTIONS, Reactions, jobs_for
-from application.webhooks import send_to_webhooks
 from domain.errors import AlreadyGone, DomainError
 from domain.events import Event
 from domain.users import User

@@ -323,7 +323,7 @@ async def test_waiting_and_failed_jobs_are_counted(
         await worker.read_status()
         return {
             each.name.removeprefix("gatepost_"): each.read()
-            for each in worker.readings()
+            for each in worker.metrics.readings()
             if each.labels in ({}, {"kind": "greet"})
         }
 

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from application.concepts import adapter
+from application.deliveries import send_to_webhooks
 from application.outages import DatabaseUnavailable, SerializationFailure
 from application.ports.idempotency import IdempotencyRecord  # posts only
 from application.ports.jobs import Job, JobId, Jobs, NewJob
@@ -31,7 +32,6 @@ from application.ports.storage import (
 )
 from application.reactions import ANY, REACTIONS, Reactions, jobs_for, name_of, payload_of
 from application.request_info import REQUEST_INFO
-from application.webhooks import send_to_webhooks
 from domain.addresses import email_key
 from domain.errors import DomainError, Stale
 from domain.events import Event, EventId
