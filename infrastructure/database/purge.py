@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, bindparam, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, Table, bindparam, delete, func, select, tuple_
 from sqlalchemy.sql.dml import ReturningDelete
 
 from domain.events import AUDIT_DAYS
@@ -84,154 +84,6 @@ _NEXT = {
     )
     for table in (SESSIONS, PERSONAL_TOKENS, CODES, EVENTS, DELIVERIES)
 }
-_SESSION_HAS_EXPIRED = and_(
-    SESSIONS.c.id > _AFTER,
-    SESSIONS.c.id <= _UPTO,
-    SESSIONS.c.expires_at <= _EXPIRED_BEFORE,
-    SESSIONS.c.last_used_at <= bindparam("unused_since", type_=Instant),
-)
-_ROTATED = (
-    delete(ROTATED_TOKENS)
-    .where(
-        ROTATED_TOKENS.c.hash.in_(
-            select(ROTATED_TOKENS.c.hash)
-            .join(SESSIONS, SESSIONS.c.id == ROTATED_TOKENS.c.session_id)
-            .where(_SESSION_HAS_EXPIRED)
-            .limit(_BATCH)
-            .with_for_update(of=ROTATED_TOKENS, skip_locked=True)
-        )
-    )
-    .returning(ROTATED_TOKENS.c.hash)
-)
-_SESSIONS = (
-    delete(SESSIONS)
-    .where(
-        SESSIONS.c.id.in_(
-            select(SESSIONS.c.id).where(_SESSION_HAS_EXPIRED).with_for_update(skip_locked=True)
-        )
-    )
-    .returning(SESSIONS.c.id)
-)
-_PERSONAL_TOKENS = (
-    delete(PERSONAL_TOKENS)
-    .where(
-        PERSONAL_TOKENS.c.id.in_(
-            select(PERSONAL_TOKENS.c.id)
-            .where(
-                PERSONAL_TOKENS.c.id > _AFTER,
-                PERSONAL_TOKENS.c.id <= _UPTO,
-                PERSONAL_TOKENS.c.expires_at <= _EXPIRED_BEFORE,
-            )
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(PERSONAL_TOKENS.c.id)
-)
-_CODES = (
-    delete(CODES)
-    .where(
-        CODES.c.id.in_(
-            select(CODES.c.id)
-            .where(CODES.c.id > _AFTER, CODES.c.id <= _UPTO, CODES.c.expires_at <= _EXPIRED_BEFORE)
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(CODES.c.id)
-)
-_PASSKEY_CHALLENGES = (
-    delete(PASSKEY_CHALLENGES)
-    .where(
-        PASSKEY_CHALLENGES.c.challenge_hash.in_(
-            select(PASSKEY_CHALLENGES.c.challenge_hash)
-            .where(PASSKEY_CHALLENGES.c.expires_at <= _EXPIRED_BEFORE)
-            .limit(_BATCH)
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(PASSKEY_CHALLENGES.c.challenge_hash)
-)
-_IDEMPOTENCY_KEYS = (  # posts only
-    delete(IDEMPOTENCY_KEYS)
-    .where(
-        tuple_(IDEMPOTENCY_KEYS.c.user_id, IDEMPOTENCY_KEYS.c.key).in_(
-            select(IDEMPOTENCY_KEYS.c.user_id, IDEMPOTENCY_KEYS.c.key)
-            .where(IDEMPOTENCY_KEYS.c.at <= _EXPIRED_BEFORE)
-            .order_by(IDEMPOTENCY_KEYS.c.at)
-            .limit(_BATCH)
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(IDEMPOTENCY_KEYS.c.key)
-)
-
-
-_EVENTS = (
-    delete(EVENTS)
-    .where(
-        EVENTS.c.id.in_(
-            select(EVENTS.c.id)
-            .where(EVENTS.c.id > _AFTER, EVENTS.c.id <= _UPTO, EVENTS.c.at <= _EXPIRED_BEFORE)
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(EVENTS.c.id)
-)
-
-
-_CHALLENGES = (
-    delete(CHALLENGES)
-    .where(
-        CHALLENGES.c.token_hash.in_(
-            select(CHALLENGES.c.token_hash)
-            .where(CHALLENGES.c.expires_at <= _EXPIRED_BEFORE)
-            .order_by(CHALLENGES.c.expires_at)
-            .limit(_BATCH)
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(CHALLENGES.c.token_hash)
-)
-
-
-_ENDED_IDENTITIES = (
-    delete(ENDED_IDENTITIES)
-    .where(ENDED_IDENTITIES.c.ended_at <= _EXPIRED_BEFORE)
-    .returning(ENDED_IDENTITIES.c.key_hash)
-)
-_FAILED_JOBS = (
-    delete(JOBS)
-    .where(
-        JOBS.c.id.in_(
-            select(JOBS.c.id)
-            .where(JOBS.c.failed_at <= _EXPIRED_BEFORE)
-            .limit(_BATCH)
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(JOBS.c.id)
-)
-_DELIVERIES = (
-    delete(DELIVERIES)
-    .where(
-        DELIVERIES.c.id.in_(
-            select(DELIVERIES.c.id)
-            .where(
-                DELIVERIES.c.id > _AFTER,
-                DELIVERIES.c.id <= _UPTO,
-                DELIVERIES.c.created_at <= _EXPIRED_BEFORE,
-            )
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(DELIVERIES.c.id)
-)
-ENDED_IDENTITY_LIFE = timedelta(days=31)
-"""Longer than access tokens of any provider live, as far as is known."""
-
-_OWNER = bindparam("owner", type_=BigId)
-_NEXT_CLOSED = (
-    select(USERS.c.id).where(USERS.c.is_closed, USERS.c.id > _AFTER).order_by(USERS.c.id).limit(1)
-)
 
 
 def _batch_of(table: Table, rows: Select[Any]) -> ReturningDelete[Any]:
@@ -240,6 +92,46 @@ def _batch_of(table: Table, rows: Select[Any]) -> ReturningDelete[Any]:
     batch = rows.with_only_columns(*key).limit(_BATCH).with_for_update(of=table, skip_locked=True)
     return delete(table).where(tuple_(*key).in_(batch)).returning(*key)
 
+
+def _expired(table: Table, column: str) -> ReturningDelete[Any]:
+    """Deletes rows whose time in `column` is over, a batch at a time."""
+    return _batch_of(table, select(table).where(table.c[column] <= _EXPIRED_BEFORE))
+
+
+def _in_range(table: Table, *conditions: ColumnElement[bool]) -> ReturningDelete[Any]:
+    """Deletes rows that meet the conditions in a range of ids."""
+    rows = select(table.c.id).where(table.c.id > _AFTER, table.c.id <= _UPTO, *conditions)
+    batch = rows.with_for_update(skip_locked=True)
+    return delete(table).where(table.c.id.in_(batch)).returning(table.c.id)
+
+
+_SESSION_HAS_EXPIRED = (
+    SESSIONS.c.expires_at <= _EXPIRED_BEFORE,
+    SESSIONS.c.last_used_at <= bindparam("unused_since", type_=Instant),
+)
+_ROTATED = _batch_of(
+    ROTATED_TOKENS,
+    select(ROTATED_TOKENS)
+    .join(SESSIONS, SESSIONS.c.id == ROTATED_TOKENS.c.session_id)
+    .where(SESSIONS.c.id > _AFTER, SESSIONS.c.id <= _UPTO, *_SESSION_HAS_EXPIRED),
+)
+_SESSIONS = _in_range(SESSIONS, *_SESSION_HAS_EXPIRED)
+_PERSONAL_TOKENS = _in_range(PERSONAL_TOKENS, PERSONAL_TOKENS.c.expires_at <= _EXPIRED_BEFORE)
+_CODES = _in_range(CODES, CODES.c.expires_at <= _EXPIRED_BEFORE)
+_EVENTS = _in_range(EVENTS, EVENTS.c.at <= _EXPIRED_BEFORE)
+_DELIVERIES = _in_range(DELIVERIES, DELIVERIES.c.created_at <= _EXPIRED_BEFORE)
+_PASSKEY_CHALLENGES = _expired(PASSKEY_CHALLENGES, "expires_at")
+_CHALLENGES = _expired(CHALLENGES, "expires_at")
+_IDEMPOTENCY_KEYS = _expired(IDEMPOTENCY_KEYS, "at")  # posts only
+_ENDED_IDENTITIES = _expired(ENDED_IDENTITIES, "ended_at")
+_FAILED_JOBS = _expired(JOBS, "failed_at")
+ENDED_IDENTITY_LIFE = timedelta(days=31)
+"""Longer than access tokens of any provider live, as far as is known."""
+
+_OWNER = bindparam("owner", type_=BigId)
+_NEXT_CLOSED = (
+    select(USERS.c.id).where(USERS.c.is_closed, USERS.c.id > _AFTER).order_by(USERS.c.id).limit(1)
+)
 
 # In this order, so that deleting a row does not cascade to many others.
 _BELONGING_TO_ACCOUNT = (
@@ -318,14 +210,14 @@ async def purge(
     purged.idempotency_keys = await _delete_all(  # posts only
         database, _IDEMPOTENCY_KEYS, expired_before=expired_before - LIFE, batch=batch
     )
-    events_expired_before = expired_before - timedelta(days=audit_days)
-    async for ids in _walk(database, EVENTS, batch):
-        deleted = await _delete(database, _EVENTS, **ids, expired_before=events_expired_before)
-        purged.events += deleted
-        if not deleted:  # ids grow with time: all following rows are younger
-            break
-    purged.ended_identities = await _delete(
-        database, _ENDED_IDENTITIES, expired_before=expired_before - ENDED_IDENTITY_LIFE
+    purged.events = await _delete_oldest(
+        database, EVENTS, _EVENTS, expired_before - timedelta(days=audit_days), batch
+    )
+    purged.ended_identities = await _delete_all(
+        database,
+        _ENDED_IDENTITIES,
+        expired_before=expired_before - ENDED_IDENTITY_LIFE,
+        batch=batch,
     )
     purged.failed_jobs = await _delete_all(
         database,
@@ -333,14 +225,9 @@ async def purge(
         expired_before=expired_before - timedelta(days=FAILED_DAYS),
         batch=batch,
     )
-    deliveries_expired_before = expired_before - timedelta(days=DELIVERY_DAYS)
-    async for ids in _walk(database, DELIVERIES, batch):
-        deleted = await _delete(
-            database, _DELIVERIES, **ids, expired_before=deliveries_expired_before
-        )
-        purged.deliveries += deleted
-        if not deleted:  # as with events
-            break
+    purged.deliveries = await _delete_oldest(
+        database, DELIVERIES, _DELIVERIES, expired_before - timedelta(days=DELIVERY_DAYS), batch
+    )
     purged.accounts = await remove_closed_accounts(database, batch=min(batch, ACCOUNT_BATCH))
     return purged
 
@@ -351,6 +238,25 @@ async def _walk(database: Database, table: Table, batch: int) -> AsyncIterator[d
     while upto := (await database.fetch_long(_NEXT[table], after=after, batch=batch))[0][0]:
         yield {"after": after, "upto": upto}
         after = upto
+
+
+async def _delete_oldest(
+    database: Database,
+    table: Table,
+    statement: ReturningDelete[Any],
+    expired_before: datetime,
+    batch: int,
+) -> int:
+    """Run `statement` on one range after the other until it deletes nothing: ids grow with time, so
+    all following rows are younger.
+    """
+    deleted = 0
+    async for ids in _walk(database, table, batch):
+        now_deleted = await _delete(database, statement, **ids, expired_before=expired_before)
+        if not now_deleted:
+            break
+        deleted += now_deleted
+    return deleted
 
 
 async def _delete_all(database: Database, statement: ReturningDelete[Any], **values: Any) -> int:
