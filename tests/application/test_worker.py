@@ -311,36 +311,3 @@ async def test_regular_jobs_are_done_once_in_each_period(
     await workers[0].do_next()
     assert (stored(ports).error, stored(ports).failed_at) == ("no", None)
     assert stored(ports).due_at == ports.clock() + timedelta(hours=1)
-
-
-# Metrics
-
-
-async def test_waiting_and_failed_jobs_are_counted(
-    ports: FakePorts, worker: Worker, greeter: Greeter
-) -> None:
-    async def figures() -> dict[str, int]:
-        await worker.read_status()
-        return {
-            each.name.removeprefix("gatepost_"): each.read()
-            for each in worker.metrics.readings()
-            if each.labels in ({}, {"kind": "greet"})
-        }
-
-    def expected(waiting: int, oldest: int, failed: int, failures: int) -> dict[str, int]:
-        return {
-            "jobs_waiting": waiting,
-            "jobs_oldest_seconds": oldest,
-            "jobs_failed": failed,
-            "job_failures": failures,
-        }
-
-    assert await figures() == expected(0, 0, 0, 0)
-    greeter.trouble = FailedForNow("no answer")
-    await add(ports)
-    await worker.do_next()
-    ports.clock.advance(20 * SECOND)
-    assert await figures() == expected(1, 20, 0, 1)
-    greeter.trouble = NeverSucceeds("gone")
-    await worker.do_next()
-    assert await figures() == expected(0, 0, 1, 2)
