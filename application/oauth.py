@@ -9,8 +9,8 @@ from application.ports.storage import UnitOfWork
 from application.ports.tokens import Claims, PersonalClaims
 from application.services import Ports
 from domain.events import Event
-from domain.personal_tokens import PersonalToken, grantable
-from domain.policies import AdminsOnly, is_admin
+from domain.personal_tokens import PersonalToken
+from domain.policies import AdminsOnly, grantable, is_admin
 from domain.scopes import TOKEN_SCOPES, Scope
 from domain.sessions import InvalidToken, Session, refresh_hash
 from domain.users import User

@@ -14,9 +14,9 @@ from typing import NewType
 from zlib import crc32
 
 from domain.errors import Conflict, NotFound, RuleBroken
-from domain.policies import AdminsOnly
+from domain.policies import AdminsOnly, grantable
 from domain.scopes import TOKEN_SCOPES, Scope, SessionRequired
-from domain.users import Role, User, UserId
+from domain.users import User, UserId
 
 PREFIX = "gp_"
 """Begins every personal token and no other kind, so that secret scanners find it."""
@@ -180,16 +180,6 @@ MAKING_RULES: tuple[Rule, ...] = (
     owner_may_do_as_much,
     there_is_room,
 )
-
-
-def grantable(user: User) -> frozenset[Scope]:
-    """The scopes that a token of `user` can have at this moment."""
-    if user.role is Role.ADMIN:
-        return _ALL
-    return _ALL - {Scope.ADMIN}
-
-
-_ALL = frozenset(TOKEN_SCOPES)
 
 
 def make(context: TokenContext, token: str) -> NewPersonalToken:

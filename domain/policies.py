@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain.errors import NotAllowed
-from domain.scopes import Scope
+from domain.scopes import TOKEN_SCOPES, Scope
 from domain.users import Role, User, UserId
 
 
@@ -45,3 +45,11 @@ def may_change(editor: User, owner_id: UserId, now: datetime) -> bool:
 def may_see_account(viewer: User, subject: User, now: datetime) -> bool:
     """Whether `viewer` may read the address, role and state of the account of `subject`."""
     return viewer.id == subject.id or is_admin(viewer)
+
+
+_TOKEN_SCOPES = frozenset(TOKEN_SCOPES)
+
+
+def grantable(user: User) -> frozenset[Scope]:
+    """The scopes that a token of `user` can have at this moment."""
+    return _TOKEN_SCOPES if user.role is Role.ADMIN else _TOKEN_SCOPES - {Scope.ADMIN}

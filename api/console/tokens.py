@@ -17,7 +17,8 @@ from application.ports.limits import Limit
 from application.services import Services
 from domain.errors import DomainError
 from domain.factors import StaleLogin
-from domain.personal_tokens import PersonalTokenId, TokenDraft, grantable
+from domain.personal_tokens import PersonalTokenId, TokenDraft
+from domain.policies import grantable
 from domain.scopes import TOKEN_SCOPES, Scope
 from domain.users import User
 

@@ -16,7 +16,8 @@ from application.browser import BrowserService
 from application.logins import ClientInfo
 from application.services import Services, build_services
 from domain.errors import DomainError
-from domain.personal_tokens import TokenDraft, grantable
+from domain.personal_tokens import TokenDraft
+from domain.policies import grantable
 from domain.scopes import TOKEN_SCOPES, Scope
 from domain.users import Role, User
 from tests.api import caller
