@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.routing import iter_route_contexts
 
 from api.app import create_app
 from api.problems import code_of
+from api.routing import Route
 from application.errors import errors_of
 from domain.posts import WRITING_RULES
 from domain.scopes import TOKEN_SCOPES
@@ -107,6 +110,17 @@ def test_an_operation_lists_the_codes_that_its_use_case_and_its_input_have(
         *("invalid_token", "content_too_large", "unsupported_media_type"),
         *("validation_failed", "too_many_requests"),
     }
+
+
+def test_an_endpoint_that_calls_use_cases_declares_what_they_raise() -> None:
+    contexts = iter_route_contexts(create_app(fake_ports(), cursor_keys=[b"k" * 32]).routes)
+    routes = [each.original_route for each in contexts if each.include_in_schema]
+    endpoints = [route.endpoint for route in routes if isinstance(route, Route)]
+    calling = [each for each in endpoints if "use_cases" in signature(each).parameters]
+
+    assert calling
+    for endpoint in calling:
+        errors_of(endpoint)  # raises TypeError
 
 
 def test_an_operation_lists_the_codes_of_the_rules_of_posts(document: dict[str, Any]) -> None:
