@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -42,6 +42,7 @@ from tests.authenticator import LOCALHOST
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
 from tests.fakes.outgoing import FakeOutgoing
+from tests.fakes.ports import fake_ports
 from tests.secrecy import ASYNC_HOOKS, SECRECY
 
 URL = "http://gatepost"
@@ -254,6 +255,22 @@ async def open_gate(
     async with client_of(app) as client:
         yield ApiClient(app=app, client=client, ports=ports, database=database, clock=clock)
     await database.close()
+
+
+@cache
+def _application_for_other_ports() -> FastAPI:
+    return application(fake_ports())
+
+
+def client_on(ports: Ports) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    """A client of an application on `ports`, one at a time.
+
+    All tests share it, because making one takes longer than most tests do. It has the routes of
+    `fake_ports()`: where the ports decide which there are, make an application.
+    """
+    app = _application_for_other_ports()
+    app.state.services = build_services(ports)
+    return client_of(app)
 
 
 @asynccontextmanager

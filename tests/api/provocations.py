@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 
-from api.app import create_app
 from application.ports.limits import Limit
 from domain.personal_tokens import PREFIX
 from domain.posts import PostOptions  # posts only
@@ -14,7 +13,7 @@ from domain.registrations import RegistrationMode
 from domain.scopes import TOKEN_SCOPES
 from domain.users import UserId
 from tests.api.caller import DOCUMENT, OPERATIONS, Caller, body_name
-from tests.api.client import PASSWORD, client_of
+from tests.api.client import PASSWORD, client_on
 from tests.api.expected import Provocation
 from tests.fakes.limits import FakeLimits
 from tests.fakes.ports import fake_ports
@@ -134,7 +133,7 @@ async def with_a_key_in_use(caller: Caller, name: str) -> httpx.Response:  # pos
 async def guessing(caller: Caller, name: str) -> httpx.Response:
     """With a made-up personal token, once too often."""
     ports = replace(caller.api.ports, limits=FakeLimits(dict.fromkeys(Limit, 0)))
-    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+    async with client_on(ports) as client:
         caller.client = client
         return await caller.call(name, headers={"Authorization": f"Bearer {PREFIX}x"})
 
@@ -143,7 +142,7 @@ async def too_often(caller: Caller, name: str) -> httpx.Response:
     if OPERATIONS[name][0] == "GET":  # which is limited for who guesses tokens alone
         return await guessing(caller, name)
     ports = replace(caller.api.ports, limits=FakeLimits(dict.fromkeys(Limit, 0)))
-    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+    async with client_on(ports) as client:
         caller.client = client
         return await caller.call(name)
 
@@ -151,7 +150,7 @@ async def too_often(caller: Caller, name: str) -> httpx.Response:
 def with_registration(mode: RegistrationMode) -> Provocation:
     async def provoke(caller: Caller, name: str) -> httpx.Response:
         ports = replace(caller.api.ports, registration=mode)
-        async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+        async with client_on(ports) as client:
             caller.client = client
             return await caller.call(name)
 
@@ -160,7 +159,7 @@ def with_registration(mode: RegistrationMode) -> Provocation:
 
 async def over_the_quota(caller: Caller, name: str) -> httpx.Response:  # posts only
     ports = replace(caller.api.ports, post_options=PostOptions(per_day=1))
-    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+    async with client_on(ports) as client:
         caller.client = client
         await caller.call(name)
         return await caller.call(name)
@@ -170,7 +169,7 @@ async def without_a_database(caller: Caller, name: str) -> httpx.Response:
     fakes = fake_ports()
     fakes.storage.down.append("database")
     ports = replace(caller.api.ports, queries=fakes.queries, storage=fakes.storage)
-    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+    async with client_on(ports) as client:
         caller.client = client
         parameters = re.findall(r"{(\w+)}", OPERATIONS[name][1])
         return await caller.call(name, at=dict.fromkeys(parameters, 1))

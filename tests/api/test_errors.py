@@ -12,7 +12,7 @@ from domain.users import User
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import SqlStorage
-from tests.api.client import ApiClient, client_of, on_one_database, problem_of
+from tests.api.client import ApiClient, client_of, client_on, on_one_database, problem_of
 from tests.api.conftest import CORS_ORIGIN
 
 pytestmark = on_one_database
@@ -30,11 +30,9 @@ async def test_a_crash_is_a_500_without_details_and_a_traceback_in_the_log(
     api: ApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     anna = await api.person()
-    app = create_app(
-        replace(api.ports, queries=CrashingQueries(api.database)), cursor_keys=[b"k" * 32]
-    )
+    ports = replace(api.ports, queries=CrashingQueries(api.database))
 
-    async with client_of(app) as client:
+    async with client_on(ports) as client:
         answer = await client.get("/users/me", headers=anna.headers | {"X-Request-ID": "crash-1"})
 
     problem = problem_of(answer, 500, "internal_error")
@@ -65,11 +63,9 @@ async def test_a_500_can_be_read_from_an_allowed_origin(api: ApiClient) -> None:
 
 async def test_the_service_continues_after_a_crash(api: ApiClient) -> None:
     anna = await api.person()
-    app = create_app(
-        replace(api.ports, queries=CrashingQueries(api.database)), cursor_keys=[b"k" * 32]
-    )
+    ports = replace(api.ports, queries=CrashingQueries(api.database))
 
-    async with client_of(app) as client:
+    async with client_on(ports) as client:
         assert (await client.get("/users/me", headers=anna.headers)).status_code == 500
         assert (await client.get("/health/ready")).status_code == 200
 
@@ -79,11 +75,10 @@ async def test_an_unreachable_database_is_503_with_retry_after(api: ApiClient) -
     database = open_database(NOWHERE, timeout=0.5)
     await database.open()
     ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
-    app = create_app(ports, cursor_keys=[b"k" * 32])
     registration = {"email": "bert@example.com", "password": "correct horse battery"}
     form = {"username": anna.email, "password": "correct horse battery"}
 
-    async with client_of(app) as client:
+    async with client_on(ports) as client:
         answers = [
             await client.get("/users/me", headers=anna.headers),
             await client.get("/posts", headers=anna.headers),
@@ -110,9 +105,8 @@ async def test_a_missing_schema_is_503_and_named(api: ApiClient, tmp_path: Path)
     database = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
     await database.open()
     ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
-    app = create_app(ports, cursor_keys=[b"k" * 32])
 
-    async with client_of(app) as client:
+    async with client_on(ports) as client:
         answer = await client.get("/users/me", headers=anna.headers)
         ready = await client.get("/health/ready")
     await database.close()
@@ -128,12 +122,11 @@ async def test_a_writer_that_waits_too_long_is_503_and_readers_are_not_affected(
     database = open_database(database_url, timeout=0.05)
     await database.open()
     ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
-    app = create_app(ports, cursor_keys=[b"k" * 32])
     body = {"title": "Hello", "content": "First post."}
     other = sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
-    async with client_of(app) as client:
+    async with client_on(ports) as client:
         refused = await client.post("/posts", json=body, headers=anna.headers)
         reads = await client.get("/posts", headers=anna.headers)
         other.execute("ROLLBACK")

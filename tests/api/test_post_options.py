@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from api.app import create_app
 from domain.posts import PostOptions
-from tests.api.client import ApiClient, client_of, problem_of
+from tests.api.client import ApiClient, client_on, problem_of
 
 BODY = {"title": "Hello", "content": "First post."}
 
@@ -12,7 +11,7 @@ BODY = {"title": "Hello", "content": "First post."}
 async def test_a_429_for_the_quota_has_retry_after(api: ApiClient) -> None:
     anna = await api.person()
     ports = replace(api.ports, post_options=PostOptions(per_day=1))
-    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+    async with client_on(ports) as client:
         headers = anna.headers | {"Idempotency-Key": "key"}
         first = await client.post("/posts", json=BODY, headers=headers)
 
@@ -28,7 +27,7 @@ async def test_a_429_for_the_quota_has_retry_after(api: ApiClient) -> None:
 async def test_a_post_of_an_unverified_author_stays_a_draft(api: ApiClient) -> None:
     anna = await api.person()
     ports = replace(api.ports, post_options=PostOptions(drafts_until_verified=True))
-    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+    async with client_on(ports) as client:
         body = BODY | {"published": True}
         written = await client.post("/posts", json=body, headers=anna.headers)
         path = written.headers["Location"]

@@ -9,7 +9,6 @@ import httpx
 import pytest
 from sqlalchemy import Delete, Dialect, Insert, Update
 
-from api.app import create_app
 from application.ports.tokens import Tokens
 from domain.personal_tokens import token_of
 from domain.scopes import Scope
@@ -17,7 +16,7 @@ from infrastructure.database.driver.statements import Clause, Database, Record, 
 from infrastructure.database.queries import SqlQueries
 from infrastructure.database.unit_of_work import SqlStorage
 from infrastructure.tokens.opaque import OpaqueTokens
-from tests.api.client import ApiClient, client_of, jose_tokens, on_one_database, open_gate
+from tests.api.client import ApiClient, client_on, jose_tokens, on_one_database, open_gate
 from tests.api.expected import AUTH, Expected, Options, expected_routes, path_of
 
 
@@ -138,5 +137,5 @@ async def counted(
     asked: list[str] = []
     database = Counted(api.database, asked)
     ports = replace(api.ports, queries=SqlQueries(database), storage=SqlStorage(database))
-    async with client_of(create_app(ports, cursor_keys=[b"k" * 32])) as client:
+    async with client_on(ports) as client:
         return await client.request(method, path, **options), asked
