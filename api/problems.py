@@ -110,7 +110,9 @@ def document_problems(document: dict[str, Any], routes: Mapping[str, Raising]) -
 
 
 def codes_of(operation: Mapping[str, Any], raised: Errors) -> set[ProblemCode]:
-    codes = {code_of(error) for error in raised}
+    """The codes of the operation; each once, also where two errors share one."""
+    found = sorted(map(code_of, raised), reverse=True)
+    codes = set({(each.status, each.code): each for each in found}.values())
     if "requestBody" in operation:
         codes |= OF_BODIES
     if "requestBody" in operation or "parameters" in operation:
@@ -140,7 +142,11 @@ def _schemas(codes: Iterable[ProblemCode]) -> dict[str, Any]:
         [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
     )
     definitions: dict[str, Any] = generated["$defs"]
-    return definitions | {code.schema: _schema(code) for code in sorted(codes)}
+    for code in sorted(codes):
+        if code.schema in definitions:
+            raise ValueError(f"two errors would have the schema {code.schema}: rename one")
+        definitions[code.schema] = _schema(code)
+    return definitions
 
 
 def _schema(code: ProblemCode) -> dict[str, Any]:
