@@ -31,10 +31,6 @@ passkeys = public_pages()
 _METHODS = ("totp", "recovery_code", "passkey")
 
 
-class UnknownPasskey(InvalidCredentials):
-    detail = "This passkey logs in to no account here"
-
-
 class LoginEntry(BaseModel):
     username: Text
     password: EnteredPassword
@@ -88,7 +84,8 @@ async def log_in_by_passkey(request: Request, use_cases: UseCases) -> Response:
         client = client_info_of(request, is_browser=True)
         login = await use_cases.of(PasskeyService).login(form.credential.to_domain(), client)
     except InvalidCredentials:
-        return _login(request, back, UnknownPasskey())
+        error = InvalidCredentials("This passkey logs in to no account here")
+        return _login(request, back, error)
     except DomainError as error:
         return _login(request, back, error)
     return _logged_in(request, back, login)
