@@ -32,7 +32,7 @@ HARMLESS = {
     "Ports.passwords",
     "Ports.password_policy",
     "Ports.tokens",
-    "Problem.code",
+    "ProblemCode.code",
     "Purged.personal_tokens",
     "Purged.spent_refresh_tokens",  # how many
     "Services.personal_tokens",
