@@ -1,6 +1,7 @@
 # What to do with Gatepost. `make` alone lists it.
 #
 #   ARGS    goes on to the command that a target runs: make run ARGS="--port 9000"
+#   FROM    is the newer release for `make updates`: a directory, an address or a tag
 #   MINUTES is how long `make fuzz` looks
 #   NAME    is what `make migration` calls the revision, and `make resource` the resource
 #   NAME    of `make mine` is the name of the product; WITHOUT=posts leaves the example out # base only
@@ -11,6 +12,7 @@ ARGS =
 MINUTES = 10
 NAME =
 WITHOUT = # base only
+FROM =
 
 BIN = .venv/bin
 
@@ -99,6 +101,10 @@ mine: $(DEV) ## make this clone a product of your own: NAME=acme, and WITHOUT=po
 	@$(BIN)/python -m scripts.mine "$(NAME)" --without "$(WITHOUT)"
 
 # end: base only
+.PHONY: updates
+updates: $(DEV) ## merge a newer release of the base: FROM=directory, address or tag
+	@$(BIN)/python -m scripts.updates "$(FROM)"
+
 PASSED_OVER = $(shell awk '!/^\#/ && NF {print "--ignore-vuln", $$2}' requirements/passed-over.txt)
 
 # Its answer changes with the day and needs the network, so it is none of the gates. Strict: what

@@ -32,6 +32,7 @@ FILES = (
     "infrastructure/database/search.py",
     "infrastructure/database/votes.py",
     "tests/demo/",
+    "tests/api/test_etags.py",
     "tests/contracts/test_replica.py",
     "tests/fakes/idempotency.py",
     "tests/fakes/posts.py",
@@ -42,14 +43,13 @@ FILES = (
 )
 """Files that are about the example alone. A folder ends in a slash."""
 
-_HTTP = re.compile(r"\b(?!api\b|backend\b|queries\b)\w+\.post\(")
+_HTTP = re.compile(r"\b(?!api\b|backend\b|queries\b)\w+\.post\b|\)\.post\(|(['\"])post\1|do_POST")
 _WORDS = re.compile(
     r"""
-      (?<![A-Za-z]) (?: posts? | votes? | voted | voters? | replica | etags? | on_draft
+      (?<![A-Za-z]) (?: posts? | votes? | voted | voters? | replica | on_draft
                       | idempotency ) (?![A-Za-z@])
     | (?<![A-Z]) (?: POSTS | POST_[A-Z]+ | VOTES? ) (?![A-Z])
-    | (?: Posts? | Votes? | Replica | ETag | Idempotency ) (?![a-z])
-    | If-(?:None-)?Match
+    | (?: Posts? | Votes? | Replica ) (?![a-z])
     """,
     re.VERBOSE,
 )
@@ -133,10 +133,44 @@ def _defined(node: ast.stmt) -> Iterator[str]:
         yield from ((alias.asname or alias.name) for alias in node.names)
 
 
+def _names(node: ast.AST) -> list[ast.Name]:
+    return [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+
+
 def _used(node: ast.AST) -> set[str]:
     """Names that the code uses: variables, and the fixtures that its functions take."""
-    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-    return names | {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+    loaded, stored = (
+        {
+            each.id
+            for each in ast.walk(node)
+            if isinstance(each, ast.Name) and type(each.ctx) is kind
+        }
+        for kind in (ast.Load, ast.Store)
+    )
+    fixtures = set()
+    if isinstance(node, _FUNCTION):
+        fixtures = {each.arg for each in (*node.args.args, *node.args.kwonlyargs)}
+    return loaded - stored | fixtures
+
+
+_CITED = re.compile(r"(?:, )?`(?P<file>[\w/]+\.py)::(?P<test>\w+)`")
+
+
+def cut_citations(page: str, tests: dict[str, str]) -> str:
+    """The page without the citations `file.py::test` of tests that are not in `tests`, by path, and
+    without the rows of tables that lost all of theirs.
+    """
+
+    def kept(found: re.Match[str]) -> str:
+        text = tests.get(f"tests/{found['file']}", "")
+        return found[0] if f"def {found['test']}(" in text else ""
+
+    lines = []
+    for line in page.splitlines(keepends=True):
+        new = _CITED.sub(kept, line)
+        if new == line or _CITED.search(new) or not line.startswith("|"):
+            lines.append(new.replace("| , `", "| `").replace(": , `", ": `"))
+    return "".join(lines)
 
 
 def cut_tests(texts: dict[str, str], missing: set[str]) -> dict[str, str | None]:
@@ -213,7 +247,9 @@ def _cut_imports(module: _Module, by_name: dict[str, _Module], missing: set[str]
             for alias in node.names
             if node.module not in missing
             and f"{node.module}.{alias.name}" not in missing
-            and not (source and alias.name not in source.names)
+            and (
+                not source or alias.name in source.names or f"{node.module}.{alias.name}" in by_name
+            )
         ]
         if len(kept) < len(node.names):
             names = {alias.asname or alias.name for alias in kept}

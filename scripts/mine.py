@@ -13,23 +13,16 @@ from pathlib import Path
 
 from scripts.rendering import (
     BASE_ONLY,
-    MANIFEST,
     STARTING,
     Answers,
-    git,
     render,
     text_of,
     tracked,
     unmarked,
-    version_of,
 )
+from scripts.updates import BRANCH, MANIFEST, Refused, git, version_of
 
-BRANCH = "base"
 _NAME = re.compile(r"[a-z][a-z0-9]{1,10}")
-
-
-class Refused(Exception):
-    """One line that says why."""
 
 
 def check(tree: Path, name: str, without: list[str]) -> None:

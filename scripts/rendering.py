@@ -18,15 +18,14 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from scripts import example
+from scripts.updates import MANIFEST, VERSIONS, git, numbered
 
-MANIFEST = ".gatepost.json"
 LICENSE = "LICENSE"
 OLD = "gatepost"
 
@@ -40,12 +39,14 @@ KEPT = (
 
 BASE_ONLY = (
     "benchmarks/",
+    "docs/decisions/0047-products.md",
     "scripts/example.py",
     "scripts/mine.py",
     "scripts/rendering.py",
     "scripts/starting/",
     "tests/products.py",
     "tests/test_mine.py",
+    "tests/test_updates.py",
 )
 """Files that concern Gatepost alone. A folder ends in a slash."""
 
@@ -56,6 +57,7 @@ STARTING = {
 """What a product starts with in place of files of Gatepost."""
 
 _NAME = re.compile("|".join([*map(re.escape, KEPT), f"(?P<name>{OLD})"]), re.IGNORECASE)
+_VERSION = re.compile(r'(?m)^version = ".+"$')
 _MARK = re.compile(r"\s*(?:#|//|<!--|\{#) (?P<what>base|posts) only(?: -->| #\})?$")
 _EDGE = re.compile(
     r"\s*(?:#|//|<!--|\{#) (?P<edge>begin|end): (?P<what>base|posts) only(?: -->| #\})?"
@@ -71,6 +73,8 @@ class Answers:
     commit: str
     name: str
     without: list[str]
+    revision: str = ""
+    """The newest revision of Gatepost's schema that a product without posts has."""
 
     @property
     def source(self) -> str:
@@ -84,25 +88,9 @@ class Answers:
         return cls(**json.loads((tree / MANIFEST).read_text()))
 
 
-def version_of(tree: Path) -> str:
-    project = tomllib.loads((tree / "pyproject.toml").read_text())["project"]
-    return str(project["version"])
-
-
 def tracked(tree: Path) -> list[str]:
     """Paths of the files of the tree that git knows, sorted."""
     return git(tree, "ls-files").splitlines()
-
-
-def git(tree: Path, *arguments: str) -> str:
-    done = subprocess.run(  # noqa: S603 # our own commands
-        ["git", *arguments],  # noqa: S607 # wherever it is installed
-        cwd=tree,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return done.stdout.strip()
 
 
 def text_of(file: Path) -> str | None:
@@ -216,8 +204,10 @@ def remove(tree: Path, paths: Iterable[str]) -> None:
             (tree / each).unlink()
 
 
-def render(tree: Path, answers: Answers) -> None:
-    """Make the tree what `answers` ask for. Raises ValueError for marks that do not fit."""
+def render(tree: Path, answers: Answers, *, before: Path | None = None) -> None:
+    """Make the tree what `answers` ask for. `before` has the revisions of the release that the
+    product was rendered from last. Raises ValueError for marks that do not fit.
+    """
     leaving = {"base", *answers.without}
     for path, source in STARTING.items():
         (tree / path).write_bytes((tree / source).read_bytes())
@@ -225,20 +215,25 @@ def render(tree: Path, answers: Answers) -> None:
     left = [path for path in tracked(tree) if (tree / path).exists()]
     change(tree, left, lambda path, text: _unmarked_file(path, text, leaving))
     if "posts" in leaving:
-        without_posts(tree)
+        newest = without_posts(tree, since=answers.revision, before=before)
+        answers = replace(answers, revision=newest)
         left = [path for path in tracked(tree) if (tree / path).exists()]
     change(
         tree,
         (path for path in left if path != LICENSE),
         lambda _, text: renamed(text, answers.name),
     )
+    project = tree / "pyproject.toml"
+    project.write_text(_VERSION.sub('version = "0.1.0"', project.read_text(), count=1))
     for command in (("format",), ("check", "--fix"), ("format",)):
         _ruff(tree, *command, "--quiet", ".")
     (tree / MANIFEST).write_text(answers.text())
 
 
-def without_posts(tree: Path) -> None:
-    """Take the example out of a tree without its marked lines, and begin with a first revision."""
+def without_posts(tree: Path, *, since: str, before: Path | None) -> str:
+    """Take the example out of a tree without its marked lines. Its schema begins with one revision;
+    later ones follow those that are in `before`. Returns the newest revision of Gatepost.
+    """
     remove(tree, example.FILES)
     paths = [path for path in tracked(tree) if path.startswith("tests/") and path.endswith(".py")]
     texts = {path: (tree / path).read_text() for path in paths if (tree / path).exists()}
@@ -248,15 +243,29 @@ def without_posts(tree: Path) -> None:
             (tree / path).unlink()
         else:
             (tree / path).write_text(text)
-    for revision in tree.glob("infrastructure/database/migrations/versions/*.py"):
-        revision.unlink()
+    left = {path: (tree / path).read_text() for path in paths if (tree / path).exists()}
+    page = tree / "docs/security.md"
+    page.write_text(example.cut_citations(page.read_text(), left))
     for command in (("format",), ("check", "--fix")):
         _ruff(tree, *command, "--quiet", ".")
-    _python(tree, "-m", "infrastructure.database.migrations.generate", "first")
+    revisions = sorted((tree / VERSIONS).glob("*.py"))
+    later = [(file.name, file.read_text()) for file in revisions if file.name[:4] > since]
+    for file in revisions:
+        file.unlink()
+    if before is None:
+        _python(tree, "-m", "infrastructure.database.migrations.generate", "first")
+    else:
+        for file in before.glob("*.py"):
+            (tree / VERSIONS / file.name).write_bytes(file.read_bytes())
+        for name, text in later:
+            last = max(file.name for file in (tree / VERSIONS).glob("*.py"))[:4]
+            number = f"{int(last) + 1:04}"
+            (tree / VERSIONS / f"{number}{name[4:]}").write_text(numbered(text, number, last))
     git(tree, "add", "--all")
     (tree / "tests/openapi.json").write_text(
         _python(tree, "-c", "import start; start.main()", "openapi")
     )
+    return revisions[-1].name[:4]
 
 
 def _python(tree: Path, *arguments: str) -> str:
@@ -286,4 +295,4 @@ def _ruff(tree: Path, *arguments: str) -> None:
 
 if __name__ == "__main__":
     # `make updates` runs the newer release's own rendering.
-    render(Path.cwd(), Answers(**json.loads(sys.argv[1])))
+    render(Path.cwd(), Answers(**json.loads(sys.argv[1])), before=Path(sys.argv[2]))

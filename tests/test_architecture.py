@@ -74,7 +74,8 @@ def _is_docstring(module: ast.Module) -> bool:
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
-    sizes = {path: len((ROOT / path).read_text().splitlines()) for path in SOURCES}
+    written = [path for path in SOURCES if path.parent.name != "versions"]  # by hand
+    sizes = {path: len((ROOT / path).read_text().splitlines()) for path in written}
 
     assert {path: size for path, size in sizes.items() if size > LINES} == {}
 

@@ -146,12 +146,12 @@ def test_models_and_schema_do_not_drift_apart(url: str) -> None:
     [
         ("add_index", "DROP INDEX ix_sessions_user_id_network"),
         ("remove_table", "CREATE TABLE stars (id INTEGER)"),
-        ("remove_column", "ALTER TABLE posts ADD COLUMN stars INTEGER"),
-        ("modify_default", "ALTER TABLE posts ALTER COLUMN votes SET DEFAULT 1"),
-        ("modify_default", "ALTER TABLE posts ALTER COLUMN id DROP IDENTITY"),
-        ("modify_type", "ALTER TABLE posts ALTER COLUMN version TYPE BIGINT"),
-        ("modify_nullable", "ALTER TABLE posts ALTER COLUMN title DROP NOT NULL"),
-        ("add_fk", "ALTER TABLE posts DROP CONSTRAINT fk_posts_owner_id"),
+        ("remove_column", "ALTER TABLE posts ADD COLUMN stars INTEGER"),  # posts only
+        ("modify_default", "ALTER TABLE posts ALTER COLUMN votes SET DEFAULT 1"),  # posts only
+        ("modify_default", "ALTER TABLE posts ALTER COLUMN id DROP IDENTITY"),  # posts only
+        ("modify_type", "ALTER TABLE posts ALTER COLUMN version TYPE BIGINT"),  # posts only
+        ("modify_nullable", "ALTER TABLE posts ALTER COLUMN title DROP NOT NULL"),  # posts only
+        ("add_fk", "ALTER TABLE posts DROP CONSTRAINT fk_posts_owner_id"),  # posts only
         ("add_constraint", "ALTER TABLE users DROP CONSTRAINT uq_users_email_key"),
     ],
 )
@@ -179,7 +179,7 @@ def test_migrating_again_changes_nothing_that_is_stored(url: str) -> None:
     schema.run(url, count)
 
 
-def test_the_keys_of_addresses_are_recomputed_both_ways(url: str) -> None:
+def test_the_keys_of_addresses_are_recomputed_both_ways(url: str) -> None:  # posts only
     keys = {
         "Anna@example.com": ("anna@example.com", "anna@example.com"),
         "v@faß.example": ("v@fass.example", "v@xn--fa-hia.example"),
@@ -210,7 +210,7 @@ def test_the_keys_of_addresses_are_recomputed_both_ways(url: str) -> None:
         assert found == {email: both[side] for email, both in keys.items()}
 
 
-def test_sessions_beyond_100_are_revoked_least_recently_used_first(url: str) -> None:
+def test_sessions_beyond_100_are_revoked_least_recently_used_first(url: str) -> None:  # posts only
     schema.migrate(url, "0008")
     at = (lambda seconds: seconds * 10**6) if url.startswith("sqlite") else in_2100
     users = ("email_key", "email", "role", "is_active", "is_verified", "password_hash")

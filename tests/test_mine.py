@@ -1,14 +1,17 @@
 """`make mine`: a clone becomes a team's own product. It is the last commit that is tested."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from scripts.mine import Refused, check
-from scripts.rendering import KEPT, LICENSE, MANIFEST, Answers, git, renamed, render, unmarked
+from scripts.mine import check
+from scripts.rendering import KEPT, LICENSE, Answers, renamed, render, unmarked
+from scripts.updates import MANIFEST, Refused, git
 from tests.products import ROOT, Product, clone, product
 
+MIGRATIONS = "tests/test_migrations.py"
 TOUR = "tests/journeys/test_the_tour.py"
 
 
@@ -164,7 +167,38 @@ def test_a_renamed_product_is_sound_and_serves(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("without", [""])
+def test_a_product_without_posts_passes_its_gates_and_serves(tmp_path: Path) -> None:
+    acme = product(tmp_path / "acme", "acme", "posts")
+
+    only_what_stays_named(acme)
+    sources = acme.run("git", "ls-files", "*.py", "*.html", "tests/openapi.json").splitlines()
+    words = re.compile(r"\bposts\b|\bvotes?\b|Posts?(?!gre)[A-Z]|POSTS")
+    named = [path for path in sources if words.search((acme.tree / path).read_text())]
+    assert [path for path in named if not path.startswith("tests/api/")] == []
+    versions = "infrastructure/database/migrations/versions/"
+    assert acme.run("git", "ls-files", versions) == f"{versions}0001_first.py\n"
+    acme.lint()
+    acme.run("lint-imports", "--no-cache")
+    if (ROOT / ".mypy_cache").exists():
+        shutil.copytree(ROOT / ".mypy_cache", acme.tree / ".mypy_cache")
+    acme.run("mypy")
+    acme.test(
+        "-m",
+        "not slow",
+        "tests/domain/test_users.py",
+        "tests/application/test_auth.py",
+        "tests/test_architecture.py",
+        "tests/test_openapi.py",
+        "tests/test_security_page.py",
+        "tests/api/test_users.py",
+        f"{MIGRATIONS}::test_models_and_schema_do_not_drift_apart",
+        f"{MIGRATIONS}::test_a_database_is_migrated_up_down_and_up",
+        TOUR,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("without", ["", "posts"])
 def test_the_same_answers_give_the_same_bytes(without: str, tmp_path: Path) -> None:
     trees = set()
     for number in range(2):

@@ -24,8 +24,8 @@ SECRET = re.compile(r"password|token|secret|hash|pepper|jwk|code\b|key\b", re.IG
 # Sound like secrets and are none.
 HARMLESS = {
     "Hit.key",
-    "IdempotencyRecord.key",  # a client's name for a request
-    "IdempotencyRecord.request_hash",  # of a post
+    "IdempotencyRecord.key",  # a client's name for a request  # posts only
+    "IdempotencyRecord.request_hash",  # of a post  # posts only
     "Job.key",  # the name of a regular job
     "NewJob.key",
     "KeptKey.key",  # hides its own

@@ -10,7 +10,7 @@ SELDOM_NEEDED = {
     "alembic": "migrations",
     "asyncpg": "PostgreSQL",
     "checks": "gatepost check",
-    "demo": "gatepost seed",
+    "demo": "gatepost seed",  # posts only
     "httpx": "keys of an outside provider",
     "joserfc": "tokens of an outside provider",
     "rich": "gatepost seed, and structlog",
@@ -41,7 +41,7 @@ print(*sys.modules)
 def test_a_start_on_sqlite_imports_nothing_that_is_seldom_needed() -> None:
     loaded = output_of(BUILD).split()
 
-    assert "api.posts" in loaded
+    assert "api.posts" in loaded  # posts only
     assert sorted(SELDOM_NEEDED.keys() & set(loaded)) == []
 
 

@@ -40,7 +40,7 @@ async def test_a_webhook_is_made_changed_and_deleted_and_shows_each_secret_once(
         assert message in refused.text
         assert f'value="{form["url"]}"' in refused.text or not form["url"]
 
-    made = await browser.send("/console/webhooks", url=URL, events="post_written")
+    made = await browser.send("/console/webhooks", url=URL, events="user_renamed")
     assert made.status_code == 200, made.text
     renewed = await browser.send(f"{PAGE}/secret")
     secrets = re.findall(r"whsec_[\w+/=]+", made.text + renewed.text)
@@ -65,7 +65,7 @@ async def test_a_delivery_that_failed_is_sent_again(
     api: ApiClient, browser: Browser, admin: Person
 ) -> None:
     outgoing = outgoing_of(api)
-    await browser.send("/console/webhooks", url=URL, events="post_written")
+    await browser.send("/console/webhooks", url=URL, events="user_renamed")
     leads_to(await browser.send(f"{PAGE}/test"), PAGE)
     assert "Send again" not in (await browser.see(PAGE)).text
     outgoing.status = 410
@@ -86,7 +86,7 @@ async def test_a_delivery_that_failed_is_sent_again(
 
 
 async def test_deliveries_go_on_by_cursor(api: ApiClient, browser: Browser, admin: Person) -> None:
-    await browser.send("/console/webhooks", url=URL, events="post_written")
+    await browser.send("/console/webhooks", url=URL, events="user_renamed")
     for _ in range(21):
         await browser.send(f"{PAGE}/test")
 
@@ -104,7 +104,7 @@ async def test_a_job_that_failed_is_shown_with_its_reason_and_runs_again(
 ) -> None:
     await do_all(api)
     assert "Nothing waits" in (await browser.see("/console/jobs")).text
-    await browser.send("/console/webhooks", url=URL, events="post_written")
+    await browser.send("/console/webhooks", url=URL, events="user_renamed")
     await browser.send(f"{PAGE}/test")
     outgoing = outgoing_of(api)
     outgoing.status = None

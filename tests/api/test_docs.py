@@ -19,7 +19,7 @@ def client_of(app: FastAPI, root_path: str = "") -> httpx.AsyncClient:
 
 @pytest.fixture
 def app() -> FastAPI:
-    app = FastAPI(title="Posts & <Gates>", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Users & <Gates>", docs_url=None, redoc_url=None)
     add_docs(app)
     return app
 
@@ -40,7 +40,7 @@ async def test_the_docs_page_loads_only_from_its_origin_without_inline_code(
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     assert "//" not in page.text
-    assert "<title>Posts &amp; &lt;Gates&gt;</title>" in page.text
+    assert "<title>Users &amp; &lt;Gates&gt;</title>" in page.text
 
 
 async def test_files_of_the_docs_page_are_served_behind_a_root_path(app: FastAPI) -> None:

@@ -187,17 +187,17 @@ async def on_invalid(_: Request, error: Exception) -> Response:
 
 def application(*, fastpath: bool) -> FastAPI:
     router = public_router("test")
-    get, post = router.get, router.post
+    get, write = router.get, router.post
     get("/nothing", status_code=204, response_class=Response)(nothing)
     get("/path/{number}")(of_the_path)
     get("/dependencies")(by_dependencies)
     get("/object")(by_an_object)
-    post("/body/{number}", status_code=201)(of_a_body)
+    write("/body/{number}", status_code=201)(of_a_body)
     get("/own")(of_its_own)
     get("/guarded", dependencies=[Depends(refuse)])(full)
     get("/typed", response_class=Text)(full)
     get("/except", response_model_exclude={"said"})(full)
-    post("/short/{number}", max_body_size=10)(of_a_body)
+    write("/short/{number}", max_body_size=10)(of_a_body)
     get("/status")(with_a_status)
     get("/another")(of_another_type)
     get("/untyped")(of_no_type)
@@ -206,11 +206,11 @@ def application(*, fastpath: bool) -> FastAPI:
     get("/list")(with_a_list)
     get("/headers")(with_headers)
     get("/header")(with_one_header)
-    post("/form")(with_a_form)
+    write("/form")(with_a_form)
     get("/thread/{number}")(in_a_thread)
     get("/yield")(with_a_yield)
-    post("/two")(of_two_bodies)
-    post("/optional")(of_a_body_or_none)
+    write("/two")(of_two_bodies)
+    write("/optional")(of_a_body_or_none)
     app = FastAPI(exception_handlers={RequestValidationError: on_invalid})
     lax = public_router("test")
     lax.strict_content_type = False

@@ -82,8 +82,8 @@ Ask = tuple[str, str, Options, list[str]]
 
 # Besides the good requests of the tables.
 OTHERS: dict[str, Ask] = {
-    "no post": ("GET", "/posts/4711", {}, [*AUTH, "read"]),
-    "a search": ("GET", "/posts?q=hello&sort=top", {}, [*AUTH, "list"]),
+    "no post": ("GET", "/posts/4711", {}, [*AUTH, "read"]),  # posts only
+    "a search": ("GET", "/posts?q=hello&sort=top", {}, [*AUTH, "list"]),  # posts only
     "nobody": ("GET", "/nowhere", {}, []),
 }
 COUNTED = [row for row in expected_routes() if row.queries is not None]

@@ -1,5 +1,6 @@
 """Webhooks over HTTP."""
 
+from itertools import count
 from typing import Any
 
 import httpx
@@ -17,7 +18,8 @@ from tests.fakes.outgoing import FakeOutgoing
 from tests.jobs import do_next
 
 URL = "https://example.com/hook"
-BODY = {"url": URL, "events": ["post_written"]}
+_NUMBERS = count()
+BODY = {"url": URL, "events": ["user_renamed"]}
 
 
 async def a_webhook(api: ApiClient, _: Person) -> int:
@@ -27,7 +29,7 @@ async def a_webhook(api: ApiClient, _: Person) -> int:
     service = services.of(WebhookService)
     webhooks = await service.webhooks(admin)
     if not webhooks:
-        webhooks = [(await service.create(admin, URL, (EventName.POST_WRITTEN,)))[0]]
+        webhooks = [(await service.create(admin, URL, (EventName.USER_RENAMED,)))[0]]
     return webhooks[0].id
 
 
@@ -127,13 +129,13 @@ async def do_all(api: ApiClient) -> None:
 
 
 async def test_a_webhook_shows_its_secret_once(api: ApiClient, admin: Person) -> None:
-    made = await create(api, admin, events=["post_written", "*", "post_written"])
+    made = await create(api, admin, events=["user_renamed", "*", "user_renamed"])
     secret = made.pop("secret")
     assert secret.startswith("whsec_")
     assert made == {
         "id": made["id"],
         "url": URL,
-        "events": ["post_written", "*"],
+        "events": ["user_renamed", "*"],
         "active": True,
         "created_at": made["created_at"],
     }
@@ -162,15 +164,21 @@ async def test_a_webhook_is_changed_and_deleted(api: ApiClient, admin: Person) -
     problem_of(answer, 404, "webhook_not_found")
 
 
-async def test_events_are_delivered_and_listed_newest_first(api: ApiClient, admin: Person) -> None:
-    made = await create(api, admin, events=["post_written", "post_edited"])
-    path = f"/webhooks/{made['id']}"
-    post = await api.post(admin)
-    answer = await api.client.patch(
-        f"/posts/{post['id']}", json={"title": "New"}, headers=admin.headers
-    )
+async def rename(api: ApiClient, person: Person) -> None:
+    """Cause an event; each name is another one."""
+    name = f"Name {next(_NUMBERS)}"
+    answer = await api.client.patch("/users/me", json={"name": name}, headers=person.headers)
     assert answer.status_code == 200
-    await api.client.delete(f"/posts/{post['id']}", headers=admin.headers)
+
+
+async def test_events_are_delivered_and_listed_newest_first(api: ApiClient, admin: Person) -> None:
+    made = await create(api, admin, events=["user_renamed", "role_changed"])
+    path = f"/webhooks/{made['id']}"
+    anna = await api.person()
+    await rename(api, admin)
+    for change in ({"role": "moderator"}, {"is_active": False}):
+        answer = await api.client.patch(f"/users/{anna.id}", json=change, headers=admin.headers)
+        assert answer.status_code == 200
     await do_all(api)
     tested = await api.client.post(f"{path}/test", headers=admin.headers)
     assert (tested.status_code, tested.json()["type"]) == (202, "webhook_test")
@@ -179,8 +187,8 @@ async def test_events_are_delivered_and_listed_newest_first(api: ApiClient, admi
 
     assert [(it["type"], it["status"], it["attempts"], it["status_code"]) for it in listed] == [
         ("webhook_test", "waiting", 0, None),
-        ("post_edited", "delivered", 1, 204),
-        ("post_written", "delivered", 1, 204),
+        ("role_changed", "delivered", 1, 204),
+        ("user_renamed", "delivered", 1, 204),
     ]
     assert set(listed[0]) == {"id", "type", "status", "attempts", "status_code", "created_at"}
     first = outgoing_of(api).sent[0]
@@ -196,12 +204,12 @@ async def test_events_are_delivered_and_listed_newest_first(api: ApiClient, admi
 async def test_an_event_of_a_moment_after_the_webhook_is_delivered(
     api: ApiClient, admin: Person
 ) -> None:
-    await api.post(admin)
+    await rename(api, admin)
     await create(api, admin)
     await do_all(api)
     assert outgoing_of(api).sent == []
 
-    await api.post(admin)
+    await rename(api, admin)
     await do_all(api)
 
     assert len(outgoing_of(api).sent) == 1

@@ -7,29 +7,23 @@ from pathlib import Path
 import pytest
 
 from application.services import build_services
-from domain.posts import PostContent, PostNotFound
-from domain.users import UserDraft
+from domain.users import EmailTaken, UserDraft
 from tests.fakes.ports import fake_ports
 
 
-async def test_a_draft_is_hidden_from_strangers() -> None:
+async def test_an_address_is_registered_once() -> None:
     services = build_services(fake_ports())
-    anna = await services.accounts.register(UserDraft(email="anna@example.com"), "correct horse")
-    bob = await services.accounts.register(UserDraft(email="bob@example.com"), "battery staple")
+    await services.accounts.register(UserDraft(email="anna@example.com"), "correct horse")
 
-    draft = await services.posts.write(
-        PostContent(title="Hm", content="...", published=False), anna
-    )
-
-    with pytest.raises(PostNotFound):
-        await services.posts.read(draft.post.id, bob)
+    with pytest.raises(EmailTaken):
+        await services.accounts.register(UserDraft(email="ANNA@example.com"), "battery staple")
 
 
 # The same test in a fresh process, to see what it takes along.
 ALONE = f"""
 import asyncio, sys
-from {__name__} import test_a_draft_is_hidden_from_strangers
-asyncio.run(test_a_draft_is_hidden_from_strangers())
+from {__name__} import test_an_address_is_registered_once
+asyncio.run(test_an_address_is_registered_once())
 print(*sys.modules)
 """
 

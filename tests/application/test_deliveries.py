@@ -41,9 +41,9 @@ def webhooks(services: Services) -> WebhookService:
     return services.of(WebhookService)
 
 
-async def happen(ports: FakePorts, name: str = "post_written") -> None:
+async def happen(ports: FakePorts, name: str = "user_renamed") -> None:
     async with ports.storage() as uow:
-        uow.record(Event.of(name, "post:7", actor_id=None, at=ports.clock()))
+        uow.record(Event.of(name, "user:7", actor_id=None, at=ports.clock()))
         await uow.commit()
 
 
@@ -64,16 +64,16 @@ def verified(sent: Sent, secret: str) -> dict[str, object]:
 async def test_a_receiver_verifies_what_it_is_told(
     ports: FakePorts, services: Services, webhooks: WebhookService, admin: User
 ) -> None:
-    _, secret = await webhooks.create(admin, URL, (EventName.POST_WRITTEN,))
-    await happen(ports, "post_edited")
+    _, secret = await webhooks.create(admin, URL, (EventName.USER_RENAMED,))
+    await happen(ports, "role_changed")
     await happen(ports)
 
     await do_all(services)
 
     (sent,) = ports.outgoing.sent
     assert sent.url == URL
-    assert verified(sent, secret)["type"] == "post_written"
-    assert json.loads(sent.body)["data"]["subject"] == "post:7"
+    assert verified(sent, secret)["type"] == "user_renamed"
+    assert json.loads(sent.body)["data"]["subject"] == "user:7"
     assert secret not in str(ports.storage.committed.rows(Delivery))
     (delivery,) = deliveries(ports)
     assert (delivery.status, delivery.status_code) == (DeliveryStatus.DELIVERED, 204)
@@ -84,8 +84,8 @@ async def test_an_event_that_no_webhook_is_told_of_adds_no_job(
     ports: FakePorts, webhooks: WebhookService, admin: User
 ) -> None:
     await happen(ports)
-    await webhooks.create(admin, URL, (EventName.POST_EDITED,))
-    webhook, _ = await webhooks.create(admin, URL, (EventName.POST_WRITTEN,))
+    await webhooks.create(admin, URL, (EventName.ROLE_CHANGED,))
+    webhook, _ = await webhooks.create(admin, URL, (EventName.USER_RENAMED,))
     await webhooks.change(admin, webhook.id, WebhookChange(active=False))
 
     await happen(ports)
@@ -96,7 +96,7 @@ async def test_an_event_that_no_webhook_is_told_of_adds_no_job(
 async def test_two_secrets_sign_for_a_day_after_a_change(
     ports: FakePorts, services: Services, webhooks: WebhookService, admin: User
 ) -> None:
-    webhook, old = await webhooks.create(admin, URL, (EventName.POST_WRITTEN,))
+    webhook, old = await webhooks.create(admin, URL, (EventName.USER_RENAMED,))
     _, new = await webhooks.change_secret(admin, webhook.id)
     await happen(ports)
     await do_all(services)
@@ -115,7 +115,7 @@ async def test_two_secrets_sign_for_a_day_after_a_change(
 async def test_a_delivery_is_tried_again_over_three_days_with_the_same_id(
     ports: FakePorts, services: Services, webhooks: WebhookService, admin: User
 ) -> None:
-    await webhooks.create(admin, URL, (EventName.POST_WRITTEN,))
+    await webhooks.create(admin, URL, (EventName.USER_RENAMED,))
     await happen(ports)
     ports.outgoing.status = 500
     await do_all(services)
@@ -138,7 +138,7 @@ async def test_a_delivery_is_tried_again_over_three_days_with_the_same_id(
 async def test_a_receiver_that_is_gone_switches_its_webhook_off(
     ports: FakePorts, services: Services, webhooks: WebhookService, admin: User
 ) -> None:
-    webhook, _ = await webhooks.create(admin, URL, (EventName.POST_WRITTEN,))
+    webhook, _ = await webhooks.create(admin, URL, (EventName.USER_RENAMED,))
     await happen(ports)
     await happen(ports)
     ports.outgoing.status = 410
@@ -155,7 +155,7 @@ async def test_a_receiver_that_is_gone_switches_its_webhook_off(
 async def test_a_delivery_can_be_asked_for_again(
     ports: FakePorts, services: Services, webhooks: WebhookService, admin: User
 ) -> None:
-    webhook, _ = await webhooks.create(admin, URL, (EventName.POST_WRITTEN,))
+    webhook, _ = await webhooks.create(admin, URL, (EventName.USER_RENAMED,))
     await happen(ports)
     ports.outgoing.status = None
     await do_all(services)
@@ -169,7 +169,7 @@ async def test_a_delivery_can_be_asked_for_again(
     await do_all(services)
     assert len(ports.outgoing.sent) == 1, "the job of the first round does nothing"
     assert deliveries(ports)[0].status is DeliveryStatus.DELIVERED
-    other, _ = await webhooks.create(admin, URL, (EventName.POST_EDITED,))
+    other, _ = await webhooks.create(admin, URL, (EventName.ROLE_CHANGED,))
     with pytest.raises(DeliveryNotFound):
         await webhooks.again(admin, other.id, again.id)
 
@@ -192,7 +192,7 @@ async def test_a_test_is_sent_to_a_webhook_that_is_off(
 async def test_deliveries_to_a_webhook_that_was_deleted_end(
     ports: FakePorts, services: Services, webhooks: WebhookService, admin: User
 ) -> None:
-    webhook, _ = await webhooks.create(admin, URL, (EventName.POST_WRITTEN,))
+    webhook, _ = await webhooks.create(admin, URL, (EventName.USER_RENAMED,))
     await happen(ports)
     await webhooks.delete(admin, webhook.id)
 
@@ -208,7 +208,7 @@ async def test_an_address_that_is_not_public_is_refused_when_stored_and_when_sen
 ) -> None:
     with pytest.raises(NotAPublicAddress):
         await webhooks.create(admin, "https://localhost/", ANY)
-    webhook, _ = await webhooks.create(admin, URL, (EventName.POST_WRITTEN,))
+    webhook, _ = await webhooks.create(admin, URL, (EventName.USER_RENAMED,))
     with pytest.raises(NotAPublicAddress):
         await webhooks.change(admin, webhook.id, WebhookChange(url="https://localhost/"))
     ports.outgoing.private.add("example.com")

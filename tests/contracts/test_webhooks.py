@@ -26,7 +26,7 @@ from infrastructure.database.reactions import ADD_IF_SUBSCRIBED
 from tests.contracts.backends import Backend
 from tests.fakes.clock import NOON
 
-WRITTEN = EventName.POST_WRITTEN
+WRITTEN = EventName.USER_RENAMED
 
 
 async def add(backend: Backend, *events: EventName, active: bool = True) -> Webhook:
@@ -46,7 +46,7 @@ async def deliver(backend: Backend, webhook_id: WebhookId, number: int = 1) -> D
             NewDelivery(
                 webhook_id=webhook_id,
                 message_id=f"msg_{number}",
-                type="post_written",
+                type="user_renamed",
                 body='{"ünïcödé":1}',
                 created_at=NOON,
             )
@@ -160,7 +160,7 @@ async def test_deliveries_go_with_their_webhook(backend: Backend) -> None:
         ((EventName.USER_RENAMED, WRITTEN), True, True),
         ((EventName.ANY,), True, True),
         ((WRITTEN,), False, False),
-        ((EventName.POST_EDITED, EventName.PASSWORD_RESET_REQUESTED), True, False),
+        ((EventName.ROLE_CHANGED, EventName.PASSWORD_RESET_REQUESTED), True, False),
         ((), True, False),
     ],
 )
@@ -169,7 +169,7 @@ async def test_an_event_adds_a_job_if_a_webhook_subscribes_to_it(
 ) -> None:
     if events:
         await add(backend, *events, active=active)
-    event = Event.of("post_written", "post:7", actor_id=UserId(8), at=NOON, title="Ünïcödé", a=1)
+    event = Event.of("user_renamed", "user:7", actor_id=UserId(8), at=NOON, title="Ünïcödé", a=1)
     info = RequestInfo("request-1", "192.0.2.1")
 
     token = REQUEST_INFO.set(info)
@@ -201,11 +201,11 @@ async def test_two_events_of_one_commit_add_a_job_each_for_all_their_webhooks(
     async with backend.storage() as uow:
         if reads_first:  # the transaction begins before the commit
             await uow.of(Webhooks).active()
-        for name, subject in (("post_written", "post:7"), ("post_edited", "post:7")) * 2:
+        for name, subject in (("user_renamed", "user:7"), ("role_changed", "user:7")) * 2:
             uow.record(Event.of(name, subject, actor_id=None, at=NOON))
         await uow.commit()
 
     jobs = await backend.queries.of(JobList).jobs(10)
     assert [job.kind for job in jobs] == ["send_to_webhooks"] * 2
-    assert {happened_of(job).event.name for job in jobs} == {"post_written"}
+    assert {happened_of(job).event.name for job in jobs} == {"user_renamed"}
     assert len({happened_of(job).id for job in jobs}) == 2

@@ -113,8 +113,8 @@ def test_the_old_secret_signs_for_a_day() -> None:
     ("events", "active", "told"),
     [
         ((EventName.ANY,), True, True),
-        ((EventName.POST_WRITTEN,), True, True),
-        ((EventName.POST_EDITED,), True, False),
+        ((EventName.USER_RENAMED,), True, True),
+        ((EventName.ROLE_CHANGED,), True, False),
         ((EventName.ANY,), False, False),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_webhook_is_told_of_its_events(
     webhook = NewWebhook(url="https://example.com", events=events, created_at=NOON).stored_as(1)
     webhook.active = active
 
-    assert webhook.is_told_of("post_written") is told
+    assert webhook.is_told_of("user_renamed") is told
 
 
 def test_a_message_has_ids_and_names_and_no_address() -> None:
