@@ -12,11 +12,12 @@ from api.dependencies import CurrentSession, CurrentUser, FreshUser, UseCases
 from api.ids import Id
 from api.limits import limited_by_network
 from api.routing import protected_router, public_router
+from api.users import NAME_PATTERN
 from application.errors import raises
 from application.passkeys import PasskeyService
 from application.ports.limits import Limit
 from application.services import Ports
-from domain.passkeys import Assertion, Attestation, Passkey, PasskeyId, from_base64url
+from domain.passkeys import NAME_MAX, Assertion, Attestation, Passkey, PasskeyId, from_base64url
 from domain.scopes import Scope
 
 public = public_router("sessions")
@@ -101,8 +102,14 @@ class PasskeyLoginBody(BaseModel):
     credential: AssertionBody
 
 
-# Not strict: a name may have any white space around it.
-PasskeyName = Annotated[str, Field(description="Up to 64 characters", examples=["My phone"])]
+# The domain checks it, so that a refused name has one error. White space around it does not count.
+PasskeyName = Annotated[
+    str,
+    Field(
+        json_schema_extra={"minLength": 1, "maxLength": NAME_MAX, "pattern": NAME_PATTERN},
+        examples=["My phone"],
+    ),
+]
 
 
 class NewPasskeyBody(BaseModel):

@@ -56,14 +56,14 @@ EmailAddress = Annotated[
     AfterValidator(_email_address),
     Field(json_schema_extra={"format": "email"}, examples=["anna@example.com"]),
 ]
-# What the domain refuses, and trimming leaves nothing of.
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
-_NAME = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
+NAME_PATTERN = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
+"""Without what the domain refuses, and with something that trimming leaves."""
 
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_MAX),
-    Field(json_schema_extra={"pattern": _NAME}, examples=["Anna"]),
+    Field(json_schema_extra={"pattern": NAME_PATTERN}, examples=["Anna"]),
 ]
 
 
