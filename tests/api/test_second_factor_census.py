@@ -36,6 +36,14 @@ async def by_half_a_login(api: ApiClient, anna: Person) -> list[httpx.Response]:
     return [
         await second_step(api, challenge, "000000"),
         await second_step(api, challenge, ""),
+        *[
+            await api.client.post("/browser/login", json=body, headers=SAME_SITE)
+            for body in (
+                {"challenge": challenge},
+                {"challenge": challenge, "code": "000000"},
+                {"code": challenge},
+            )
+        ],
         await api.client.post("/refresh", data={"refresh_token": challenge}),
         await api.client.post("/users/me/totp", headers=bearer),
         await api.client.put("/users/me/totp", json={"code": "000000"}, headers=bearer),
