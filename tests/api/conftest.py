@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from application.ports.limits import Limits
 from infrastructure.metrics import Metrics
+from tests.api.browser import Browser, browser_of
 from tests.api.client import ApiClient, Watch, application, open_gate
 from tests.fakes.limits import FakeLimits
 from tests.fakes.ports import fake_ports
@@ -55,3 +56,11 @@ async def api(
 ) -> AsyncIterator[ApiClient]:
     async with open_gate(database_url, limits=limits, clock=clock, app=app) as api:
         yield api
+
+
+@pytest.fixture
+async def browser(api: ApiClient) -> AsyncIterator[Browser]:
+    """A browser over plain http, as in development."""
+    app = application(api.ports, plain_cookies=True)
+    async with browser_of(app) as browser:
+        yield browser

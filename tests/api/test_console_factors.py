@@ -5,10 +5,8 @@ from datetime import timedelta
 
 from domain.users import Role
 from tests.api.authenticator import Authenticator, enrol
+from tests.api.browser import Browser, leads_to
 from tests.api.client import PASSWORD, ApiClient, Person, on_one_database
-from tests.api.test_console import Browser, browser, leads_to
-
-__all__ = ["browser"]  # the fixture
 
 pytestmark = on_one_database
 

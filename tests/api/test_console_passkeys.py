@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.api.browser import HOSTILE, SAME, Browser, browser_of, leads_to
 from tests.api.client import PASSWORD, ApiClient, Person, application, on_one_database
-from tests.api.test_console import HOSTILE, SAME, Browser, browser, browser_of, leads_to
 from tests.authenticator import Flaws, SoftwareAuthenticator, assertion_json, attestation_json
-
-__all__ = ["browser"]  # the fixture
 
 pytestmark = on_one_database
 

@@ -5,12 +5,10 @@ import re
 import pytest
 
 from domain.users import Role
+from tests.api.browser import Browser, leads_to
 from tests.api.client import ApiClient, Person, on_one_database
-from tests.api.test_console import Browser, browser, leads_to
 from tests.api.test_webhooks import do_all, outgoing_of
 from tests.jobs import do_next
-
-__all__ = ["browser"]  # the fixture
 
 pytestmark = on_one_database
 
