@@ -55,6 +55,10 @@ STARTING = {
     "CHANGELOG.md": "scripts/starting/CHANGELOG.md",
 }
 """What a product starts with in place of files of Gatepost."""
+STARTING_WITHOUT_POSTS = {
+    "docs/extending.md": "scripts/starting/extending.md",
+    "tests/test_extending.py": "scripts/starting/test_extending.txt",
+}
 
 _NAME = re.compile("|".join([*map(re.escape, KEPT), f"(?P<name>{OLD})"]), re.IGNORECASE)
 _VERSION = re.compile(r'(?m)^version = ".+"$')
@@ -209,7 +213,8 @@ def render(tree: Path, answers: Answers, *, before: Path | None = None) -> None:
     product was rendered from last. Raises ValueError for marks that do not fit.
     """
     leaving = {"base", *answers.without}
-    for path, source in STARTING.items():
+    starting = STARTING | (STARTING_WITHOUT_POSTS if "posts" in leaving else {})
+    for path, source in starting.items():
         (tree / path).write_bytes((tree / source).read_bytes())
     remove(tree, BASE_ONLY)
     left = [path for path in tracked(tree) if (tree / path).exists()]
@@ -223,8 +228,7 @@ def render(tree: Path, answers: Answers, *, before: Path | None = None) -> None:
         (path for path in left if path != LICENSE),
         lambda _, text: renamed(text, answers.name),
     )
-    project = tree / "pyproject.toml"
-    project.write_text(_VERSION.sub('version = "0.1.0"', project.read_text(), count=1))
+    change(tree, ["pyproject.toml"], lambda _, text: _project(text, answers.name))
     for command in (("format",), ("check", "--fix"), ("format",)):
         _ruff(tree, *command, "--quiet", ".")
     (tree / MANIFEST).write_text(answers.text())
@@ -266,6 +270,16 @@ def without_posts(tree: Path, *, since: str, before: Path | None) -> str:
         _python(tree, "-c", "import start; start.main()", "openapi")
     )
     return revisions[-1].name[:4]
+
+
+def _project(text: str, name: str) -> str:
+    """`pyproject.toml` of a product: with a version of its own, and room for a longer name."""
+    text = _VERSION.sub('version = "0.1.0"', text, count=1)
+    if len(name) > len(OLD):
+        text = text.replace(
+            "\nignore = [\n", '\nignore = [\n    "E501", # lines with the name\n', 1
+        )
+    return text
 
 
 def _python(tree: Path, *arguments: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from scripts.extending import PAGE, RESOURCE, BadPage, NewFile, chapter, steps
 from scripts.resource import Names as NamesOf
 from scripts.resource import Refused, plan, renamed, write
-from tests.test_extending import ALL_METHODS, DRIFT, ROOT, TEXT, copy_project, make, run
+from tests.copies import ALL_METHODS, DRIFT, ROOT, TEXT, copy_project, make, run
 
 
 @pytest.mark.parametrize(

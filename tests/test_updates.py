@@ -14,8 +14,9 @@ import pytest
 
 from scripts.extending import RESOURCE, NewFile, chapter, steps
 from scripts.updates import MANIFEST, VERSIONS, git, numbered
+from tests.copies import DRIFT, TEXT, follow
 from tests.products import AUTHOR, Product, clone, product
-from tests.test_extending import DRIFT, FIELD, RULE, TEXT, follow
+from tests.test_extending import FIELD, RULE
 
 REVISION = '''"""What a session is called."""
 
