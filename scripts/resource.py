@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -31,6 +31,9 @@ NAME_MAX = 20
 """Longer names make lines of the example too long."""
 _NAME = re.compile(r"[a-z]+(_[a-z]+)*")
 _EXAMPLE = re.compile(r"BOOKMARKS?|Bookmarks?|bookmarks?")
+_IMPORT = re.compile(
+    r"^from ((?:api|application|domain|infrastructure|tests)\.[\w.]+) import", re.MULTILINE
+)
 _IN_STRINGS = ("STRING", "FSTRING_MIDDLE", "COMMENT")
 
 
@@ -163,12 +166,22 @@ def write(tree: Path, name: str) -> tuple[list[str], list[Command]]:
         elif isinstance(step, Edit):
             text = files.get(step.path) or (tree / step.path).read_text()
             files[step.path] = step.applied_to(text)
+    for path, text in files.items():
+        _check_imports(tree, path, text, files)
     edited = [path for path in files if (tree / path).exists()]
     if changed := _uncommitted(tree, edited):
         raise Refused(f"commit or undo your changes first: {', '.join(changed)}")
     for path, text in files.items():
         (tree / path).write_text(text)
     return list(files), [step for step in todo if isinstance(step, Command)]
+
+
+def _check_imports(tree: Path, path: str, text: str, files: Collection[str]) -> None:
+    """Raises `BadPage` for an import of a module that neither exists nor is written."""
+    for module in _IMPORT.findall(text):
+        file = module.replace(".", "/") + ".py"
+        if file not in files and not (tree / file).exists():
+            raise BadPage(f"{path} would import {module}, which is not here: adapt {PAGE} first")
 
 
 def _uncommitted(tree: Path, paths: list[str]) -> list[str]:

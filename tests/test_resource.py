@@ -77,9 +77,17 @@ def test_nothing_of_the_example_s_name_is_left() -> None:
             ast.parse(step.text)
 
 
+LAYERS = ("api", "application", "domain", "infrastructure", "tests")
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Only the files that are read."""
+    """Only the files that are edited have a content."""
+    for layer in LAYERS:
+        for file in (ROOT / layer).rglob("*.py"):
+            empty = tmp_path / file.relative_to(ROOT)
+            empty.parent.mkdir(parents=True, exist_ok=True)
+            empty.touch()
     for path in (PAGE, Path("application/concepts.py"), Path("domain/scopes.py")):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
@@ -93,7 +101,6 @@ def files(tree: Path) -> set[str]:
 
 
 def test_a_name_that_is_taken_is_refused_and_nothing_is_written(tree: Path) -> None:
-    (tree / "api").mkdir()
     (tree / "api" / "stories.py").touch()
     before = files(tree)
 
@@ -107,6 +114,13 @@ def test_changes_that_are_not_committed_are_not_mixed_with_new_ones(tree: Path) 
     with pytest.raises(
         Refused, match=r"commit or undo your changes first: application/concepts.py"
     ):
+        write(tree, "stories")
+
+
+def test_a_tree_that_lacks_what_the_example_needs_is_refused(tree: Path) -> None:
+    (tree / "application" / "services.py").unlink()
+
+    with pytest.raises(BadPage, match=r"would import application.services, which is not here"):
         write(tree, "stories")
 
 
