@@ -28,9 +28,10 @@ def raises(*sources: Source) -> Callable[[F], F]:
 def errors_of(source: Source) -> Errors:
     """The errors that `source` raises.
 
-    Those of a function of the domain are the ones that its code names, and that the functions name
-    which it calls: a rule that joins a tuple brings its errors along. Every other function declares
-    its errors. Raises TypeError if it does not.
+    The errors of a function of the domain are read from its code: the error classes that it names,
+    and the errors of the functions and tuples of functions that it names. So a rule that joins a
+    tuple brings its errors along. Every other function declares its errors. Raises TypeError if it
+    does not.
     """
     if isinstance(source, type):
         return frozenset([source])
