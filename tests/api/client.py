@@ -16,14 +16,20 @@ from sqlalchemy import bindparam, delete, update
 
 import catalogue
 from api.app import create_app
+from application.logins import ClientInfo, Login, Logins
 from application.ports.limits import Limits
+from application.ports.passwords import PasswordHash
+from application.ports.queries import Credentials
+from application.ports.storage import UnitOfWork
 from application.ports.tokens import Tokens
 from application.services import Ports, build_services
 from domain.addresses import email_key
+from domain.events import Event
 from domain.factors import FactorPolicy
 from domain.passwords import PasswordPolicy
 from domain.scopes import Scope
-from domain.users import Role
+from domain.sessions import Lifetimes, Method
+from domain.users import Role, UserDraft, register
 from infrastructure.common_passwords import is_common
 from infrastructure.database.driver.engine import open_database
 from infrastructure.database.driver.statements import Clause, Database
@@ -48,6 +54,10 @@ from tests.secrecy import ASYNC_HOOKS, SECRECY
 URL = "http://gatepost"
 SECRET = b"tZ4vQ9kX2mLw7RbN5sHj8DfG3yUc6EaP"
 PASSWORD = "correct horse battery"
+PASSWORD_HASH = PasswordHash(
+    "8219d2c7:$2b$04$nhOhqSSefyDvsJLg.h6oM.gS6cRU0.A3Vgo7BEzXcNyo1BFM.mXjy"
+)
+"""Of `PASSWORD`, by `BcryptPasswords(cost=4)`."""
 FASTPATH = os.environ.get("GATEPOST_FASTPATH") != "off"
 """Whether the applications of these tests have the fast path; `make test-plain` takes it out."""
 EXTENSIONS = {"second_factor_required": {"challenge", "methods", "expires_in"}}
@@ -141,22 +151,33 @@ class ApiClient:
     async def person(
         self, email: str | None = None, *, name: str | None = "Anna", role: Role = Role.MEMBER
     ) -> Person:
-        """Register somebody and log them in."""
-        email = email or f"person{next(self._numbers)}@example.com"
-        registration = {"email": email, "password": PASSWORD, "name": name}
-        registered = await self.client.post("/users", json=registration)
-        assert registered.status_code == 201, registered.text
-        user_id = registered.json()["id"]
-        if role is not Role.MEMBER:
-            await self.change(_SET_ROLE, key=user_id, to=role.value)
-        login = await self.log_in(email)
-        assert login.status_code == 200, login.text
+        """Store somebody and a session of theirs, as registration and login do.
+
+        By HTTP, and with a hash of its own, this would take most of the time of most tests.
+        """
+        draft = UserDraft(email=email or f"person{next(self._numbers)}@example.com", name=name)
+        now, password = self.clock(), PASSWORD_HASH
+        client = ClientInfo(user_agent=self.client.headers["User-Agent"], ip="127.0.0.1")
+        logins = Logins(tokens=self.ports.tokens, clock=self.clock, lifetimes=Lifetimes())
+
+        async def work(uow: UnitOfWork) -> Login:
+            user = await uow.users.add(register(draft, now=now, role=role), password)
+            subject = f"user:{user.id}"
+            uow.record(Event.of("user_registered", subject, actor_id=None, at=now))
+            credentials = Credentials(user=user, password=password)
+            login = await logins.start(
+                uow, credentials, (Method.PASSWORD,), client, is_new_network=False
+            )
+            await uow.commit()
+            return login
+
+        login = await self.ports.storage.run(work)
         return Person(
-            id=user_id,
-            email=email,
+            id=login.user.id,
+            email=login.user.email,
             name=name,
-            token=login.json()["access_token"],
-            refresh_token=login.json()["refresh_token"],
+            token=login.access_token,
+            refresh_token=login.refresh_token,
         )
 
     async def log_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
@@ -209,9 +230,21 @@ class ApiClient:
         await self.change(_EXPIRE_SESSIONS, key=person.id, to=self.clock())
 
 
+_APPLICATIONS: dict[object, FastAPI] = {}
+
+
 def application(ports: Ports, **options: Any) -> FastAPI:
-    known: dict[str, Any] = {"access_log": SECRECY.note, "fastpath": FASTPATH}
-    return create_app(ports, cursor_keys=[b"k" * 32], **known | options)
+    """An application on `ports`. Making one takes longer than most tests do, so those with the same
+    routes and options are one object, which serves the ports that it was given last.
+    """
+    routes = (ports.tokens.has_local_login, ports.has_passkeys, ports.factor_policy.is_on)
+    key = (routes, ports.public_url, *sorted(options.items()))
+    if key not in _APPLICATIONS:
+        known: dict[str, Any] = {"access_log": SECRECY.note, "fastpath": FASTPATH}
+        _APPLICATIONS[key] = create_app(ports, cursor_keys=[b"k" * 32], **known | options)
+    app = _APPLICATIONS[key]
+    app.state.services = build_services(ports)
+    return app
 
 
 @asynccontextmanager
@@ -250,27 +283,15 @@ async def open_gate(
     )
     if app is None:
         app = application(ports, **of_app)
-    else:
-        app.state.services = build_services(ports)
+    app.state.services = build_services(ports)
     async with client_of(app) as client:
         yield ApiClient(app=app, client=client, ports=ports, database=database, clock=clock)
     await database.close()
 
 
-@cache
-def _application_for_other_ports() -> FastAPI:
-    return application(fake_ports())
-
-
 def client_on(ports: Ports) -> AbstractAsyncContextManager[httpx.AsyncClient]:
-    """A client of an application on `ports`, one at a time.
-
-    All tests share it, because making one takes longer than most tests do. It has the routes of
-    `fake_ports()`: where the ports decide which there are, make an application.
-    """
-    app = _application_for_other_ports()
-    app.state.services = build_services(ports)
-    return client_of(app)
+    """A client of the `application` on `ports`, one at a time."""
+    return client_of(application(ports))
 
 
 @asynccontextmanager

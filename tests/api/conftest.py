@@ -15,7 +15,7 @@ from tests.fakes.limits import FakeLimits
 from tests.fakes.ports import fake_ports
 
 CORS_ORIGIN = "https://app.example.org"
-OPTIONS: dict[str, Any] = {"cors_origins": [CORS_ORIGIN], "log_email": True}
+OPTIONS: dict[str, Any] = {"cors_origins": (CORS_ORIGIN,), "log_email": True}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from api.app import create_app
 from api.dependencies import FreshUser
 from api.routing import protected_router
 from domain.factors import FactorPolicy
@@ -30,7 +31,6 @@ from tests.api.client import (
     ApiClient,
     Person,
     Watch,
-    application,
     on_one_database,
     open_gate,
     problem_of,
@@ -134,7 +134,7 @@ async def fresh(body: Body, user: FreshUser) -> int:
 
 
 def app_with_a_fresh_route() -> FastAPI:
-    app = application(fake_ports())
+    app = create_app(fake_ports(), cursor_keys=[b"k" * 32])
     app.include_router(router)
     return app
 

@@ -84,7 +84,7 @@ async def test_logins_are_counted_by_outcome_and_refusals_by_reason(api: ApiClie
     anna = await api.person("anna@example.com")
     for _ in range(3):
         await api.log_in("anna@example.com", "wrong")
-    for _ in range(3):
+    for _ in range(4):
         await api.log_in("anna@example.com", PASSWORD)
     await api.client.get("/users/me")
     await api.client.get("/users/me", headers={"Authorization": "Bearer nonsense"})
