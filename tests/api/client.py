@@ -48,7 +48,6 @@ from tests.authenticator import LOCALHOST
 from tests.fakes.limits import FakeLimits
 from tests.fakes.mail import FakeMailer
 from tests.fakes.outgoing import FakeOutgoing
-from tests.fakes.ports import fake_ports
 from tests.secrecy import ASYNC_HOOKS, SECRECY
 
 URL = "http://gatepost"
