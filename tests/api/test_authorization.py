@@ -53,27 +53,32 @@ async def ask(api: ApiClient, row: Expected, who: str, owner: Person, **ids: obj
     return answer.status_code
 
 
-@pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.route)
-async def test_every_role_gets_the_expected_status(api: ApiClient, row: Expected, who: str) -> None:
+async def test_every_role_gets_the_expected_status(api: ApiClient, row: Expected) -> None:
     await api.person(role=Role.ADMIN)  # who stays: the last one can't go
     assert row.statuses
 
-    assert await ask(api, row, who, await api.person()) == row.statuses[WHO.index(who)]
+    # An owner for each, because a request may remove what was theirs.
+    found = {who: await ask(api, row, who, await api.person()) for who in WHO}
+
+    assert found == dict(zip(WHO, row.statuses, strict=True))
 
 
-@pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize(
     "row", [row for row in expected_routes() if row.on_draft], ids=lambda row: row.route
 )
 async def test_every_role_gets_the_expected_status_on_a_draft(
-    api: ApiClient, row: Expected, who: str
+    api: ApiClient, row: Expected
 ) -> None:
-    owner = await api.person()
-    draft = await api.post(owner, published=False)
     assert row.on_draft
 
-    assert await ask(api, row, who, owner, post_id=draft["id"]) == row.on_draft[WHO.index(who)]
+    found = {}
+    for who in WHO:
+        owner = await api.person()
+        draft = await api.post(owner, published=False)
+        found[who] = await ask(api, row, who, owner, post_id=draft["id"])
+
+    assert found == dict(zip(WHO, row.on_draft, strict=True))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.route)
