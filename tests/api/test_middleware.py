@@ -62,24 +62,28 @@ def test_the_table_lists_exactly_the_existing_routes(api: ApiClient) -> None:
         assert found | {"HEAD"} == METHODS[path] | {"HEAD"}
 
 
-@pytest.mark.parametrize("row", ROUTES, ids=lambda row: row.route)
+@pytest.mark.parametrize(
+    # GET: test_head_equals_get_without_the_body.
+    "row",
+    [row for row in ROUTES if row.path not in READABLE or row.method != "GET"],
+    ids=lambda row: row.route,
+)
 async def test_every_path_works_with_and_without_a_trailing_slash(
     api: ApiClient, row: Expected
 ) -> None:
     await api.person(role=Role.ADMIN)
-    for method in ("GET", "HEAD") if row.method == "GET" else (row.method,):
-        statuses = []
-        for slash in ("", "/"):
-            anna = await api.person(role=Role.ADMIN)
-            target = await path_of(row.path, api, anna) + slash
-            options = await row.request_of(api, anna)
-            answer = await api.client.request(
-                method, target, headers=anna.headers | dict(row.headers), **options
-            )
-            statuses.append(answer.status_code)
+    statuses = []
+    for slash in ("", "/"):
+        anna = await api.person(role=Role.ADMIN)
+        target = await path_of(row.path, api, anna) + slash
+        options = await row.request_of(api, anna)
+        answer = await api.client.request(
+            row.method, target, headers=anna.headers | dict(row.headers), **options
+        )
+        statuses.append(answer.status_code)
 
-        assert statuses[0] == statuses[1]
-        assert statuses[0] in (200, 201, 202, 204)
+    assert statuses[0] == statuses[1]
+    assert statuses[0] in (200, 201, 202, 204)
 
 
 @pytest.mark.parametrize("path", READABLE)
