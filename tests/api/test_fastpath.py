@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Annotated, Any
 
 import httpx
@@ -185,6 +186,7 @@ async def on_invalid(_: Request, error: Exception) -> Response:
     return JSONResponse(found, 422)
 
 
+@cache
 def application(*, fastpath: bool) -> FastAPI:
     router = public_router("test")
     get, write = router.get, router.post
