@@ -74,12 +74,12 @@ def updates(tree: Path, source: str) -> list[str]:
 
 
 def base_of(tree: Path) -> str:
-    """The commit with the release that the product has: on the branch, or else, in a clone that
-    does not have the branch, the last one that wrote the manifest.
+    """The commit with the release that the product has: on the branch, as far as it is merged, or
+    else, in a clone that does not have the branch, the last one that wrote the manifest.
     """
     for branch in (BRANCH, f"origin/{BRANCH}"):
-        if succeeds(tree, "rev-parse", "--verify", "--quiet", branch):
-            return git(tree, "rev-parse", branch)
+        if succeeds(tree, "merge-base", "HEAD", branch):
+            return git(tree, "merge-base", "HEAD", branch)
     return git(tree, "log", "--no-merges", "-1", "--format=%H", "--", MANIFEST)
 
 
