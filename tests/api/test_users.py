@@ -130,6 +130,7 @@ async def test_a_name_is_trimmed_and_may_have_any_script(api: ApiClient) -> None
     assert (await register(api, name="  Åsa 李 🦊 ")).json()["name"] == "Åsa 李 🦊"
 
 
+@on_one_database
 @pytest.mark.parametrize("again", ["anna@example.com", "ANNA@EXAMPLE.COM", "Anna@Example.Com"])
 async def test_an_address_is_taken_regardless_of_case(api: ApiClient, again: str) -> None:
     await api.person("anna@example.com")
@@ -225,6 +226,7 @@ async def test_a_weak_password_is_refused_with_the_reason(
     assert reason in problem["detail"]
 
 
+@on_one_database
 @pytest.mark.parametrize(
     "password", ["twelve chars", "é" * 128, "  spaces on both sides  ", "🦊" * 12]
 )
@@ -323,6 +325,7 @@ WHOLE = {
 PUBLIC = {"id", "name", "created_at"}
 
 
+@on_one_database
 @pytest.mark.parametrize(
     ("role", "members"),
     [(Role.MEMBER, PUBLIC), (Role.MODERATOR, PUBLIC), (Role.ADMIN, WHOLE)],
