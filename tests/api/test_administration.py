@@ -239,6 +239,7 @@ async def test_the_audit_can_be_filtered_by_actor_subject_and_name(api: ApiClien
     assert await walk(api, "/audit?name=nothing_of_the_kind", admin) == []
 
 
+@on_one_database
 @pytest.mark.parametrize("other", ["actor_id=2", "subject=post:2", "name=logged_in", ""])
 async def test_a_cursor_of_the_audit_belongs_to_its_filter(api: ApiClient, other: str) -> None:
     admin = await api.person(role=Role.ADMIN)
@@ -252,6 +253,7 @@ async def test_a_cursor_of_the_audit_belongs_to_its_filter(api: ApiClient, other
     problem_of(answer, 400, "invalid_cursor")
 
 
+@on_one_database
 @pytest.mark.parametrize(
     "query",
     ["actor_id=0", "actor_id=x", "subject=", "subject=a%00b", "subject=%ff", "name=", "name=A%20b"],
