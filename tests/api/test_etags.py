@@ -111,6 +111,7 @@ async def test_a_304_needs_the_permission_to_read(api: ApiClient) -> None:
         problem_of(stranger, 401, "not_authenticated")
 
 
+@on_one_database
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_a_matching_if_match_allows_the_change(api: ApiClient, method: str) -> None:
     anna = await api.person()
@@ -123,6 +124,7 @@ async def test_a_matching_if_match_allows_the_change(api: ApiClient, method: str
         assert answer.is_success, form
 
 
+@on_one_database
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_a_vote_does_not_make_an_if_match_stale(api: ApiClient, method: str) -> None:
     anna, bert = await api.person(), await api.person()
@@ -151,6 +153,7 @@ async def test_a_stale_if_match_is_refused_and_changes_nothing(api: ApiClient, m
     assert (await ask(api, anna, "GET", post["id"])).json() == now
 
 
+@on_one_database
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 async def test_404_and_403_come_before_412(api: ApiClient, method: str) -> None:
     anna, bert = await api.person(), await api.person()

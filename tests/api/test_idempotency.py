@@ -67,6 +67,7 @@ async def test_bodies_are_compared_as_parsed(api: ApiClient) -> None:
     assert (again.status_code, again.json()) == (201, first.json())
 
 
+@on_one_database
 @pytest.mark.parametrize("other", [{"title": "New"}, {"content": "New."}, {"published": False}])
 async def test_a_key_with_another_body_is_refused(api: ApiClient, other: dict[str, Any]) -> None:
     anna = await api.person()

@@ -26,6 +26,7 @@ async def read(api: ApiClient, reader: Person, post: dict[str, Any]) -> dict[str
     return found
 
 
+@on_one_database
 @pytest.mark.parametrize(
     "members",
     [
