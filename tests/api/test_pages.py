@@ -58,6 +58,7 @@ async def test_a_page_has_20_posts_by_default(api: ApiClient) -> None:
     assert [len(ids) for ids in await walk(api, anna, limit=100)] == [21]
 
 
+@on_one_database
 @pytest.mark.parametrize(("posts", "pages"), [(1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2])])
 async def test_the_last_page_has_no_link_even_when_it_is_full(
     api: ApiClient, posts: int, pages: list[int]
