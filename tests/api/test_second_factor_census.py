@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.api.authenticator import assert_stale, challenge_of, enrol, log_in, prove, second_step
-from tests.api.client import PASSWORD, ApiClient, Person
+from tests.api.client import PASSWORD, ApiClient, Person, on_one_database
 from tests.api.expected import expected_routes
 from tests.api.test_proofs import mailed_token
 
@@ -75,6 +75,7 @@ Way = Callable[[ApiClient, Person], Awaitable[list[httpx.Response]]]
 WAYS: list[Way] = [by_password, by_a_browser, by_half_a_login, by_a_reset, by_a_change_of_password]
 
 
+@on_one_database
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_way_to_a_token_passes_the_factor_by(api: ApiClient, way: Way) -> None:
     anna = await api.person()
@@ -109,6 +110,7 @@ async def with_another_app(api: ApiClient, anna: Person, app: Any) -> dict[str, 
     return logged_in.headers
 
 
+@on_one_database
 @pytest.mark.parametrize(
     "session", [refreshed, proved_by_password, from_before_the_factor, with_another_app]
 )
