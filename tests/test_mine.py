@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts import example
 from scripts.mine import check
-from scripts.rendering import KEPT, LICENSE, Answers, renamed, render, unmarked
-from scripts.updates import MANIFEST, Refused, git
+from scripts.rendering import BASE_ONLY, KEPT, LICENSE, Answers, renamed, render, unmarked
+from scripts.updates import MANIFEST, VERSIONS, Refused, git
 from tests.products import ROOT, Product, clone, product
 
 MIGRATIONS = "tests/test_migrations.py"
@@ -138,6 +139,38 @@ def test_a_block_that_does_not_end_is_refused() -> None:
             unmarked(text, ["base"], is_python=False)
 
 
+EXAMPLE = re.compile(r"\bposts\b|\bvotes?\b|Posts?(?!gre)[A-Z]|POSTS")
+KNOWING = """
+    api/middleware.py
+    application/concepts.py application/ports/queries.py application/ports/storage.py
+    application/services.py
+    checks.py cli.py
+    domain/scopes.py domain/webhooks.py
+    infrastructure/database/events.py infrastructure/database/migrations/generate.py
+    infrastructure/database/purge.py infrastructure/database/queries.py
+    infrastructure/database/users.py infrastructure/settings.py
+    main.py
+    scripts/screenshots.py
+"""
+"""The files of the service that know the example though they are not its own. Fewer are better."""
+
+
+def test_the_shared_files_that_know_the_example_are_few_and_mark_it() -> None:
+    knowing, unmarked_files = [], []
+    for path in git(ROOT, "ls-files", "*.py", "*.html").splitlines():
+        if path.startswith((*example.FILES, *BASE_ONLY, "tests/", VERSIONS)):
+            continue
+        text = (ROOT / path).read_text()
+        left = unmarked(text, ["base", "posts"], is_python=path.endswith(".py"))
+        if left != unmarked(text, ["base"], is_python=path.endswith(".py")):
+            knowing.append(path)
+        if EXAMPLE.search(left):
+            unmarked_files.append(path)
+
+    assert unmarked_files == [], "mark what is for posts alone: # posts only"
+    assert knowing == KNOWING.split()
+
+
 def only_what_stays_named(product: Product) -> None:
     found = product.run("git", "grep", "-iI", "gatepost").splitlines()
 
@@ -172,8 +205,7 @@ def test_a_product_without_posts_passes_its_gates_and_serves(tmp_path: Path) -> 
 
     only_what_stays_named(acme)
     sources = acme.run("git", "ls-files", "*.py", "*.html", "tests/openapi.json").splitlines()
-    words = re.compile(r"\bposts\b|\bvotes?\b|Posts?(?!gre)[A-Z]|POSTS")
-    named = [path for path in sources if words.search((acme.tree / path).read_text())]
+    named = [path for path in sources if EXAMPLE.search((acme.tree / path).read_text())]
     assert [path for path in named if not path.startswith("tests/api/")] == []
     versions = "infrastructure/database/migrations/versions/"
     assert acme.run("git", "ls-files", versions) == f"{versions}0001_first.py\n"
