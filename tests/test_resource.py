@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.extending import PAGE, RESOURCE, BadPage, NewFile, chapter, steps
+from scripts.extending import PAGE, RESOURCE, BadPage, Edit, NewFile, chapter, steps
 from scripts.resource import Names as NamesOf
 from scripts.resource import Refused, plan, renamed, write
 from tests.copies import ALL_METHODS, DRIFT, ROOT, TEXT, copy_project, make, run
@@ -75,6 +75,18 @@ def test_nothing_of_the_example_s_name_is_left() -> None:
         assert "bookmark" not in str(step).lower()
         if isinstance(step, NewFile):
             ast.parse(step.text)
+
+
+def test_the_longest_name_makes_no_line_too_long(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for number, step in enumerate(plan(TEXT, "longer_reading_lists")):
+        if isinstance(step, NewFile):
+            (tmp_path / f"new_{number}.py").write_text(step.text)
+        elif isinstance(step, Edit):
+            assert max(map(len, step.text.splitlines())) <= 100
+
+    run(tmp_path, "ruff", "format", "--no-cache", ".")
+    run(tmp_path, "ruff", "check", "--no-cache", "--select=E501", ".")
 
 
 LAYERS = ("api", "application", "domain", "infrastructure", "tests")
