@@ -83,6 +83,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # or each page looks up when its templates were changed
     )
     environment.filters |= {
         "relative": words.relative,
