@@ -40,6 +40,7 @@ FILES = (
     "tests/infrastructure/test_replica.py",
     "tests/journeys/model.py",
     "tests/journeys/test_replica.py",
+    "tests/journeys/test_seeds.py",
 )
 """Files that are about the example alone. A folder ends in a slash."""
 

@@ -85,5 +85,7 @@ def environment(tree: Path, name: str) -> None:
         else:
             here.symlink_to(program)
     command = folder / "bin" / name
-    command.write_text(f"#!{folder}/bin/python\nfrom start import main\nmain()\n")
+    command.write_text(
+        f"#!{folder}/bin/python\nfrom start import main\n\nif __name__ == '__main__':\n    main()\n"
+    )
     command.chmod(0o755)

@@ -29,10 +29,12 @@ CODE = OneTimeCode(
 KEPT: IdempotencyRecord = record_of(NOBODY)
 
 ADD: dict[str, Callable[[UnitOfWork, UserId], Awaitable[object]]] = {
+    # begin: posts only
     "a post of nobody": lambda uow, _: uow.posts.add(NewPostFactory.build(owner_id=NOBODY)),
     "a vote for nothing": lambda uow, anna: uow.votes.add(NOTHING, anna),
-    "a code of nobody": lambda uow, _: uow.codes.add(CODE),
     "an answer to nobody": lambda uow, _: uow.idempotency.save(KEPT),
+    # end: posts only
+    "a code of nobody": lambda uow, _: uow.codes.add(CODE),
     "a token of no session": lambda uow, _: uow.access_tokens.add(
         "ab" * 32, session_id=NO_SESSION, issued_at=NOON, expires_at=NOON
     ),

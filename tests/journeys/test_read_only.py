@@ -87,7 +87,7 @@ def test_metrics_of_several_workers_are_refused_in_one_line(sealed: Place) -> No
         ["purge"],
         ["openapi"],
         ["create-admin", "admin@example.com", "--password-stdin"],
-        ["seed", "--users", "3", "--posts", "3"],
+        ["seed", "--users", "3", "--posts", "3"],  # posts only
     ],
     ids=" ".join,
 )
@@ -103,7 +103,15 @@ def test_a_command_works(sealed: Place, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["keys", "new"], ["migrate"], ["serve"], ["seed"], ["purge"]], ids=" ".join
+    "arguments",
+    [
+        ["keys", "new"],
+        ["migrate"],
+        ["serve"],
+        ["seed"],  # posts only
+        ["purge"],
+    ],
+    ids=" ".join,
 )
 def test_a_command_that_has_to_write_a_file_fails_in_one_line(
     sealed: Place, arguments: list[str]
