@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, FastAPI, Request, Response, params
-from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.types import DecoratedCallable
@@ -217,12 +216,12 @@ def protected_router(tag: str, *, prefix: str = "") -> ProtectedRouter:
     )
 
 
-def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:
+def _depends_on(dependant: Any, function: Callable[..., Any]) -> bool:
     children = dependant.dependencies
     return any(child.call is function or _depends_on(child, function) for child in children)
 
 
-def _raised(dependant: Dependant) -> Errors:
+def _raised(dependant: Any) -> Errors:
     return declared_by(dependant.call).union(*map(_raised, dependant.dependencies))
 
 

@@ -78,6 +78,7 @@ def hunks(before: dict[str, str], after: dict[str, str]) -> dict[str, list[list[
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", CHAPTERS)
 def test_the_code_of_the_chapters_works_and_costs_what_they_say(first: str, tmp_path: Path) -> None:
     copy_project(tmp_path)
