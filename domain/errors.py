@@ -24,7 +24,7 @@ class DomainError(Exception):
 
     @property
     def members(self) -> Mapping[str, object]:
-        """What programs need besides. It may have secrets of the client whom it is told."""
+        """Further members of the problem, for programs. They may contain secrets of the client."""
         return {}
 
     def __init_subclass__(cls) -> None:

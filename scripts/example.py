@@ -159,7 +159,7 @@ _CITED = re.compile(r"(?:, )?`(?P<file>[\w/]+\.py)::(?P<test>\w+)`")
 
 def cut_citations(page: str, tests: dict[str, str]) -> str:
     """The page without the citations `file.py::test` of tests that are not in `tests`, by path, and
-    without the rows of tables that lost all of theirs.
+    without table rows that have no citation left.
     """
 
     def kept(found: re.Match[str]) -> str:

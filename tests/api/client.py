@@ -150,7 +150,7 @@ class ApiClient:
     async def person(
         self, email: str | None = None, *, name: str | None = "Anna", role: Role = Role.MEMBER
     ) -> Person:
-        """Store somebody and a session of theirs, as registration and login do.
+        """Store a user with a session, as registration and login do.
 
         By HTTP, and with a hash of its own, this would take most of the time of most tests.
         """

@@ -30,7 +30,7 @@ async def enrolled(api: ApiClient, browser: Browser, person: Person) -> Authenti
 
 
 async def second_step(browser: Browser, person: Person, code: str) -> tuple[int, str]:
-    """Log in anew with this code. The status, and where it leads."""
+    """Start another login and answer it with this code. Returns the status and the target."""
     browser.client.cookies.clear()
     page = await browser.log_in(person.email)
     assert page.status_code == 200

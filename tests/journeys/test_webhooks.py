@@ -120,7 +120,7 @@ async def test_receivers_are_told_of_events_and_a_hanging_one_delays_nobody(
         with admins.serving() as service:
             async with service.async_client() as client:
                 await log_in(client)
-                # By another name, because the hosts are what is told apart.
+                # Under another name, because concurrency is limited by host.
                 await add_webhook(client, hanging.url.replace("127.0.0.1", "localhost"))
                 secret = (await add_webhook(client, good.url))["secret"]
                 subjects = [await write(client) for _ in range(10)]
