@@ -23,8 +23,6 @@ DEV = .venv/.dev
 DOCS = .venv/.docs
 
 PARALLEL = -n auto --dist worksteal
-# The slow tests wait more than they compute.
-CROWDED = -n $(shell expr 3 '*' $$(nproc) / 2) --dist worksteal
 
 .PHONY: help
 help: ## list the targets
@@ -43,7 +41,7 @@ test: $(DEV) ## run the tests, on SQLite and on PostgreSQL
 
 .PHONY: test-all
 test-all: $(DEV) ## run the tests and the slow ones
-	$(BIN)/pytest $(CROWDED) $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 .PHONY: test-plain
 test-plain: $(DEV) ## run the tests of the API without the fast path, on FastAPI's own ways

@@ -25,11 +25,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEFT_OUT] = []
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow ones, so that no worker is left with one when the others have ended."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow"):
